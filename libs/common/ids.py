@@ -1,0 +1,51 @@
+"""Ids: new ones in order of time, others derived from natural keys, so that making a thing twice makes one.
+
+An id is a prefix that names the kind, an underscore, and 128 bits in 26 letters of lower-case Crockford
+base32. Its alphabet is in ASCII order, so ids of one prefix sort by the millisecond in which they were made.
+"""
+
+import secrets
+from datetime import UTC, datetime, timedelta
+from uuid import UUID, uuid5
+
+from libs.common.clock import SystemClock
+
+ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+BODY_LENGTH = 26
+NAMESPACE = UUID("6f1c8b0a-5d53-5c6e-9a57-70657265006e")  # never changes: derived ids rest on it
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
+_SYSTEM_CLOCK = SystemClock()
+_PAIRS = tuple(first + second for first in ALPHABET for second in ALPHABET)
+_SHIFTS = range(5 * (BODY_LENGTH - 2), -1, -10)
+
+
+def new_id(prefix: str, at: datetime | None = None) -> str:
+    """A new id that sorts by `at`, or by the system's now: 48 bits of milliseconds, 80 random ones."""
+    return f"{prefix}_{_base32(_milliseconds(at) << 80 | secrets.randbits(80))}"
+
+
+def derived_id(prefix: str, *parts: str) -> str:
+    """The id for these natural keys: the same parts, in the same order, always give the same id.
+
+    The parts are joined with their lengths, so that ("ab", "c") and ("a", "bc") are different things.
+    """
+    name = "".join(f"{len(part)}:{part}" for part in (prefix, *parts))
+    return f"{prefix}_{_base32(uuid5(NAMESPACE, name).int)}"
+
+
+def new_uuid7(at: datetime | None = None) -> UUID:
+    """A new UUID of version 7 (RFC 9562), where a column asks for a UUID and order by time is wanted."""
+    random = secrets.randbits(74)
+    high, low = random >> 62, random & (1 << 62) - 1
+    return UUID(int=_milliseconds(at) << 80 | 0x7 << 76 | high << 64 | 0b10 << 62 | low)
+
+
+def _milliseconds(at: datetime | None) -> int:
+    instant = _SYSTEM_CLOCK.system_now() if at is None else at
+    return (instant - _EPOCH) // _MILLISECOND
+
+
+def _base32(number: int) -> str:
+    return "".join([_PAIRS[number >> shift & 1023] for shift in _SHIFTS])

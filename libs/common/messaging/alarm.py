@@ -1,0 +1,23 @@
+"""Something to be woken by: background loops wait for it, or for their interval, whichever is first."""
+
+from __future__ import annotations
+
+import asyncio
+
+
+class Alarm:
+    """Many may ring it, each waiter sees every ring that came after its last look."""
+
+    def __init__(self) -> None:
+        self._rung = asyncio.Event()
+
+    def ring(self) -> None:
+        self._rung.set()
+
+    async def wait(self, timeout_s: float) -> None:
+        """Return at once if it rang since the last call, else when it rings or the time is over."""
+        try:
+            await asyncio.wait_for(self._rung.wait(), timeout_s)
+        except TimeoutError:
+            pass
+        self._rung.clear()

@@ -1,0 +1,199 @@
+"""Poll → read → one unit of work → claim → handle → commit → acknowledge."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any, Generic, TypeVar
+
+from libs.common.messaging import inbox
+from libs.common.messaging.alarm import Alarm
+from libs.common.messaging.bus import Bus, Delivery, Subscription
+from libs.common.messaging.failures import Failures
+from libs.common.messaging.handlers import HandlerGroup, Message, UnreadableMessage, read
+from libs.common.messaging.spans import process_span
+from libs.common.persistence.outage import is_lost_race, is_outage
+from libs.common.persistence.unit_of_work import UnitOfWork, UnitsOfWork
+from libs.common.telemetry import metrics
+
+log = logging.getLogger(__name__)
+
+U = TypeVar("U", bound=UnitOfWork)
+
+BATCH_MAX = 500
+POLL_S = 1.0
+RETRY_LOOK_S = 1.0
+OUTAGE_PAUSE_MAX_S = 5.0
+RACES_MAX = 20
+
+
+class Consumer(Generic[U]):
+    """Applies what its group hears, many messages in one transaction.
+
+    A batch that fails is tried by halves until the guilty message stands alone; that one is kept among the
+    failures, to be tried again later, and its neighbours go on. A lost race repeats the whole. An outage is
+    nobody's fault and is waited out, however long it takes.
+    """
+
+    def __init__(
+        self,
+        *,
+        service: str,
+        group: HandlerGroup[U],
+        bus: Bus,
+        units: UnitsOfWork[U],
+        member: str,
+        wake: Sequence[Alarm] = (),
+        batch_max: int = BATCH_MAX,
+    ) -> None:
+        self._service, self._group, self._bus, self._units = service, group, bus, units
+        self._member, self._wake, self._batch_max = member, wake, batch_max
+        self.failures = Failures(units, group.name)
+
+    async def run(self) -> None:
+        """Consume until canceled."""
+        pause_s = 0.1
+        while True:
+            try:
+                async with self._bus.subscribe(
+                    self._group.name, self._group.topics, member=self._member
+                ) as subscription:
+                    while True:
+                        await self._step(subscription)
+                        pause_s = 0.1
+            except Exception as error:
+                if not is_outage(error):
+                    log.exception("consumer stumbled", extra={"group": self._group.name})
+                pause_s = min(pause_s * 2, OUTAGE_PAUSE_MAX_S)
+                await asyncio.sleep(pause_s)
+
+    async def _step(self, subscription: Subscription) -> None:
+        deliveries = await subscription.poll(records_max=self._batch_max, timeout_s=POLL_S)
+        if deliveries:
+            await self._until_over(subscription, deliveries)
+            await subscription.acknowledge(deliveries)
+            for alarm in self._wake:
+                alarm.ring()
+
+    async def _until_over(self, subscription: Subscription, deliveries: Sequence[Delivery]) -> None:
+        pause_s = 0.1
+        while True:
+            try:
+                await self.apply(deliveries)
+                return
+            except Exception as error:
+                if not is_outage(error):
+                    raise
+                log.warning("outage: waiting", extra={"group": self._group.name, "error": repr(error)[:300]})
+                await subscription.keep_alive()
+                await asyncio.sleep(pause_s)
+                pause_s = min(pause_s * 2, OUTAGE_PAUSE_MAX_S)
+
+    async def run_retries(self) -> None:
+        """Try failed messages again when their pause is over, until canceled."""
+        while True:
+            try:
+                while await self._retry_one():
+                    pass
+                metrics.dead_letters(self._service, await self.failures.count_dead())
+            except Exception as error:
+                if not is_outage(error):
+                    log.exception("retry stumbled", extra={"group": self._group.name})
+            await asyncio.sleep(RETRY_LOOK_S)
+
+    async def _retry_one(self) -> bool:
+        delivery = await self.failures.next_due()
+        if delivery is None:
+            return False
+        try:
+            await self._apply_together([read(delivery, self._group)], resolves=delivery)
+        except Exception as error:
+            if is_outage(error):
+                raise
+            await self.failures.put(delivery, error)
+        for alarm in self._wake:
+            alarm.ring()
+        return True
+
+    async def apply(self, deliveries: Sequence[Delivery]) -> None:
+        """Handle the messages, each exactly once; those that cannot be handled are put among the failures.
+
+        Raises: only what is an outage.
+        """
+        messages: list[Message] = []
+        for delivery in deliveries:
+            try:
+                message = read(delivery, self._group)
+            except UnreadableMessage as error:
+                await self.failures.put(delivery, error)
+                continue
+            if message.event is not None:
+                messages.append(message)
+        await self._apply_by_halves(messages)
+
+    async def _apply_by_halves(self, messages: Sequence[Message]) -> None:
+        if not messages:
+            return
+        try:
+            await self._apply_together(messages)
+        except Exception as error:
+            if is_outage(error):
+                raise
+            if len(messages) == 1:
+                log.warning(
+                    "message failed",
+                    extra={"group": self._group.name, "message_id": messages[0].envelope.id},
+                    exc_info=error,
+                )
+                metrics.failed(self._service, messages[0].envelope.type)
+                await self.failures.put(messages[0].delivery, error)
+                return
+            middle = len(messages) // 2
+            await self._apply_by_halves(messages[:middle])
+            await self._apply_by_halves(messages[middle:])
+
+    async def _apply_together(self, messages: Sequence[Message], *, resolves: Delivery | None = None) -> None:
+        for attempt in range(RACES_MAX):
+            try:
+                async with self._units.open_for_many() as uow:
+                    await self._handle(messages, uow)
+                    if resolves is not None:
+                        await self.failures.resolve(uow, resolves)
+                return
+            except Exception as error:
+                if not is_lost_race(error) or attempt == RACES_MAX - 1:
+                    raise
+                await asyncio.sleep(0.01 * (attempt + 1))
+
+    async def _handle(self, messages: Sequence[Message], uow: U) -> None:
+        """In tenant order; within a tenant in the order of delivery, which is the order of each key."""
+        await uow.become("", self._group.name)
+        ids = [message.envelope.id for message in messages]
+        new = await inbox.claim(
+            uow.connection, uow.machinery.inbox, handler=self._group.name, message_ids=ids
+        )
+        by_tenant: dict[str, list[Message]] = defaultdict(list)
+        for message in messages:
+            if message.envelope.id in new:
+                new.discard(message.envelope.id)  # the same message may stand twice in one poll
+                by_tenant[message.envelope.tenant].append(message)
+        for tenant in sorted(by_tenant):
+            await uow.become(tenant, f"event:{self._group.name}")
+            await self._prepare(by_tenant[tenant], uow)
+            for message in by_tenant[tenant]:
+                assert message.event is not None
+                uow.actor = f"event:{message.envelope.id}"
+                with process_span(self._group.name, message.delivery, message.envelope):
+                    await self._group.handle[type(message.event)](message.event, uow)
+        await uow.flush()
+        metrics.consumed(self._service, [m.envelope.type for m in messages])
+
+    async def _prepare(self, messages: Sequence[Message], uow: U) -> None:
+        events: dict[type[Any], list[Any]] = defaultdict(list)
+        for message in messages:
+            events[type(message.event)].append(message.event)
+        for kind, prepare in self._group.prepare.items():
+            if kind in events:
+                await prepare(events[kind], uow)

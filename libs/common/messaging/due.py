@@ -1,0 +1,171 @@
+"""Scheduled work: find rows that are due, for all tenants, and do them many in one transaction."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Generic, Protocol, TypeVar
+
+from sqlalchemy import Select, Table, and_, func, null, or_, select, update
+
+from libs.common.clock import Clock
+from libs.common.messaging.alarm import Alarm
+from libs.common.persistence.outage import is_lost_race, is_outage
+from libs.common.persistence.unit_of_work import UnitOfWork, UnitsOfWork
+from libs.common.telemetry import metrics, span
+
+log = logging.getLogger(__name__)
+
+U = TypeVar("U", bound=UnitOfWork)
+
+BATCH_MAX = 500
+RETRY_FIRST_S, RETRY_LAST_S = 2, 3600
+ERROR_LENGTH_MAX = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class DueRow:
+    """A row that is due. `now` is its business now: its test clock's, or the wall's."""
+
+    tenant: str
+    id: str
+    now: datetime
+
+
+class Job(Protocol):
+    name: str
+
+    async def run_once(self) -> int:
+        """Do what is due now; returns how many rows were done (0: nothing was)."""
+        ...
+
+
+class DueJob(Generic[U]):
+    """The due rows of one table, claimed by *finder* and worked on by *app*, tenant by tenant.
+
+    A batch that fails is tried by halves until the guilty row stands alone: that one gets its attempts, its next
+    try and its error, and so leaves the head of the queue.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        service: str,
+        table: Table,
+        units: UnitsOfWork[U],
+        clock: Clock,
+        work: Callable[[Sequence[DueRow], U], Awaitable[None]],
+        batch_max: int = BATCH_MAX,
+    ) -> None:
+        self.name = name
+        self._service, self._table, self._units, self._clock, self._work = service, table, units, clock, work
+        self._batch_max = batch_max
+
+    async def run_once(self) -> int:
+        return await self._run(None)
+
+    async def _run(self, only: Sequence[str] | None) -> int:
+        rows: list[DueRow] = []
+        try:
+            async with self._units.open_for_many() as uow:
+                rows = await self._claim(uow, only)
+                if rows:
+                    with span(
+                        f"tick {self.name}", parent=None, attributes={"perennial.due.count": len(rows)}
+                    ):
+                        await self._work_by_tenant(rows, uow)
+                        await uow.flush()
+            return len(rows)
+        except Exception as error:
+            if is_outage(error) or not rows:
+                raise
+            if is_lost_race(error):
+                return len(rows)  # the next turn finds them again
+            if len(rows) == 1:
+                await self._put_off(rows[0], error)
+                return 1
+            middle = len(rows) // 2
+            halves = (rows[:middle], rows[middle:])
+            return sum([await self._run([row.id for row in half]) for half in halves])
+
+    async def _claim(self, uow: U, only: Sequence[str] | None) -> list[DueRow]:
+        await uow.become_finder()
+        system_now = self._clock.system_now()
+        rows: list[DueRow] = []
+        for statement in self._due(uow, system_now):
+            if only is not None:
+                statement = statement.where(self._table.c.id.in_(only))
+            found = await uow.connection.execute(statement)
+            rows += [DueRow(row.tenant, row.id, row.now or system_now) for row in found]
+        return rows
+
+    def _due(self, uow: U, system_now: datetime) -> Iterable[Select[Any]]:
+        """Two questions, each with an index of its own: rows by the wall, and rows by each moved clock."""
+        due, clock = self._table.c, uow.machinery.known_clock.c
+        rested = or_(due.retry_at.is_(None), due.retry_at <= system_now)
+        yield (
+            select(due.tenant, due.id, due.due_at.label("due_at"), null().label("now"))
+            .where(due.due_at <= system_now, due.clock_id.is_(None), rested)
+            .order_by(due.due_at, due.id)
+            .limit(self._batch_max)
+            .with_for_update(skip_locked=True, of=self._table)
+        )
+        yield (
+            select(due.tenant, due.id, due.due_at, clock.now)
+            .join_from(self._table, uow.machinery.known_clock, and_(clock.id == due.clock_id))
+            .where(due.due_at.is_not(None), due.due_at <= clock.now, rested)
+            .order_by(due.due_at, due.id)
+            .limit(self._batch_max)
+            .with_for_update(skip_locked=True, of=self._table)
+        )
+
+    async def _work_by_tenant(self, rows: Sequence[DueRow], uow: U) -> None:
+        by_tenant: dict[str, list[DueRow]] = defaultdict(list)
+        for row in rows:
+            by_tenant[row.tenant].append(row)
+        for tenant in sorted(by_tenant):
+            await uow.become(tenant, f"schedule:{self.name}")
+            await self._work(by_tenant[tenant], uow)
+
+    async def _put_off(self, row: DueRow, error: Exception) -> None:
+        log.error("due row failed", extra={"job": self.name, "row": row.id}, exc_info=error)
+        metrics.due_row_failed(self._service, self.name)
+        async with self._units.open(row.tenant, f"schedule:{self.name}") as uow:
+            due = self._table.c
+            doubled = func.least(func.power(2, due.attempts) * RETRY_FIRST_S, RETRY_LAST_S)
+            await uow.connection.execute(
+                update(self._table)
+                .where(due.id == row.id)
+                .values(
+                    attempts=due.attempts + 1,
+                    retry_at=self._clock.system_now() + func.make_interval(0, 0, 0, 0, 0, 0, doubled),
+                    last_error=f"{type(error).__name__}: {error}"[:ERROR_LENGTH_MAX],
+                )
+            )
+
+
+class Scheduler:
+    """Runs jobs in turn whenever the alarm rings, or after `interval_s`; goes on at once while there is work."""
+
+    def __init__(self, jobs: Sequence[Job], *, alarm: Alarm, interval_s: float = 1.0) -> None:
+        self._jobs, self._alarm, self._interval_s = jobs, alarm, interval_s
+
+    async def run(self) -> None:
+        """Until canceled. Outages are waited out."""
+        while True:
+            done = 0
+            for job in self._jobs:
+                try:
+                    done += await job.run_once()
+                except Exception as error:
+                    if not is_outage(error):
+                        log.exception("job stumbled", extra={"job": job.name})
+            if not done:
+                await self._alarm.wait(self._interval_s)
+            else:
+                await asyncio.sleep(0)

@@ -1,0 +1,117 @@
+"""An audit of one service: its database looked at once more, by a login that reads all and writes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import RowMapping, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from libs.common.persistence.session import Database
+
+PROBLEMS_SHOWN_MAX = 20
+PROBLEM_LENGTH_MAX = 300
+OUTBOX_STALE_S = 60
+STATEMENT_TIMEOUT_S = 600
+
+
+@dataclass(frozen=True, slots=True)
+class AuditCheck:
+    """One thing that must hold. `problems` are the first of `problem_count`, found among `checked_count`."""
+
+    name: str
+    ok: bool
+    checked_count: int
+    problems: tuple[str, ...] = ()
+    problem_count: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class AuditReport:
+    """All that was checked in one service, and counts that an audit of several compares."""
+
+    service: str
+    checks: tuple[AuditCheck, ...]
+    facts: Mapping[str, Any]
+
+    @property
+    def ok(self) -> bool:
+        return all(check.ok for check in self.checks)
+
+
+@asynccontextmanager
+async def open_audit(database: Database) -> AsyncIterator[AsyncConnection]:
+    """One snapshot of the whole database, so that all checks see the same moment.
+
+    `database` logs in as the audit role.
+    """
+    async with database.engine.connect() as connection, connection.begin():
+        await connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"))
+        await connection.execute(text(f"SET LOCAL statement_timeout = '{STATEMENT_TIMEOUT_S}s'"))
+        yield connection
+
+
+async def run_check(connection: AsyncConnection, name: str, problems_sql: str, count_sql: str) -> AuditCheck:
+    """`problems_sql` returns one row for each problem, `count_sql` how many things were looked at.
+
+    A problem is told as its columns with their names.
+    """
+    sample = text(
+        f"SELECT found.*, count(*) OVER () AS audit_problem_count FROM ({problems_sql}) AS found "
+        f"LIMIT {PROBLEMS_SHOWN_MAX}"
+    )
+    rows = (await connection.execute(sample)).mappings().all()
+    checked_count = (await connection.execute(text(count_sql))).scalar_one()
+    return AuditCheck(
+        name=name,
+        ok=not rows,
+        checked_count=checked_count,
+        problems=tuple(_told(row) for row in rows),
+        problem_count=rows[0]["audit_problem_count"] if rows else 0,
+    )
+
+
+def check_of(name: str, *, checked_count: int, problems: Iterable[str]) -> AuditCheck:
+    """A check that was made outside of the database."""
+    found = [problem[:PROBLEM_LENGTH_MAX] for problem in problems]
+    return AuditCheck(
+        name=name,
+        ok=not found,
+        checked_count=checked_count,
+        problems=tuple(found[:PROBLEMS_SHOWN_MAX]),
+        problem_count=len(found),
+    )
+
+
+async def common_checks(connection: AsyncConnection) -> tuple[AuditCheck, ...]:
+    """What must hold in every service: events go out in time, and no message waits for a person.
+
+    That no message is handled twice needs no look: the inbox's key sees to it.
+    """
+    stale = await run_check(
+        connection,
+        "outbox_stale",
+        f"""SELECT id, type, recorded_at FROM outbox WHERE published_at IS NULL
+            AND recorded_at < clock_timestamp() - interval '{OUTBOX_STALE_S} s' ORDER BY position""",
+        "SELECT count(*) FROM outbox WHERE published_at IS NULL",
+    )
+    dead = await run_check(
+        connection,
+        "dead_letters",
+        "SELECT message_id, type, error FROM message_failure WHERE dead ORDER BY first_failed_at",
+        "SELECT count(*) FROM message_failure",
+    )
+    return stale, dead
+
+
+async def count_facts(connection: AsyncConnection, queries: Mapping[str, str]) -> dict[str, int | str]:
+    """Each query's single value, under its name."""
+    return {name: (await connection.execute(text(sql))).scalar_one() for name, sql in queries.items()}
+
+
+def _told(row: RowMapping) -> str:
+    told = ", ".join(f"{name}={value}" for name, value in row.items() if name != "audit_problem_count")
+    return told[:PROBLEM_LENGTH_MAX]

@@ -1,0 +1,149 @@
+"""Tables as SQLAlchemy Core objects, named alike everywhere, and the bulk statements that write them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import asyncpg
+from sqlalchemy import CHAR, BigInteger, Column, DateTime, Integer, MetaData, Numeric, Table, Text, text
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.dialects.postgresql import JSONB, UUID
+from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.sql.type_api import TypeEngine
+
+CONSTRAINT_NAMES = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
+    "pk": "pk_%(table_name)s",
+}
+_DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]
+
+
+def new_metadata() -> MetaData:
+    """One per service, since each has a database of its own."""
+    return MetaData(naming_convention=CONSTRAINT_NAMES)
+
+
+def tenant_column() -> Column[Any]:
+    """On every business row; compared by the row policy."""
+    return Column("tenant", UUID(as_uuid=False), nullable=False)
+
+
+def id_column() -> Column[Any]:
+    return Column("id", Text, primary_key=True)
+
+
+def instant(name: str, *, nullable: bool = False, **options: Any) -> Column[Any]:
+    """A UTC instant."""
+    return Column(name, DateTime(timezone=True), nullable=nullable, **options)
+
+
+def minor(name: str, *, nullable: bool = False) -> Column[Any]:
+    """An amount in minor units of the row's currency."""
+    return Column(name, BigInteger, nullable=nullable)
+
+
+def decimal_column(name: str, *, nullable: bool = False) -> Column[Any]:
+    """An exact decimal: a quantity or a unit price."""
+    return Column(name, Numeric, nullable=nullable)
+
+
+def currency_column() -> Column[Any]:
+    return Column("currency", CHAR(3), nullable=False)
+
+
+def json_column(name: str, *, nullable: bool = False) -> Column[Any]:
+    return Column(name, JSONB, nullable=nullable)
+
+
+def version_column() -> Column[Any]:
+    return Column("version", Integer, nullable=False, server_default=text("1"))
+
+
+def due_columns() -> tuple[Column[Any], ...]:
+    """What a scheduler needs to find a row, and to leave it alone for a while after it failed.
+
+    `due_at` is business time, by the clock of `clock_id` or the wall; `retry_at` is always the wall's.
+    `traceparent` is the trace that the work belongs to.
+    """
+    return (
+        instant("due_at", nullable=True),
+        Column("clock_id", Text, nullable=True),
+        Column("attempts", Integer, nullable=False, server_default=text("0")),
+        instant("retry_at", nullable=True),
+        Column("last_error", Text, nullable=True),
+        Column("traceparent", Text, nullable=True),
+    )
+
+
+async def raw(connection: AsyncConnection) -> asyncpg.Connection[Any]:
+    """The asyncpg connection under a SQLAlchemy one, inside the same transaction."""
+    proxied = await connection.get_raw_connection()
+    driver: asyncpg.Connection[Any] = proxied.driver_connection  # type: ignore[assignment]
+    return driver
+
+
+def _array_type(column_type: TypeEngine[Any]) -> str:
+    return "text" if isinstance(column_type, JSONB) else column_type.compile(dialect=_DIALECT)
+
+
+def _encoded(column_type: TypeEngine[Any], values: Iterable[Any]) -> list[Any]:
+    if isinstance(column_type, JSONB):
+        return [None if v is None else json.dumps(v, separators=(",", ":")) for v in values]
+    return list(values)
+
+
+def _unnest(table: Table, names: Sequence[str]) -> tuple[str, str]:
+    """`(select list, FROM clause)` reading one row per array element."""
+    columns = [table.columns[name] for name in names]
+    arrays = ", ".join(f"${i}::{_array_type(c.type)}[]" for i, c in enumerate(columns, 1))
+    select = ", ".join(f'"{c.name}"::jsonb' if isinstance(c.type, JSONB) else f'"{c.name}"' for c in columns)
+    aliases = ", ".join(f'"{n}"' for n in names)
+    return select, f"FROM unnest({arrays}) AS given({aliases})"
+
+
+def _arrays(table: Table, names: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> list[list[Any]]:
+    return [_encoded(table.columns[n].type, (row[n] for row in rows)) for n in names]
+
+
+async def bulk_insert(
+    connection: AsyncConnection,
+    table: Table,
+    rows: Sequence[Mapping[str, Any]],
+    *,
+    tail: str = "",
+) -> list[asyncpg.Record]:
+    """Insert all `rows` in one statement, however many. All rows have the keys of the first.
+
+    `tail` is what follows: `ON CONFLICT … DO …`, `RETURNING …`.
+    """
+    if not rows:
+        return []
+    names = list(rows[0])
+    select, source = _unnest(table, names)
+    columns = ", ".join(f'"{n}"' for n in names)
+    statement = f"INSERT INTO {table.name} ({columns}) SELECT {select} {source} {tail}"
+    driver = await raw(connection)
+    return list(await driver.fetch(statement, *_arrays(table, names, rows)))
+
+
+async def bulk_update(
+    connection: AsyncConnection, table: Table, rows: Sequence[Mapping[str, Any]], *, key: str = "id"
+) -> None:
+    """Update many rows, found by `key`, in one statement. All rows have the keys of the first."""
+    if not rows:
+        return
+    names = list(rows[0])
+    _, source = _unnest(table, names)
+    changes = ", ".join(
+        f'"{n}" = given."{n}"{"::jsonb" if isinstance(table.columns[n].type, JSONB) else ""}'
+        for n in names
+        if n != key
+    )
+    statement = f'UPDATE {table.name} SET {changes} {source} WHERE {table.name}."{key}" = given."{key}"'
+    driver = await raw(connection)
+    await driver.execute(statement, *_arrays(table, names, rows))

@@ -1,0 +1,75 @@
+"""Databases, roles and tables of the services: made and moved to the newest version by Alembic."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import asyncpg
+from alembic import command, context
+from alembic.config import Config
+from sqlalchemy import Connection, MetaData, pool, text
+from sqlalchemy.engine import make_url
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from libs.common.access.tenancy import MIGRATOR, create_roles, grant_schema
+from libs.common.persistence.session import asyncpg_dsn
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+async def create_roles_and_databases(admin_dsn: str, databases: list[str]) -> None:
+    """Make what is missing. `admin_dsn` logs in as a superuser, or as a role that may make roles and databases."""
+    admin = await asyncpg.connect(asyncpg_dsn(admin_dsn))
+    try:
+        for statement in create_roles():
+            await admin.execute(statement)
+        present = {row["datname"] for row in await admin.fetch("SELECT datname FROM pg_database")}
+        for database in databases:
+            if database not in present:
+                await admin.execute(f'CREATE DATABASE "{database}" OWNER {MIGRATOR}')
+    finally:
+        await admin.close()
+
+
+async def prepare_schema(database_dsn: str) -> None:
+    """Grants that come before any table. Safe to repeat."""
+    connection = await asyncpg.connect(asyncpg_dsn(database_dsn))
+    try:
+        for statement in grant_schema():
+            await connection.execute(statement)
+    finally:
+        await connection.close()
+
+
+async def migrate(service: str, database_dsn: str) -> None:
+    """Bring one service's database to its newest version. The login must be able to become the migrator."""
+    await prepare_schema(database_dsn)
+    config = Config()
+    config.set_main_option("script_location", str(ROOT / "services" / service / "migrations"))
+    engine = create_async_engine(database_dsn, poolclass=pool.NullPool)
+    try:
+        async with engine.begin() as connection:
+            await connection.execute(text(f"SET ROLE {MIGRATOR}"))
+            await connection.run_sync(_upgrade, config)
+    finally:
+        await engine.dispose()
+
+
+def _upgrade(connection: Connection, config: Config) -> None:
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
+
+
+def run_environment(metadata: MetaData) -> None:
+    """What each service's `migrations/env.py` calls."""
+    context.configure(connection=context.config.attributes["connection"], target_metadata=metadata)
+    with context.begin_transaction():
+        context.run_migrations()
+
+
+def database_url(admin_dsn: str, database: str, user: str | None = None, password: str | None = None) -> str:
+    """The address of one database on the same server, for one login."""
+    url = make_url(admin_dsn).set(database=database)
+    if user is not None:
+        url = url.set(username=user, password=password)
+    return url.render_as_string(hide_password=False)

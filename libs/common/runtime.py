@@ -1,0 +1,244 @@
+"""What a process gives to a service, and what a service gives back: an app to serve and loops to run.
+
+`assemble` joins what is the same in all four, so that a service's bootstrap names only what is its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from fastapi import APIRouter, FastAPI
+from sqlalchemy import Table, select, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+from starlette.routing import BaseRoute
+
+from libs.common.access.caller import Caller
+from libs.common.access.issuers import Issuer
+from libs.common.access.revocation import RevokedTokens
+from libs.common.access.tenancy import APP
+from libs.common.access.token import TokenVerifier
+from libs.common.clock import Clock
+from libs.common.messaging.alarm import Alarm
+from libs.common.messaging.bus import Bus
+from libs.common.messaging.consumer import Consumer
+from libs.common.messaging.due import Job, Scheduler
+from libs.common.messaging.failures import Failures
+from libs.common.messaging.handlers import HandlerGroup
+from libs.common.messaging.housekeeping import Housekeeping
+from libs.common.messaging.relay import Relay
+from libs.common.messaging.watch import Watch
+from libs.common.persistence.audit import AuditReport
+from libs.common.persistence.machinery import Machinery
+from libs.common.persistence.session import Database
+from libs.common.persistence.unit_of_work import UnitOfWork, UnitsOfWork
+from libs.common.telemetry import instrument_app, metrics_app, service_scope
+from libs.common.web.app import create_app
+from libs.common.web.limits import Limits
+from libs.common.web.operations import operations_router
+
+log = logging.getLogger(__name__)
+
+U = TypeVar("U", bound=UnitOfWork)
+
+Loop = Callable[[], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Platform:
+    """Parts that services share within a process; each process makes its own.
+
+    `environment` is what settings are read from. `peers` maps a service to the base address under which it
+    answers. `member` names this process within its consumer groups, the same after a restart. The three
+    addresses of a service's database log in as api, worker and audit.
+    """
+
+    bus: Bus
+    clock: Clock
+    key_path: Path
+    cursor_key: bytes
+    environment: Mapping[str, str]
+    peers: Mapping[str, str]
+    member: str
+    api_dsn: Callable[[str], str]
+    worker_dsn: Callable[[str], str]
+    audit_dsn: Callable[[str], str]
+    issuers: Sequence[Issuer] = ()
+    pool_size: int = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """One of the four. `api_loops` run wherever its app is served, `worker_loops` in its worker processes."""
+
+    name: str
+    app: FastAPI
+    api_loops: Sequence[Loop]
+    worker_loops: Sequence[Loop]
+    verify: Callable[[str], Awaitable[Caller]]
+    close: Callable[[], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Parts(Generic[U]):
+    """What a bootstrap has before it makes its jobs, routes and loops."""
+
+    name: str
+    platform: Platform
+    api_database: Database
+    worker_database: Database
+    audit_database: Database
+    api_units: UnitsOfWork[U]
+    worker_units: UnitsOfWork[U]
+    alarm: Alarm = field(default_factory=Alarm)
+
+
+def parts_of(name: str, platform: Platform, make_uow: Callable[[AsyncConnection], U]) -> Parts[U]:
+    """Open the three logins to the service's database; nothing connects before it is used."""
+    api = Database(platform.api_dsn(name), pool_size=platform.pool_size)
+    worker = Database(platform.worker_dsn(name), pool_size=platform.pool_size)
+    audit = Database(platform.audit_dsn(name), pool_size=1)
+    return Parts(
+        name=name,
+        platform=platform,
+        api_database=api,
+        worker_database=worker,
+        audit_database=audit,
+        api_units=UnitsOfWork(api, make_uow),
+        worker_units=UnitsOfWork(worker, make_uow),
+    )
+
+
+def assemble(
+    parts: Parts[U],
+    *,
+    title: str,
+    description: str,
+    machinery: Machinery,
+    handlers: HandlerGroup[U],
+    routers: Sequence[APIRouter],
+    audit: Callable[[Database], Awaitable[AuditReport]],
+    jobs: Sequence[Job] = (),
+    due_tables: Sequence[Table] = (),
+    routes: Sequence[BaseRoute] = (),
+    limits: Limits | None = None,
+    state: Mapping[str, object] | None = None,
+    api_loops: Sequence[Loop] = (),
+    worker_loops: Sequence[Loop] = (),
+    lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]] | None = None,
+    recorded_one_in: Mapping[str, int] | None = None,
+    overdue: Mapping[str, Callable[[str, int], None]] | None = None,
+) -> Service:
+    """The service: its app with the operators' routes, its relay, consumer, scheduler and housekeeping.
+
+    `recorded_one_in` thins out the spans of hot routes. `overdue` names the gauge of a table with due rows.
+    """
+    platform = parts.platform
+    revoked = RevokedTokens(lambda: _revoked_ids(parts.api_database, machinery))
+    verifier = TokenVerifier(
+        platform.key_path, issuers=platform.issuers, revoked=revoked, clock=platform.clock
+    )
+
+    async def readiness() -> Mapping[str, bool]:
+        async with parts.api_database.engine.connect() as connection:
+            await connection.execute(text("SELECT 1"))
+        return {"database": True, "revoked_tokens": revoked.loaded}
+
+    operations = operations_router(
+        parts.name,
+        failures=Failures(parts.api_units, handlers.name),
+        due_tables=due_tables,
+        audit=lambda: audit(parts.audit_database),
+    )
+    app = create_app(
+        service=parts.name,
+        title=title,
+        description=description,
+        routers=[*routers, operations],
+        verifier=verifier,
+        readiness=readiness,
+        open_uow=parts.api_units.open,
+        cursor_key=platform.cursor_key,
+        limits=limits,
+        routes=routes,
+        metrics_app=metrics_app,
+        state={"platform": platform, "parts": parts, **(state or {})},
+        lifespan=lifespan,
+    )
+    instrument_app(app, parts.name, recorded_one_in=recorded_one_in)
+    consumer = Consumer(
+        service=parts.name,
+        group=handlers,
+        bus=platform.bus,
+        units=parts.worker_units,
+        member=platform.member,
+        wake=[parts.alarm],
+    )
+    relay = Relay(
+        service=parts.name, dsn=parts.worker_database.dsn, role=APP, bus=platform.bus, wake=[parts.alarm]
+    )
+
+    watch = Watch(
+        service=parts.name,
+        group=handlers.name,
+        topics=handlers.topics,
+        bus=platform.bus,
+        units=parts.worker_units,
+        clock=platform.clock,
+        due_tables=due_tables,
+        overdue=overdue or {},
+    )
+
+    async def close() -> None:
+        await verifier.close()
+        for database in (parts.api_database, parts.worker_database, parts.audit_database):
+            await database.close()
+
+    return Service(
+        name=parts.name,
+        app=app,
+        api_loops=(revoked.run, *api_loops),
+        worker_loops=(
+            relay.run,
+            consumer.run,
+            consumer.run_retries,
+            Scheduler(jobs, alarm=parts.alarm).run,
+            Housekeeping(parts.worker_database).run,
+            watch.run,
+            *worker_loops,
+        ),
+        verify=verifier.verify,
+        close=close,
+    )
+
+
+async def _revoked_ids(database: Database, machinery: Machinery) -> list[str]:
+    async with database.transaction(APP) as connection:
+        return list((await connection.execute(select(machinery.revoked_token.c.token_id))).scalars())
+
+
+@asynccontextmanager
+async def running(service: str, loops: Sequence[Loop]) -> AsyncIterator[None]:
+    """Run the loops while the block runs. A loop that fails is a mistake of ours: it starts again."""
+
+    async def forever(loop: Loop) -> None:
+        while True:
+            try:
+                await loop()
+            except Exception:
+                log.exception("loop failed", extra={"loop": getattr(loop, "__qualname__", repr(loop))})
+            await asyncio.sleep(1)
+
+    with service_scope(service):
+        tasks = [asyncio.create_task(forever(loop)) for loop in loops]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,165 @@
+"""The factory of each service's HTTP app: everything around the routes, the same everywhere.
+
+From the outside in: the request's ids and the last catch of errors, the gate that wants a token, the limits
+of bodies, then the routes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+from fastapi import APIRouter, FastAPI
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute, Mount, Route
+from starlette.types import ASGIApp
+
+from libs.common.access.token import TokenVerifier
+from libs.common.errors import ServiceError
+from libs.common.web.calls import OpenUow
+from libs.common.web.context import RequestContext, trace_id_of
+from libs.common.web.docs import docs_routes
+from libs.common.web.gate import GUARDED, Gate
+from libs.common.web.health import Readiness, health_routes
+from libs.common.web.limits import BodyLimits, BodyTooLarge, Limits
+from libs.common.web.openapi import check_routes, complete
+from libs.common.web.pagination import Cursors
+from libs.common.web.problem import (
+    BadRequest,
+    InternalError,
+    MethodNotAllowed,
+    RouteUnknown,
+    described,
+    known_problems,
+    problem_from,
+    problem_of,
+)
+from libs.common.web.validation import refusal_of
+
+Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
+
+_OPENAPI = "/openapi.json"
+
+
+class ServiceApi(FastAPI):
+    """FastAPI whose OpenAPI document tells what all routes share."""
+
+    def openapi(self) -> dict[str, Any]:
+        if self.openapi_schema is None:
+            self.openapi_schema = complete(self, super().openapi())
+        return self.openapi_schema
+
+
+def create_app(
+    *,
+    service: str,
+    title: str,
+    routers: Sequence[APIRouter],
+    verifier: TokenVerifier,
+    readiness: Readiness,
+    open_uow: OpenUow[Any],
+    cursor_key: bytes,
+    description: str = "",
+    version: str = "1",
+    limits: Limits | None = None,
+    lifespan: Lifespan | None = None,
+    routes: Sequence[BaseRoute] = (),
+    metrics_app: ASGIApp | None = None,
+    open_prefixes: tuple[str, ...] = (),
+    state: Mapping[str, object] | None = None,
+) -> FastAPI:
+    """One service's app. What `state` holds is found at `request.app.state`.
+
+    `routes` are plain ASGI routes beside the routers, for hot paths; the gate guards them too, and they ask
+    for their scope with `await Authorised("usage:write")(request)`. `cursor_key` must be the same in every
+    process of the service, and outlive restarts.
+    """
+    bounds = limits or Limits()
+    app = ServiceApi(
+        title=title,
+        description=description,
+        version=version,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=_OPENAPI,
+        redirect_slashes=False,
+        lifespan=lifespan,
+        generate_unique_id_function=_operation_id,
+        middleware=[
+            Middleware(RequestContext),
+            Middleware(Gate, verifier=verifier, limits=bounds, open_prefixes=open_prefixes),
+            Middleware(BodyLimits, limits=bounds),
+        ],
+        exception_handlers={
+            ServiceError: _answer_error,
+            RequestValidationError: _answer_invalid,
+            HTTPException: _answer_http,
+        },
+    )
+    app.state.service = service
+    app.state.open_uow = open_uow
+    app.state.cursors = Cursors(cursor_key)
+    for name, value in (state or {}).items():
+        setattr(app.state, name, value)
+    app.router.routes.extend(health_routes(readiness))
+    app.router.routes.extend(docs_routes(title, {service: _OPENAPI}))
+    app.router.routes.append(Route("/problems", _list_problems, include_in_schema=False))
+    app.router.routes.append(Route("/problems/{code}", _show_problem, include_in_schema=False))
+    if metrics_app is not None:
+        app.router.routes.append(Mount("/metrics", metrics_app))
+    app.router.routes.extend(routes)
+    for router in routers:
+        app.include_router(router)
+    check_routes(app, guarded=GUARDED, open_prefixes=open_prefixes)
+    return app
+
+
+def _operation_id(route: APIRoute) -> str:
+    """The function's name, which changes only when somebody means it to."""
+    return route.name
+
+
+async def _answer_error(request: Request, error: Exception) -> Response:
+    return problem_from(error, trace_id=trace_id_of(request.scope))
+
+
+async def _answer_invalid(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError), "registered for nothing else"
+    refusal, errors = refusal_of(error.errors(), error.body)
+    return problem_of(refusal, trace_id=trace_id_of(request.scope), errors=errors)
+
+
+async def _answer_http(request: Request, error: Exception) -> Response:
+    """What the framework says on its own: no such route, not with this method, a body it cannot read."""
+    assert isinstance(error, HTTPException), "registered for nothing else"
+    known: ServiceError
+    match error.status_code:
+        case 404:
+            known = RouteUnknown("there is no such route", remedy="See /docs for those that there are.")
+        case 405:
+            known = MethodNotAllowed(f"{request.method} is not allowed here", remedy="See the header Allow.")
+        case 413:
+            known = BodyTooLarge("the body is too large")
+        case status if 400 <= status < 500:
+            known = BadRequest("the request cannot be read")
+        case _:
+            known = InternalError("the request could not be carried out")
+    return problem_of(known, trace_id=trace_id_of(request.scope), headers=error.headers)
+
+
+async def _list_problems(request: Request) -> JSONResponse:
+    return JSONResponse({"data": [described(kind) for kind in known_problems().values()]})
+
+
+async def _show_problem(request: Request) -> JSONResponse:
+    """What the `type` of a problem leads to. A service knows the problems that it can answer with."""
+    kind = known_problems().get(request.path_params["code"])
+    if kind is None:
+        raise RouteUnknown("this service answers with no such problem")
+    return JSONResponse(described(kind))

@@ -1,0 +1,229 @@
+"""What operators ask of every service: its audit, its dead letters, and what a test clock still waits for."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Annotated, Any, Literal, Self
+
+from fastapi import APIRouter, Path, Query
+from pydantic import Field
+from sqlalchemy import RowMapping, Table, select
+from starlette.responses import Response
+
+from libs.common.access.scopes import OPERATE
+from libs.common.messaging.failures import FailedMessage, Failures
+from libs.common.paging import PageRequest, Slice
+from libs.common.persistence.audit import AuditCheck, AuditReport
+from libs.common.persistence.clock_dues import ClockDues, read_clock_dues
+from libs.common.persistence.paging import fetch_page
+from libs.common.persistence.unit_of_work import UnitOfWork
+from libs.common.web.bodies import Instant, StrictBody
+from libs.common.web.calls import Call, authorised
+from libs.common.web.pagination import Page, PageDep
+
+Audit = Callable[[], Awaitable[AuditReport]]
+DeadLetterStatus = Literal["dead", "retrying"]
+
+MESSAGE_ID_LENGTH_MAX = 300
+
+OperatorCall = Annotated[Call[UnitOfWork], authorised(OPERATE)]
+ClockCall = Annotated[Call[UnitOfWork], authorised("clocks:read")]
+MessageId = Annotated[
+    str, Path(max_length=MESSAGE_ID_LENGTH_MAX, examples=["evt_01jz3v6m1qk0c8n4r2d5s7t9wx"])
+]
+
+
+class AuditCheckBody(StrictBody):
+    """One thing that must hold. `problems` shows the first of `problem_count`."""
+
+    name: str = Field(examples=["outbox_stale"])
+    ok: bool
+    checked_count: int
+    problem_count: int
+    problems: list[str]
+
+    @classmethod
+    def from_check(cls, check: AuditCheck) -> Self:
+        return cls(
+            name=check.name,
+            ok=check.ok,
+            checked_count=check.checked_count,
+            problem_count=check.problem_count,
+            problems=list(check.problems),
+        )
+
+
+class AuditReportBody(StrictBody):
+    """`facts` are counts that an audit of several services compares."""
+
+    service: str = Field(examples=["catalog"])
+    ok: bool
+    checks: list[AuditCheckBody]
+    facts: dict[str, Any]
+
+    @classmethod
+    def from_report(cls, report: AuditReport) -> Self:
+        return cls(
+            service=report.service,
+            ok=report.ok,
+            checks=[AuditCheckBody.from_check(check) for check in report.checks],
+            facts=dict(report.facts),
+        )
+
+
+class DeadLetterBody(StrictBody):
+    """A message that failed by itself: `dead` waits for a person, `retrying` is tried again unasked."""
+
+    message_id: str
+    status: DeadLetterStatus
+    type: str | None
+    tenant: str | None
+    topic: str
+    partition: int
+    offset: int
+    key: str
+    attempts: int
+    next_try_at: Instant | None
+    error: str
+    trace_id: str | None
+    first_failed_at: Instant
+    last_failed_at: Instant
+
+    @classmethod
+    def from_failed(cls, failed: FailedMessage) -> Self:
+        return cls(**_summary(failed))
+
+
+class DeadLetterDetailBody(DeadLetterBody):
+    """With what the message carries: `data` when it is JSON, otherwise `data_base64`."""
+
+    headers: dict[str, str]
+    data: Any = None
+    data_base64: str | None = None
+
+    @classmethod
+    def from_failed(cls, failed: FailedMessage) -> Self:
+        try:
+            carried: dict[str, Any] = {"data": json.loads(failed.value)}
+        except (ValueError, RecursionError):
+            carried = {"data_base64": base64.b64encode(failed.value).decode("ascii")}
+        return cls(**_summary(failed), headers=dict(failed.headers), **carried)
+
+
+class ClockDuesBody(StrictBody):
+    """The service is at rest for the clock when nothing is `busy` or `unpublished`, twice at one position."""
+
+    clock_now: Instant | None
+    earliest_due_at: Instant | None
+    busy: int
+    unpublished: int
+    last_position: int
+
+    @classmethod
+    def from_dues(cls, dues: ClockDues) -> Self:
+        return cls(
+            clock_now=dues.clock_now,
+            earliest_due_at=dues.earliest_due_at,
+            busy=dues.busy,
+            unpublished=dues.unpublished,
+            last_position=dues.last_position,
+        )
+
+
+def operations_router(
+    service: str, *, failures: Failures, due_tables: Sequence[Table] = (), audit: Audit
+) -> APIRouter:
+    """The routes under `/v1/<service>-operations`, the same in each service.
+
+    `failures` are those of the service's handler group, on the API's own units of work. `due_tables` are the
+    tables with due rows, in which a test clock may have something waiting. `audit` looks at all tenants.
+    """
+    router = APIRouter(prefix=f"/v1/{service}-operations", tags=["operations"])
+
+    @router.get("/audit", response_model=AuditReportBody, summary="Audit this service")
+    async def get_audit(call: OperatorCall) -> AuditReportBody:
+        """Look once more at what must hold, over all tenants, in one snapshot. It changes nothing."""
+        return AuditReportBody.from_report(await audit())
+
+    @router.get("/dead-letters", response_model=Page[DeadLetterBody], summary="List dead letters")
+    async def list_dead_letters(
+        call: OperatorCall,
+        page: PageDep,
+        status: Annotated[DeadLetterStatus | None, Query(description="Only those in this state.")] = None,
+    ) -> Response:
+        """Messages that failed by themselves, those that are still retried included; oldest first."""
+
+        async def work(uow: UnitOfWork) -> Slice[DeadLetterBody]:
+            return (await _list_failed(uow, status, page)).map(DeadLetterBody.from_failed)
+
+        return await call.page(work)
+
+    @router.post(
+        "/dead-letters/{message_id:path}/redrive",
+        status_code=202,
+        response_model=DeadLetterBody,
+        summary="Try a dead letter again",
+    )
+    async def post_redrive(message_id: MessageId, call: OperatorCall) -> Response:
+        """Try the message again within a second, with all its tries. Always safe: effects happen once."""
+
+        async def work(uow: UnitOfWork) -> DeadLetterBody:
+            await failures.redrive(message_id)
+            uow.record("dead_letter.redriven", message_id)
+            return DeadLetterBody.from_failed(await failures.get(message_id))
+
+        return await call.change(work, status=202)
+
+    @router.get(
+        "/dead-letters/{message_id:path}", response_model=DeadLetterDetailBody, summary="Show a dead letter"
+    )
+    async def get_dead_letter(message_id: MessageId, call: OperatorCall) -> DeadLetterDetailBody:
+        """With its headers and data."""
+        return DeadLetterDetailBody.from_failed(await failures.get(message_id))
+
+    @router.get(
+        "/clock-dues/{clock_id}", response_model=ClockDuesBody, summary="What a test clock waits for here"
+    )
+    async def get_clock_dues(
+        clock_id: Annotated[str, Path(max_length=64, examples=["clk_01jz3v6m1qk0c8n4r2d5s7t9wx"])],
+        call: ClockCall,
+    ) -> Response:
+        """Whoever moves a test clock asks each service before the next step.
+
+        A clock of which the service has not heard shows no time.
+        """
+
+        async def work(uow: UnitOfWork) -> ClockDuesBody:
+            return ClockDuesBody.from_dues(await read_clock_dues(uow, clock_id, due_tables))
+
+        return await call.read(work)
+
+    return router
+
+
+async def _list_failed(
+    uow: UnitOfWork, status: DeadLetterStatus | None, page: PageRequest
+) -> Slice[FailedMessage]:
+    table = uow.machinery.message_failure
+    wanted = select(table)
+    if status is not None:
+        wanted = wanted.where(table.c.dead if status == "dead" else ~table.c.dead)
+    return await fetch_page(
+        uow.connection,
+        wanted,
+        created_at=table.c.first_failed_at,
+        id=table.c.message_id,
+        page=page,
+        to_view=_failed,
+    )
+
+
+def _failed(row: RowMapping) -> FailedMessage:
+    return FailedMessage(**{name: row[name] for name in FailedMessage.__dataclass_fields__})
+
+
+def _summary(failed: FailedMessage) -> Mapping[str, Any]:
+    shown = {name: getattr(failed, name) for name in DeadLetterBody.model_fields if name != "status"}
+    return {**shown, "status": "dead" if failed.dead else "retrying"}

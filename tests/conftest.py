@@ -1,0 +1,57 @@
+"""What every test may use, and what no test run may hide."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Generator, Iterator
+
+import pytest
+import pytest_asyncio
+
+from tests.support.postgres import PostgresForTests, running_postgres
+
+NO_SKIP = "PERENNIAL_NO_SKIP"
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresForTests]:
+    """One server for the whole run; without fsync, since nothing of it is kept."""
+    with running_postgres() as server:
+        yield server
+
+
+@pytest_asyncio.fixture
+async def database(postgres: PostgresForTests) -> AsyncIterator[str]:
+    """The SQLAlchemy address of an empty database of this test's own."""
+    async with postgres.fresh_database() as dsn:
+        yield dsn
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    _forbid_skip(report)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    report = yield
+    _forbid_skip(report)
+    return report
+
+
+def _forbid_skip(report: pytest.TestReport | pytest.CollectReport) -> None:
+    """A test that cannot run says why and is skipped; where everything must be there (in CI), that is a
+    failure.
+
+    A test that is expected to fail is not skipped: it ran.
+    """
+    if os.environ.get(NO_SKIP) == "1" and report.skipped and not hasattr(report, "wasxfail"):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
+        report.outcome = "failed"
+        report.longrepr = f"{NO_SKIP}=1 forbids the skip: {reason}"

@@ -1,0 +1,125 @@
+"""What the transport suite needs to know of a transport: how to get at it, and how to hurt it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Protocol
+
+import asyncpg
+
+from libs.common.messaging.bus import Bus, BusUnavailable, Delivery, Record, Subscription
+from libs.common.messaging.bus_migrations import install
+from libs.common.messaging.embedded_bus import EmbeddedBus
+from libs.common.messaging.embedded_subscription import EmbeddedSubscription
+from libs.common.persistence.session import asyncpg_dsn
+from tests.support.postgres import PostgresForTests
+
+
+class Transport(Protocol):
+    """One deployment. `takeover_s` is how long a group may need to notice that a member died."""
+
+    takeover_s: float
+
+    def bus(self) -> Bus:
+        """The bus as one more process would have it."""
+        ...
+
+    async def kill(self, subscription: Subscription) -> None:
+        """What SIGKILL of its process does to a member."""
+        ...
+
+    async def cut_connections(self) -> None:
+        """All connections of all processes are lost; the next attempt to connect succeeds."""
+        ...
+
+    async def stop(self) -> None:
+        """The servers stop."""
+        ...
+
+    async def crash(self) -> None:
+        """The servers are killed: no clean-up, nothing written that was not written before."""
+        ...
+
+    async def start(self) -> None:
+        """The servers start again, with what they had."""
+        ...
+
+
+class EmbeddedTransport:
+    takeover_s = 3.0
+
+    def __init__(self, postgres: PostgresForTests, dsn: str) -> None:
+        self._postgres, self._dsn = postgres, dsn
+
+    def bus(self) -> EmbeddedBus:
+        return EmbeddedBus(self._dsn)
+
+    async def kill(self, subscription: Subscription) -> None:
+        assert isinstance(subscription, EmbeddedSubscription)
+        assert subscription._connection is not None
+        subscription._connection.terminate()
+
+    async def cut_connections(self) -> None:
+        async with self._postgres.admin() as admin:
+            await admin.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'perennial-bus%'"
+            )
+
+    async def stop(self) -> None:
+        await asyncio.to_thread(self._postgres.server.stop)
+
+    async def crash(self) -> None:
+        pid_file = self._postgres.server.folder / "data" / "postmaster.pid"
+        os.kill(int(pid_file.read_text().split()[0]), signal.SIGKILL)  # its children die of it
+
+    async def start(self) -> None:
+        await asyncio.to_thread(self._postgres.server.start)
+
+
+@asynccontextmanager
+async def embedded_transport(postgres: PostgresForTests) -> AsyncIterator[EmbeddedTransport]:
+    async with postgres.fresh_database("bus") as dsn:
+        connection: asyncpg.Connection[Any] = await asyncpg.connect(asyncpg_dsn(dsn))
+        await install(connection)
+        await connection.close()
+        yield EmbeddedTransport(postgres, dsn)
+
+
+def record(topic: str, key: str, number: int) -> Record:
+    return Record(topic=topic, key=key, headers={"number": str(number)}, value=str(number).encode())
+
+
+def numbers(deliveries: Sequence[Delivery], key: str | None = None) -> list[int]:
+    return [int(d.value) for d in deliveries if key is None or d.key == key]
+
+
+async def receive(
+    subscription: Subscription, count: int, *, timeout_s: float = 20.0, records_max: int = 500
+) -> list[Delivery]:
+    """Poll until `count` records have come, acknowledging none; fails after `timeout_s`."""
+    received: list[Delivery] = []
+    async with asyncio.timeout(timeout_s):
+        while len(received) < count:
+            received += await subscription.poll(records_max=records_max, timeout_s=0.5)
+    assert len(received) == count
+    return received
+
+
+async def receive_nothing(subscription: Subscription, *, for_s: float = 0.3) -> None:
+    assert await subscription.poll(records_max=10, timeout_s=for_s) == []
+
+
+async def publish_despite(bus: Bus, records: Sequence[Record]) -> int:
+    """Publish as a relay does: again and again until it succeeds; returns how often it did not."""
+    failures = 0
+    while True:
+        try:
+            await bus.publish(records)
+            return failures
+        except BusUnavailable:
+            failures += 1
+            await asyncio.sleep(0.02)

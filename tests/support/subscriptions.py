@@ -1,0 +1,368 @@
+"""Builders of subscriptions' things, and the service's unit of work in memory."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import Any, Literal
+
+from libs.common.contracts.catalog import PlanV1, PriceTierV1, PriceV1
+from libs.common.paging import PageRequest, Slice
+from libs.common.periods import Interval, start_of_day
+from services.subscriptions.application.ports import (
+    BindingFilter,
+    CustomerFilter,
+    MovingClock,
+    Span,
+    SubscriptionFilter,
+)
+from services.subscriptions.domain.billing_period import BillingPeriod, Calendar
+from services.subscriptions.domain.customer import Customer, CustomerNotFound
+from services.subscriptions.domain.invoice_standing import InvoiceStanding
+from services.subscriptions.domain.plan import PlanNotFound
+from services.subscriptions.domain.subject_binding import (
+    SubjectBinding,
+    SubjectBindingNotFound,
+    binding_id,
+)
+from services.subscriptions.domain.subscription import Subscription, SubscriptionNotFound, SubscriptionState
+from services.subscriptions.domain.subscription_item import SubscriptionItem
+from services.subscriptions.domain.test_clock import (
+    ClockMove,
+    ClockMoveNotFound,
+    MoveState,
+    TestClock,
+    TestClockNotFound,
+)
+from tests.support.memory import MemoryRepository, MemoryUnitOfWork
+
+NOW = datetime(2025, 6, 1, 12, tzinfo=UTC)
+TENANT = "0197c7b3-41a2-7d6e-9f00-5a3c8e1b2d47"
+MINUTES = "flying-minutes"
+
+
+def utc(text: str) -> datetime:
+    """`2025-06-01` or `2025-06-01T12:30`, in UTC."""
+    return datetime.fromisoformat(text).replace(tzinfo=UTC)
+
+
+def a_plan(**changes: Any) -> PlanV1:
+    """Per aircraft and month in advance, flying minutes in arrears."""
+    plan = PlanV1(
+        plan_id="pln_00000000000000000000000001",
+        plan_version_id="plv_00000000000000000000000001",
+        code="power",
+        name="Power by the minute",
+        plan_version=1,
+        currency="USD",
+        interval_unit="month",
+        interval_count=1,
+        prices=(
+            PriceV1(
+                id="prc_aircraft",
+                code="aircraft",
+                product_id="prd_1",
+                description="Aircraft",
+                kind="recurring",
+                timing="advance",
+                model="per_unit",
+                currency="USD",
+                unit_amount=Decimal("1200.00"),
+            ),
+            PriceV1(
+                id="prc_minutes",
+                code="minutes",
+                product_id="prd_1",
+                description="Flying minutes",
+                kind="usage",
+                timing="arrears",
+                model="graduated",
+                currency="USD",
+                tiers=(PriceTierV1(unit_amount=Decimal("5.20")),),
+                meter=MINUTES,
+            ),
+        ),
+    )
+    return plan.model_copy(update=changes)
+
+
+def a_customer(**changes: Any) -> Customer:
+    customer = Customer(
+        id="cus_00000000000000000000000001", name="Delta Air Lines", created_at=NOW, zone="America/New_York"
+    )
+    return replace(customer, **changes)
+
+
+def an_item(**changes: Any) -> SubscriptionItem:
+    item = SubscriptionItem(
+        id="si_minutes",
+        price_id="prc_minutes",
+        price_code="minutes",
+        kind="usage",
+        meter=MINUTES,
+        quantity=None,
+    )
+    return replace(item, **changes)
+
+
+def a_calendar(
+    anchor_on: str = "2025-01-31", interval: Interval | None = None, zone: str = "America/New_York"
+) -> Calendar:
+    return Calendar(date.fromisoformat(anchor_on), interval or Interval("month", 1), zone)
+
+
+def a_scheduled(calendar: Calendar | None = None, **changes: Any) -> Subscription:
+    """A subscription that has not begun."""
+    counted = calendar or a_calendar()
+    subscription = Subscription(
+        id="sub_00000000000000000000000001",
+        customer_id="cus_00000000000000000000000001",
+        plan_version_id="plv_00000000000000000000000001",
+        plan_code="power",
+        plan_name="Power by the minute",
+        currency="USD",
+        calendar=counted,
+        items=(
+            an_item(
+                id="si_aircraft",
+                price_id="prc_aircraft",
+                price_code="aircraft",
+                kind="recurring",
+                meter=None,
+                quantity=Decimal(629),
+            ),
+            an_item(),
+        ),
+        starts_at=start_of_day(counted.anchor_on, counted.zone),
+        created_at=NOW,
+    )
+    return replace(subscription, **changes)
+
+
+def a_subscription(calendar: Calendar | None = None, *, index: int = 0, **changes: Any) -> Subscription:
+    """A running subscription in the period with this index."""
+    scheduled = a_scheduled(calendar)
+    period = scheduled.calendar.nth_period(index)
+    return replace(scheduled, **{"state": SubscriptionState.ACTIVE, "period": period, **changes})
+
+
+def a_binding(**changes: Any) -> SubjectBinding:
+    binding = SubjectBinding(
+        id="",
+        subject="N14228",
+        meter=MINUTES,
+        subscription_id="sub_00000000000000000000000001",
+        item_id="si_minutes",
+        bound_from=utc("2025-01-01"),
+        bound_until=None,
+        test_clock_id=None,
+        created_at=NOW,
+    )
+    made = replace(binding, **changes)
+    derived = binding_id(
+        tenant=TENANT, meter=made.meter, subject=made.subject, bound_from=made.bound_from
+    )
+    return replace(made, id=made.id or derived)
+
+
+def a_test_clock(**changes: Any) -> TestClock:
+    clock = TestClock(
+        id="clk_00000000000000000000000001", name="2025", now=utc("2025-01-31T05:00"), created_at=NOW
+    )
+    return replace(clock, **changes)
+
+
+class MemoryCustomers(MemoryRepository[Customer]):
+    async def load(self, ids: Iterable[str]) -> None:
+        """All are at hand."""
+
+    async def list_page(self, wanted: CustomerFilter, page: PageRequest) -> Slice[Customer]:
+        return self.page(page, lambda one: wanted.external_id in (None, one.external_id))
+
+
+class MemoryPlans:
+    def __init__(self) -> None:
+        self.by_id: dict[str, PlanV1] = {}
+        self.retired: set[str] = set()
+
+    async def load(self, plan_version_ids: Iterable[str]) -> None:
+        """All are at hand."""
+
+    async def get(self, plan_version_id: str) -> PlanV1:
+        if plan_version_id not in self.by_id:
+            raise PlanNotFound("there is no published plan version with this id")
+        return self.by_id[plan_version_id]
+
+    async def get_newest(self, code: str) -> PlanV1:
+        found = [plan for plan in self.by_id.values() if plan.code == code]
+        if not found:
+            raise PlanNotFound("there is no published plan with this code")
+        return max(found, key=lambda plan: (plan.plan_id not in self.retired, plan.plan_version))
+
+    async def is_retired(self, plan_id: str) -> bool:
+        return plan_id in self.retired
+
+    async def keep(self, plan: PlanV1) -> None:
+        self.by_id.setdefault(plan.plan_version_id, plan)
+
+    async def retire(self, plan_id: str) -> None:
+        self.retired.add(plan_id)
+
+
+class MemorySubscriptions(MemoryRepository[Subscription]):
+    def __init__(self) -> None:
+        super().__init__(lambda id: SubscriptionNotFound("there is no subscription with this id"))
+        self.periods: dict[str, list[BillingPeriod]] = defaultdict(list)
+
+    async def load_shared(self, *, ids: Iterable[str], item_ids: Iterable[str]) -> Sequence[Subscription]:
+        wanted, items = set(ids), set(item_ids)
+        return [
+            one for one in self.by_id.values() if one.id in wanted or items & {item.id for item in one.items}
+        ]
+
+    def begin_period(self, subscription: Subscription, period: BillingPeriod) -> None:
+        known = self.periods[subscription.id]
+        assert period.index not in {one.index for one in known}, "a period begins once"
+        known.append(period)
+
+    async def list_page(self, wanted: SubscriptionFilter, page: PageRequest) -> Slice[Subscription]:
+        return self.page(
+            page,
+            lambda one: wanted.customer_id in (None, one.customer_id)
+            and wanted.state in (None, one.state)
+            and wanted.external_id in (None, one.external_id)
+            and wanted.plan_code in (None, one.plan_code),
+        )
+
+
+class MemoryStandings:
+    def __init__(self) -> None:
+        self.by_subscription: dict[str, dict[str, InvoiceStanding]] = defaultdict(dict)
+
+    async def load(self, invoices: Iterable[tuple[str, str]]) -> None:
+        """All are at hand."""
+
+    async def of(self, subscription_id: str, invoice_id: str) -> Mapping[str, InvoiceStanding]:
+        return dict(self.by_subscription[subscription_id])
+
+    def put(self, subscription_id: str, invoice_id: str, standing: InvoiceStanding) -> None:
+        self.by_subscription[subscription_id][invoice_id] = standing
+
+
+class MemoryBindings(MemoryRepository[SubjectBinding]):
+    """`rivals` are what others will have bound by the time of the next insert."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda id: SubjectBindingNotFound("there is no subject binding with this id"))
+        self.rivals: list[SubjectBinding] = []
+        self.insert_count = 0
+
+    async def find_in(self, spans: Sequence[Span]) -> Sequence[SubjectBinding]:
+        return [
+            binding
+            for binding in self.by_id.values()
+            if any(
+                (binding.meter, binding.subject) == (span.meter, span.subject)
+                and (
+                    binding.bound_from == span.bound_from
+                    or binding.overlaps(span.bound_from, span.bound_until)
+                )
+                for span in spans
+            )
+        ]
+
+    async def insert_new(self, bindings: Sequence[SubjectBinding]) -> set[str]:
+        self.insert_count += 1
+        rivals, self.rivals = self.rivals, []
+        self.by_id.update({rival.id: rival for rival in rivals})
+        kept = set()
+        for binding in bindings:
+            span = Span(binding.meter, binding.subject, binding.bound_from, binding.bound_until)
+            if not await self.find_in([span]):
+                self.by_id[binding.id] = binding
+                kept.add(binding.id)
+        return kept
+
+    async def load_open(self, subscription_ids: Iterable[str]) -> None:
+        """All are at hand."""
+
+    async def open_of(self, subscription: Subscription) -> Sequence[SubjectBinding]:
+        found = [
+            binding
+            for binding in self.by_id.values()
+            if binding.subscription_id == subscription.id
+            and (
+                subscription.state is SubscriptionState.CANCELED
+                or subscription.ended_at is None
+                or binding.covers_after(subscription.ended_at)
+            )
+        ]
+        await self.load_for_update(binding.id for binding in found)
+        return found
+
+    async def list_page(self, wanted: BindingFilter, page: PageRequest) -> Slice[SubjectBinding]:
+        return self.page(page, lambda one: wanted.subject in (None, one.subject))
+
+
+class MemoryTestClocks(MemoryRepository[TestClock]):
+    async def load_shared(self, ids: Iterable[str]) -> Mapping[str, TestClock]:
+        return {id: await self.get(id) for id in ids}
+
+    async def list_page(self, page: PageRequest) -> Slice[TestClock]:
+        return self.page(page, lambda one: True)
+
+
+class MemoryClockMoves(MemoryRepository[ClockMove]):
+    def __init__(self) -> None:
+        super().__init__(lambda id: ClockMoveNotFound("there is no move with this id"))
+        self.wake_count = 0
+
+    async def find_moving(self, test_clock_id: str) -> ClockMove | None:
+        moving = [one for one in self.by_id.values() if one.state is MoveState.MOVING]
+        return next((one for one in moving if one.test_clock_id == test_clock_id), None)
+
+    async def find_all_moving(self) -> Sequence[MovingClock]:
+        return [
+            MovingClock(TENANT, one.id) for one in self.by_id.values() if one.state is MoveState.MOVING
+        ]
+
+    async def wake_mover(self) -> None:
+        self.wake_count += 1
+
+
+class MemorySubscriptionsUnitOfWork(MemoryUnitOfWork):
+    """Also opens itself, for what works in several transactions."""
+
+    def __init__(self) -> None:
+        super().__init__(TENANT)
+        self.customers = MemoryCustomers(lambda id: CustomerNotFound("there is no customer with this id"))
+        self.plans = MemoryPlans()
+        self.subscriptions = MemorySubscriptions()
+        self.standings = MemoryStandings()
+        self.bindings = MemoryBindings()
+        self.test_clocks = MemoryTestClocks(
+            lambda id: TestClockNotFound("there is no test clock with this id")
+        )
+        self.clock_moves = MemoryClockMoves()
+        self.mode: Literal["live", "sandbox"] | None = "sandbox"
+
+    async def tenant_mode(self) -> Literal["live", "sandbox"] | None:
+        return self.mode
+
+    @asynccontextmanager
+    async def open(self, tenant: str, actor: str) -> AsyncIterator[MemorySubscriptionsUnitOfWork]:
+        assert tenant == self.tenant
+        yield self
+
+    @asynccontextmanager
+    async def open_for_many(self) -> AsyncIterator[MemorySubscriptionsUnitOfWork]:
+        yield self
+
+    @property
+    def told(self) -> list[str]:
+        """The names of the events, in order, without their versions."""
+        return [type(event).__name__.removesuffix("V1") for event in self.outbox.events]
