@@ -1,0 +1,157 @@
+"""Requests and answers about tenants, revoked tokens and products."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Annotated, Any, Self
+from uuid import UUID
+
+from pydantic import AfterValidator, Field, field_validator
+from pydantic.json_schema import SkipJsonSchema
+
+from libs.common.web.bodies import (
+    Code,
+    Description,
+    ExternalId,
+    Instant,
+    Metadata,
+    Name,
+    StrictBody,
+    identifier,
+)
+from services.catalog.domain.product import Product, ProductDetails, ProductKind
+from services.catalog.domain.tenant import Tenant, TenantMode
+from services.catalog.domain.token_revocation import TokenRevocation
+
+
+def _not_nil(value: UUID) -> UUID:
+    if not value.int:
+        raise ValueError("must not be the nil UUID, which stands for the operators")
+    return value
+
+
+ProductId = Annotated[str, identifier("prd"), Field(examples=["prd_01jz3v6m1qk0c8n4r2d5s7t9wx"])]
+TenantId = Annotated[UUID, AfterValidator(_not_nil), Field(examples=["0197c7b3-41a2-7d6e-9f00-5a3c8e1b2d47"])]
+TokenId = Annotated[
+    str, Field(pattern=r"^[\x21-\x7e]{1,220}$", max_length=220, examples=["tok_01jz3v6m1qk0c8n4r2d5s7t9wx"])
+]
+Unit = Annotated[str, Field(min_length=1, max_length=40, examples=["flying minute"])]
+
+
+class TenantCreateBody(StrictBody):
+    """A selling business. Its mode never changes. `id` is made here unless it is given."""
+
+    id: TenantId | None = None
+    name: Name = Field(examples=["Cloudhop Engines"])
+    mode: TenantMode = Field(examples=["sandbox"])
+
+
+class TenantChangeBody(StrictBody):
+    name: Name
+
+
+class TenantBody(StrictBody):
+    id: str
+    name: str
+    mode: TenantMode
+    version: int
+    created_at: Instant
+
+    @classmethod
+    def from_domain(cls, tenant: Tenant) -> Self:
+        return cls(
+            id=tenant.id,
+            name=tenant.name,
+            mode=tenant.mode,
+            version=tenant.version,
+            created_at=tenant.created_at,
+        )
+
+
+class TokenRevocationCreateBody(StrictBody):
+    """`token_id` is the token's `jti`. Leave `expires_at` out unless the token's `exp` is known for certain."""
+
+    token_id: TokenId
+    expires_at: Instant | None = None
+
+
+class TokenRevocationBody(StrictBody):
+    """The token is refused by every service within seconds, until it would have expired by itself."""
+
+    token_id: str
+    expires_at: Instant
+
+    @classmethod
+    def from_domain(cls, revocation: TokenRevocation) -> Self:
+        return cls(token_id=revocation.token_id, expires_at=revocation.expires_at)
+
+
+class ProductCreateBody(StrictBody):
+    """Something that is sold. `code` and `kind` never change; `unit` is what its quantity is counted in."""
+
+    code: Code
+    name: Name
+    kind: ProductKind = Field(examples=["service"])
+    unit: Unit | None = None
+    description: Description = ""
+    external_id: ExternalId | None = None
+    metadata: Metadata = Field(default_factory=dict)
+
+    def details(self) -> ProductDetails:
+        return ProductDetails(
+            name=self.name,
+            unit=self.unit,
+            description=self.description,
+            external_id=self.external_id,
+            metadata=self.metadata,
+        )
+
+
+class ProductChangeBody(StrictBody):
+    """What is left out stays as it is. `unit` and `external_id` are taken away by null."""
+
+    name: Name | SkipJsonSchema[None] = None
+    unit: Unit | None = None
+    description: Description | SkipJsonSchema[None] = None
+    external_id: ExternalId | None = None
+    metadata: Metadata | SkipJsonSchema[None] = None
+
+    @field_validator("name", "description", "metadata", mode="before")
+    @classmethod
+    def _given(cls, value: Any) -> Any:
+        if value is None:
+            raise ValueError("must not be null: leave it out to keep it as it is")
+        return value
+
+    def apply(self, details: ProductDetails) -> ProductDetails:
+        return replace(details, **{name: getattr(self, name) for name in self.model_fields_set})
+
+
+class ProductBody(StrictBody):
+    id: str
+    code: str
+    name: str
+    kind: ProductKind
+    unit: str | None
+    description: str
+    external_id: str | None
+    metadata: dict[str, str]
+    version: int
+    created_at: Instant
+    archived_at: Instant | None
+
+    @classmethod
+    def from_domain(cls, product: Product) -> Self:
+        return cls(
+            id=product.id,
+            code=product.code,
+            name=product.name,
+            kind=product.kind,
+            unit=product.unit,
+            description=product.description,
+            external_id=product.external_id,
+            metadata=dict(product.metadata),
+            version=product.version,
+            created_at=product.created_at,
+            archived_at=product.archived_at,
+        )

@@ -1,0 +1,73 @@
+"""Making, changing and archiving products."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from libs.common.errors import PreconditionFailed
+from services.catalog.application.archive_product import ArchiveProduct, archive_product
+from services.catalog.application.change_product import ChangeProduct, change_product
+from services.catalog.application.create_product import CreateProduct, create_product
+from services.catalog.domain.product import ProductDetails, ProductNotFound
+from tests.support.catalog import MemoryCatalog
+from tests.support.clocks import FixedClock
+from tests.support.memory import Recorded
+from tests.support.versions import OnlyVersion, any_version
+
+DETAILS = ProductDetails(name="Desk", unit="desk", description="", external_id="sku-1", metadata={"a": "b"})
+
+
+def renamed(details: ProductDetails) -> ProductDetails:
+    return replace(details, name="Minutes aloft")
+
+
+async def test_a_product_is_made(uow: MemoryCatalog, clock: FixedClock) -> None:
+    product = await create_product(CreateProduct("desk", "goods", DETAILS), uow=uow, clock=clock)
+    assert uow.products.by_id[product.id] == product
+    assert (product.code, product.kind, product.name, product.version) == ("desk", "goods", "Desk", 1)
+    assert product.created_at == clock.now
+    assert uow.recorded == [Recorded("product.created", product.id, 1)]
+    assert uow.outbox.events == []
+
+
+async def test_a_product_is_changed(uow: MemoryCatalog) -> None:
+    command = ChangeProduct("prd_engine", renamed)
+    changed = await change_product(command, uow=uow, check_version=OnlyVersion(1))
+    assert uow.products.by_id["prd_engine"] == changed
+    assert (changed.name, changed.version) == ("Minutes aloft", 2)
+    assert uow.recorded == [Recorded("product.changed", "prd_engine", 2)]
+
+
+async def test_the_same_details_again_change_nothing(uow: MemoryCatalog) -> None:
+    command = ChangeProduct("prd_engine", lambda details: details)
+    await change_product(command, uow=uow, check_version=any_version)
+    assert uow.products.by_id["prd_engine"].version == 1
+    assert uow.recorded == []
+
+
+async def test_another_version_than_the_named_one_is_left_alone(
+    uow: MemoryCatalog, clock: FixedClock
+) -> None:
+    with pytest.raises(PreconditionFailed):
+        await change_product(ChangeProduct("prd_engine", renamed), uow=uow, check_version=OnlyVersion(7))
+    with pytest.raises(PreconditionFailed):
+        await archive_product(
+            ArchiveProduct("prd_engine"), uow=uow, clock=clock, check_version=OnlyVersion(7)
+        )
+    assert uow.products.by_id["prd_engine"].version == 1
+
+
+async def test_archiving_twice_archives_once(uow: MemoryCatalog, clock: FixedClock) -> None:
+    command = ArchiveProduct("prd_engine")
+    archived = await archive_product(command, uow=uow, clock=clock, check_version=any_version)
+    again = await archive_product(command, uow=uow, clock=clock, check_version=any_version)
+    assert archived.archived_at == clock.now
+    assert again == archived
+    assert uow.recorded == [Recorded("product.archived", "prd_engine", 2)]
+
+
+async def test_an_unknown_product_is_not_found(uow: MemoryCatalog) -> None:
+    with pytest.raises(ProductNotFound):
+        await change_product(ChangeProduct("prd_other", renamed), uow=uow, check_version=any_version)
