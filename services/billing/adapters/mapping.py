@@ -1,0 +1,304 @@
+"""Rows ↔ domain objects of billing."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import datetime
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any
+
+from sqlalchemy import RowMapping
+
+from libs.common.contracts.catalog import PriceV1
+from libs.common.contracts.metering import UsageTotalV1
+from libs.common.money import Money
+from services.billing.application.events import (
+    item_usage_from,
+    item_usage_snapshot,
+    price_from,
+    price_snapshot,
+)
+from services.billing.domain.agreement import Agreement, BilledItem, CustomerDetails
+from services.billing.domain.charge import Charge, UsageOfPeriod
+from services.billing.domain.invoice import Invoice, InvoiceLine
+from services.billing.domain.payment import PaymentAttempt, PaymentMethod
+from services.billing.domain.seller import Seller
+
+Row = RowMapping
+
+
+def seller_to_row(seller: Seller) -> dict[str, Any]:
+    return asdict(seller)
+
+
+def seller_from_row(row: Row) -> Seller:
+    return Seller(**{name: row[name] for name in Seller.__slots__})
+
+
+def agreement_to_row(agreement: Agreement) -> dict[str, Any]:
+    snapshot = {
+        "customer": asdict(agreement.customer),
+        "currency": agreement.currency,
+        "zone": agreement.zone,
+        "ends_at": agreement.ends_at.isoformat() if agreement.ends_at else None,
+        "items": [
+            {
+                "id": item.id,
+                "price": price_snapshot(item.price).model_dump(mode="json"),
+                "quantity": None if item.quantity is None else str(item.quantity),
+            }
+            for item in agreement.items
+        ],
+    }
+    return {
+        "id": agreement.id,
+        "version": agreement.version,
+        "customer_id": agreement.customer.id,
+        "snapshot": snapshot,
+        "clock_id": agreement.clock_id,
+    }
+
+
+def agreement_from_row(row: Row) -> Agreement:
+    snapshot = row["snapshot"]
+    return Agreement(
+        id=row["id"],
+        version=row["version"],
+        customer=CustomerDetails(**snapshot["customer"]),
+        currency=snapshot["currency"],
+        zone=snapshot["zone"],
+        items=tuple(
+            BilledItem(
+                id=item["id"],
+                price=price_from(PriceV1.model_validate(item["price"])),
+                quantity=None if item["quantity"] is None else Decimal(item["quantity"]),
+            )
+            for item in snapshot["items"]
+        ),
+        ends_at=datetime.fromisoformat(snapshot["ends_at"]) if snapshot["ends_at"] else None,
+        clock_id=row["clock_id"],
+    )
+
+
+def charge_to_row(charge: Charge) -> dict[str, Any]:
+    return {
+        "id": charge.id,
+        "subscription_id": charge.subscription_id,
+        "item_id": charge.item_id,
+        "price_id": charge.price.id,
+        "period_index": charge.period_index,
+        "kind": charge.kind,
+        "revision": charge.revision,
+        "invoice_id": charge.invoice_id,
+        "price": price_snapshot(charge.price).model_dump(mode="json"),
+        "quantity": charge.quantity,
+        "fraction_numerator": Decimal(charge.fraction.numerator),
+        "fraction_denominator": Decimal(charge.fraction.denominator),
+        "service_start": charge.service_start,
+        "service_end": charge.service_end,
+        "service_start_on": charge.service_start_on,
+        "service_end_on": charge.service_end_on,
+        "amount_minor": charge.amount.amount_minor,
+        "currency": charge.amount.currency,
+        "usage_window_id": charge.usage_window_id,
+        "event_count": charge.event_count,
+        "created_at": charge.created_at,
+    }
+
+
+def charge_from_row(row: Row) -> Charge:
+    return Charge(
+        id=row["id"],
+        subscription_id=row["subscription_id"],
+        item_id=row["item_id"],
+        price=price_from(PriceV1.model_validate(row["price"])),
+        period_index=row["period_index"],
+        kind=row["kind"],
+        revision=row["revision"],
+        quantity=row["quantity"],
+        fraction=Fraction(int(row["fraction_numerator"]), int(row["fraction_denominator"])),
+        service_start=row["service_start"],
+        service_end=row["service_end"],
+        service_start_on=row["service_start_on"],
+        service_end_on=row["service_end_on"],
+        amount=Money(row["amount_minor"], row["currency"]),
+        created_at=row["created_at"],
+        invoice_id=row["invoice_id"],
+        usage_window_id=row["usage_window_id"],
+        event_count=row["event_count"],
+    )
+
+
+def _seller_snapshot(seller: Seller | None) -> dict[str, Any] | None:
+    return None if seller is None else {**asdict(seller), "created_at": seller.created_at.isoformat()}
+
+
+def _seller_from_snapshot(snapshot: dict[str, Any] | None) -> Seller | None:
+    if snapshot is None:
+        return None
+    return Seller(**{**snapshot, "created_at": datetime.fromisoformat(snapshot["created_at"])})
+
+
+def invoice_to_row(invoice: Invoice) -> dict[str, Any]:
+    return {
+        "id": invoice.id,
+        "subscription_id": invoice.subscription_id,
+        "customer_id": invoice.customer_id,
+        "boundary_at": invoice.boundary_at,
+        "document_kind": invoice.document_kind,
+        "issue": invoice.issue,
+        "period_index": invoice.period_index,
+        "status": invoice.status,
+        "status_reason": invoice.status_reason,
+        "awaits_lifecycle": invoice.awaits_lifecycle,
+        "awaits_window": invoice.awaits_window,
+        "seller_id": invoice.seller.id if invoice.seller else None,
+        "series": invoice.series,
+        "number": invoice.number,
+        "currency": invoice.currency,
+        "zone": invoice.zone,
+        "net_minor": invoice.net.amount_minor,
+        "tax_minor": invoice.tax.amount_minor,
+        "total_minor": invoice.total.amount_minor,
+        "paid_minor": invoice.paid.amount_minor,
+        "issued_at": invoice.issued_at,
+        "due_on": invoice.due_on,
+        "paid_at": invoice.paid_at,
+        "customer": asdict(invoice.customer) if invoice.customer else None,
+        "seller": _seller_snapshot(invoice.seller),
+        "version": invoice.version,
+        "created_at": invoice.created_at,
+        "due_at": invoice.due_at,
+        "clock_id": invoice.clock_id,
+        "traceparent": invoice.traceparent,
+    }
+
+
+def invoice_from_row(row: Row) -> Invoice:
+    currency = row["currency"]
+    return Invoice(
+        id=row["id"],
+        subscription_id=row["subscription_id"],
+        customer_id=row["customer_id"],
+        boundary_at=row["boundary_at"],
+        document_kind=row["document_kind"],
+        issue=row["issue"],
+        period_index=row["period_index"],
+        status=row["status"],
+        status_reason=row["status_reason"],
+        awaits_lifecycle=row["awaits_lifecycle"],
+        awaits_window=row["awaits_window"],
+        currency=currency,
+        zone=row["zone"],
+        series=row["series"],
+        created_at=row["created_at"],
+        clock_id=row["clock_id"],
+        traceparent=row["traceparent"],
+        net=Money(row["net_minor"], currency),
+        tax=Money(row["tax_minor"], currency),
+        total=Money(row["total_minor"], currency),
+        paid=Money(row["paid_minor"], currency),
+        seller=_seller_from_snapshot(row["seller"]),
+        customer=CustomerDetails(**row["customer"]) if row["customer"] else None,
+        number=row["number"],
+        issued_at=row["issued_at"],
+        due_on=row["due_on"],
+        paid_at=row["paid_at"],
+        due_at=row["due_at"],
+        version=row["version"],
+    )
+
+
+def line_to_row(line: InvoiceLine) -> dict[str, Any]:
+    return {
+        "id": line.id,
+        "invoice_id": line.invoice_id,
+        "charge_id": line.charge_id,
+        "ordinal": line.ordinal,
+        "tier": line.rated.tier or None,
+        "description": line.description,
+        "quantity": line.rated.shown_quantity,
+        "unit_amount": line.rated.unit_amount,
+        "net_minor": line.rated.amount.amount_minor,
+        "currency": line.rated.amount.currency,
+        "formula": line.rated.formula,
+        "service_start_on": line.service_start_on,
+        "service_end_on": line.service_end_on,
+    }
+
+
+def usage_to_row(usage: UsageOfPeriod) -> dict[str, Any]:
+    return {
+        "id": usage.window_id,
+        "subscription_id": usage.subscription_id,
+        "period_index": usage.period_index,
+        "window_start": usage.window_start,
+        "window_end": usage.window_end,
+        "revision": 0,
+        "totals": [item_usage_snapshot(total).model_dump(mode="json") for total in usage.totals],
+        "corrected_totals": None,
+    }
+
+
+def usage_from_row(row: Row) -> UsageOfPeriod:
+    return UsageOfPeriod(
+        window_id=row["id"],
+        subscription_id=row["subscription_id"],
+        period_index=row["period_index"],
+        window_start=row["window_start"],
+        window_end=row["window_end"],
+        totals=tuple(item_usage_from(UsageTotalV1.model_validate(total)) for total in row["totals"]),
+    )
+
+
+def method_to_row(method: PaymentMethod) -> dict[str, Any]:
+    return asdict(method)
+
+
+def method_from_row(row: Row) -> PaymentMethod:
+    return PaymentMethod(**{name: row[name] for name in PaymentMethod.__slots__})
+
+
+def attempt_to_row(attempt: PaymentAttempt) -> dict[str, Any]:
+    return {
+        "id": attempt.id,
+        "invoice_id": attempt.invoice_id,
+        "customer_id": attempt.customer_id,
+        "number": attempt.number,
+        "state": attempt.state,
+        "payment_method_id": attempt.payment_method_id,
+        "amount_minor": attempt.amount.amount_minor,
+        "currency": attempt.amount.currency,
+        "gateway_reference": attempt.gateway_reference,
+        "reason": attempt.reason,
+        "claimed_until": attempt.claimed_until,
+        "ended_at": attempt.ended_at,
+        "created_at": attempt.created_at,
+        "version": attempt.version,
+        "due_at": attempt.due_at,
+        "clock_id": attempt.clock_id,
+        "retry_at": attempt.claimed_until,  # while it is claimed, no scheduler finds it
+        "traceparent": attempt.traceparent,
+    }
+
+
+def attempt_from_row(row: Row) -> PaymentAttempt:
+    return PaymentAttempt(
+        id=row["id"],
+        invoice_id=row["invoice_id"],
+        customer_id=row["customer_id"],
+        number=row["number"],
+        state=row["state"],
+        amount=Money(row["amount_minor"], row["currency"]),
+        created_at=row["created_at"],
+        due_at=row["due_at"],
+        clock_id=row["clock_id"],
+        traceparent=row["traceparent"],
+        payment_method_id=row["payment_method_id"],
+        claimed_until=row["claimed_until"],
+        gateway_reference=row["gateway_reference"],
+        reason=row["reason"],
+        ended_at=row["ended_at"],
+        version=row["version"],
+    )

@@ -1,0 +1,171 @@
+"""Billing's reads on one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from sqlalchemy import RowMapping, Select, func, select
+
+from libs.common.errors import NotFound
+from libs.common.money import Money
+from libs.common.paging import PageRequest, Slice
+from libs.common.persistence.paging import fetch_page
+from libs.common.persistence.unit_of_work import UnitOfWork
+from services.billing.adapters import mapping, rows
+from services.billing.application.queries import (
+    InvoiceFilter,
+    InvoiceView,
+    LedgerEntryView,
+    LineExplanation,
+)
+from services.billing.domain.charge import Charge
+from services.billing.domain.invoice import Invoice, InvoiceLine, InvoiceNotFound, lines_of
+from services.billing.domain.payment import PaymentAttempt, PaymentMethod
+from services.billing.domain.seller import Seller
+
+
+class LineNotFound(NotFound):
+    code = "invoice_line_not_found"
+    title = "There is no such line on the invoice"
+
+
+class SqlBillingQueries:
+    def __init__(self, uow: UnitOfWork) -> None:
+        self._connection = uow.connection
+
+    async def list_invoices(self, wanted: InvoiceFilter, page: PageRequest) -> Slice[Invoice]:
+        table = rows.invoice
+        statement: Select[Any] = select(table)
+        statement = (
+            statement.where(table.c.status == wanted.status)
+            if wanted.status is not None
+            else statement.where(table.c.status != "skipped")
+        )
+        if wanted.customer_id is not None:
+            statement = statement.where(table.c.customer_id == wanted.customer_id)
+        if wanted.subscription_id is not None:
+            statement = statement.where(table.c.subscription_id == wanted.subscription_id)
+        if wanted.number is not None:
+            statement = statement.where(table.c.number == wanted.number)
+        if wanted.boundary_from is not None:
+            statement = statement.where(table.c.boundary_at >= wanted.boundary_from)
+        if wanted.boundary_to is not None:
+            statement = statement.where(table.c.boundary_at < wanted.boundary_to)
+        return await fetch_page(
+            self._connection,
+            statement,
+            created_at=table.c.created_at,
+            id=table.c.id,
+            page=page,
+            to_view=mapping.invoice_from_row,
+        )
+
+    async def get_invoice(self, id: str, *, customer_id: str | None) -> InvoiceView:
+        invoice = await self._invoice(id, customer_id)
+        return InvoiceView(invoice, await self._lines(invoice))
+
+    async def _invoice(self, id: str, customer_id: str | None) -> Invoice:
+        row = (await self._connection.execute(select(rows.invoice).where(rows.invoice.c.id == id))).mappings()
+        found = row.first()
+        if found is None or (customer_id is not None and found["customer_id"] != customer_id):
+            raise InvoiceNotFound("no invoice has this id")
+        return mapping.invoice_from_row(found)
+
+    async def _charges(self, invoice_id: str) -> list[Charge]:
+        found = select(rows.charge).where(rows.charge.c.invoice_id == invoice_id)
+        return [mapping.charge_from_row(row) for row in (await self._connection.execute(found)).mappings()]
+
+    async def _lines(self, invoice: Invoice) -> tuple[InvoiceLine, ...]:
+        """As stored, once final; the rated part is derived again and must agree, which the audit checks."""
+        derived = lines_of(invoice, await self._charges(invoice.id))
+        if invoice.status in ("draft", "skipped"):
+            return tuple(derived)
+        by_id = {line.id: line for line in derived}
+        table = rows.invoice_line
+        stored = select(table).where(table.c.invoice_id == invoice.id).order_by(table.c.ordinal)
+        found = (await self._connection.execute(stored)).mappings()
+        return tuple(_stored_line(row, by_id[row["id"]]) for row in found)
+
+    async def explain_line(
+        self, invoice_id: str, line_id: str, *, customer_id: str | None
+    ) -> LineExplanation:
+        view = await self.get_invoice(invoice_id, customer_id=customer_id)
+        line = next((line for line in view.lines if line.id == line_id), None)
+        if line is None:
+            raise LineNotFound("no line of the invoice has this id")
+        charges = await self._charges(invoice_id)
+        charge = next(charge for charge in charges if charge.id == line.charge_id)
+        derived = next((again for again in lines_of(view.invoice, charges) if again.id == line_id), None)
+        return LineExplanation(line, charge, derived)
+
+    async def list_attempts(self, invoice_id: str) -> Sequence[PaymentAttempt]:
+        table = rows.payment_attempt
+        found = select(table).where(table.c.invoice_id == invoice_id).order_by(table.c.number)
+        return [mapping.attempt_from_row(row) for row in (await self._connection.execute(found)).mappings()]
+
+    async def list_sellers(self, page: PageRequest) -> Slice[Seller]:
+        table = rows.seller
+        return await fetch_page(
+            self._connection,
+            select(table),
+            created_at=table.c.created_at,
+            id=table.c.id,
+            page=page,
+            to_view=mapping.seller_from_row,
+        )
+
+    async def list_payment_methods(
+        self, page: PageRequest, *, customer_id: str | None
+    ) -> Slice[PaymentMethod]:
+        table = rows.payment_method
+        statement: Select[Any] = select(table)
+        if customer_id is not None:
+            statement = statement.where(table.c.customer_id == customer_id)
+        return await fetch_page(
+            self._connection,
+            statement,
+            created_at=table.c.created_at,
+            id=table.c.id,
+            page=page,
+            to_view=mapping.method_from_row,
+        )
+
+    async def list_ledger_entries(
+        self, page: PageRequest, *, invoice_id: str | None, account: str | None
+    ) -> Slice[LedgerEntryView]:
+        table = rows.ledger_entry
+        id = func.concat(table.c.posting_key, ":", table.c.ordinal)
+        statement: Select[Any] = select(table)
+        if invoice_id is not None:
+            statement = statement.where(table.c.invoice_id == invoice_id)
+        if account is not None:
+            statement = statement.where(table.c.account == account)
+        return await fetch_page(
+            self._connection,
+            statement,
+            created_at=table.c.recorded_at,
+            id=id,
+            page=page,
+            to_view=_ledger_view,
+        )
+
+
+def _stored_line(row: RowMapping, derived: InvoiceLine) -> InvoiceLine:
+    """The figures that were issued, whatever a later version would derive."""
+    amount = Money(row["net_minor"], row["currency"])
+    rated = replace(derived.rated, amount=amount, unit_amount=row["unit_amount"], formula=row["formula"])
+    return replace(derived, ordinal=row["ordinal"], description=row["description"], rated=rated)
+
+
+def _ledger_view(row: RowMapping) -> LedgerEntryView:
+    return LedgerEntryView(
+        id=f"{row['posting_key']}:{row['ordinal']}",
+        posting=row["posting_key"],
+        account=row["account"],
+        amount=Money(row["amount_minor"], row["currency"]),
+        posted_at=row["posted_at"],
+        invoice_id=row["invoice_id"],
+        attempt_id=row["attempt_id"],
+    )

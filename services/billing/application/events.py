@@ -1,0 +1,165 @@
+"""Domain outcome → contract event, and contract snapshot → domain object."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from libs.common.contracts.billing import InvoiceFinalizedV1, InvoicePaidV1, InvoiceV1, PaymentFailedV1
+from libs.common.contracts.catalog import PriceTierV1, PriceV1
+from libs.common.contracts.metering import UsageTotalV1
+from libs.common.contracts.subscriptions import (
+    BillingPeriodV1,
+    CustomerV1,
+    SubscriptionItemV1,
+    SubscriptionV1,
+)
+from services.billing.domain.agreement import Agreement, BilledItem, BilledPeriod, CustomerDetails
+from services.billing.domain.charge import ItemUsage
+from services.billing.domain.invoice import Invoice
+from services.billing.domain.payment import PaymentAttempt
+from services.billing.domain.rating.price import Price, PriceTier
+
+
+def _invoice(invoice: Invoice) -> InvoiceV1:
+    assert invoice.number is not None, "only a finalized invoice is told of"
+    return InvoiceV1(
+        invoice_id=invoice.id,
+        number=invoice.number,
+        subscription_id=invoice.subscription_id,
+        customer_id=invoice.customer_id,
+        currency=invoice.currency,
+        total_minor=invoice.total.amount_minor,
+        boundary_at=invoice.boundary_at,
+    )
+
+
+def invoice_finalized(invoice: Invoice, *, tenant: str) -> InvoiceFinalizedV1:
+    assert invoice.issued_at is not None
+    return InvoiceFinalizedV1(
+        tenant=tenant,
+        version=invoice.version,
+        occurred_at=invoice.issued_at,
+        test_clock=invoice.clock_id,
+        invoice=_invoice(invoice),
+    )
+
+
+def invoice_paid(invoice: Invoice, *, tenant: str) -> InvoicePaidV1:
+    assert invoice.paid_at is not None
+    return InvoicePaidV1(
+        tenant=tenant,
+        version=invoice.version,
+        occurred_at=invoice.paid_at,
+        test_clock=invoice.clock_id,
+        invoice=_invoice(invoice),
+    )
+
+
+def payment_failed(
+    invoice: Invoice, attempt: PaymentAttempt, *, next_attempt_at: datetime | None, tenant: str
+) -> PaymentFailedV1:
+    assert attempt.ended_at is not None
+    return PaymentFailedV1(
+        tenant=tenant,
+        version=invoice.version,
+        occurred_at=attempt.ended_at,
+        test_clock=invoice.clock_id,
+        invoice=_invoice(invoice),
+        attempt_id=attempt.id,
+        attempt_number=attempt.number,
+        reason=attempt.reason or "declined",
+        next_attempt_at=next_attempt_at,
+    )
+
+
+def price_from(snapshot: PriceV1) -> Price:
+    return Price(
+        id=snapshot.id,
+        code=snapshot.code,
+        product_id=snapshot.product_id,
+        description=snapshot.description,
+        kind=snapshot.kind,
+        timing=snapshot.timing,
+        model=snapshot.model,
+        currency=snapshot.currency,
+        unit_amount=snapshot.unit_amount,
+        tiers=tuple(PriceTier(t.up_to, t.unit_amount, t.flat_amount) for t in snapshot.tiers),
+        package_size=snapshot.package_size,
+        included_quantity=snapshot.included_quantity,
+        meter=snapshot.meter,
+        unit=snapshot.unit,
+        proration=snapshot.proration,
+    )
+
+
+def price_snapshot(price: Price) -> PriceV1:
+    return PriceV1(
+        id=price.id,
+        code=price.code,
+        product_id=price.product_id,
+        description=price.description,
+        kind=price.kind,
+        timing=price.timing,
+        model=price.model,
+        currency=price.currency,
+        unit_amount=price.unit_amount,
+        tiers=tuple(
+            PriceTierV1(up_to=t.up_to, unit_amount=t.unit_amount, flat_amount=t.flat_amount)
+            for t in price.tiers
+        ),
+        package_size=price.package_size,
+        included_quantity=price.included_quantity,
+        meter=price.meter,
+        unit=price.unit,
+        proration=price.proration,
+    )
+
+
+def customer_from(snapshot: CustomerV1) -> CustomerDetails:
+    return CustomerDetails(
+        id=snapshot.customer_id,
+        version=snapshot.customer_version,
+        name=snapshot.name,
+        email=snapshot.email,
+        external_id=snapshot.external_id,
+        country=snapshot.country,
+    )
+
+
+def agreement_from(snapshot: SubscriptionV1, *, version: int, clock_id: str | None) -> Agreement:
+    return Agreement(
+        id=snapshot.subscription_id,
+        version=version,
+        customer=customer_from(snapshot.customer),
+        currency=snapshot.currency,
+        zone=snapshot.zone,
+        items=tuple(_item_from(item) for item in snapshot.items),
+        ends_at=snapshot.ends_at,
+        clock_id=clock_id,
+    )
+
+
+def _item_from(item: SubscriptionItemV1) -> BilledItem:
+    return BilledItem(id=item.item_id, price=price_from(item.price), quantity=item.quantity)
+
+
+def period_from(snapshot: BillingPeriodV1) -> BilledPeriod:
+    return BilledPeriod(
+        index=snapshot.index,
+        start_on=snapshot.start_on,
+        end_on=snapshot.end_on,
+        start=snapshot.start,
+        end=snapshot.end,
+    )
+
+
+def item_usage_from(total: UsageTotalV1) -> ItemUsage:
+    return ItemUsage(
+        item_id=total.item_id, meter=total.meter, quantity=total.quantity, event_count=total.event_count
+    )
+
+
+def item_usage_snapshot(usage: ItemUsage) -> UsageTotalV1:
+    return UsageTotalV1(
+        item_id=usage.item_id, meter=usage.meter, quantity=usage.quantity, event_count=usage.event_count
+    )

@@ -1,0 +1,163 @@
+"""What billing's use cases need from outside."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Protocol
+
+from libs.common.clock import TestClock
+from libs.common.contracts.envelope import Event
+from libs.common.money import Money
+from services.billing.domain.agreement import Agreement, CustomerDetails
+from services.billing.domain.charge import Charge, UsageOfPeriod
+from services.billing.domain.invoice import Finalized, Invoice
+from services.billing.domain.ledger_entry import LedgerEntry
+from services.billing.domain.payment import Outcome, PaymentAttempt, PaymentMethod
+from services.billing.domain.seller import Seller
+
+
+class EventSink(Protocol):
+    def append(self, event: Event, *, key: str, traceparent: str | None = None) -> None: ...
+
+
+class Agreements(Protocol):
+    async def find_for_update(self, id: str) -> Agreement | None: ...
+
+    def add(self, aggregate: Agreement) -> None: ...
+
+    def save(self, aggregate: Agreement) -> None: ...
+
+
+class Customers(Protocol):
+    async def find(self, id: str) -> CustomerDetails | None: ...
+
+    def keep_newest(self, customer: CustomerDetails) -> None: ...
+
+
+class Charges(Protocol):
+    async def recorded(self, ids: Sequence[str]) -> set[str]: ...
+
+    async def of_invoice(self, invoice_id: str) -> list[Charge]: ...
+
+    def add(self, charge: Charge) -> None: ...
+
+
+class Invoices(Protocol):
+    async def find_for_update(self, id: str) -> Invoice | None: ...
+
+    async def get_for_update(self, id: str) -> Invoice: ...
+
+    async def ids_waiting_for_seller(self) -> list[str]: ...
+
+    def add(self, aggregate: Invoice) -> None: ...
+
+    def save(self, aggregate: Invoice) -> None: ...
+
+    def finalize(self, outcome: Finalized) -> None:
+        """Save the finalized invoice with its lines, number and event, as the last thing before the commit."""
+        ...
+
+
+class UsageWindows(Protocol):
+    async def find(self, subscription_id: str, period_index: int) -> UsageOfPeriod | None: ...
+
+    def add(self, usage: UsageOfPeriod) -> None: ...
+
+    async def correct(self, usage: UsageOfPeriod, *, revision: int) -> None: ...
+
+
+class Sellers(Protocol):
+    async def find_default(self) -> Seller | None: ...
+
+    async def get_for_update(self, id: str) -> Seller: ...
+
+    def add(self, aggregate: Seller) -> None: ...
+
+    def save(self, aggregate: Seller) -> None: ...
+
+
+class PaymentMethods(Protocol):
+    async def find_default(self, customer_id: str) -> PaymentMethod | None: ...
+
+    async def lock_of_customer(self, customer_id: str) -> list[PaymentMethod]: ...
+
+    def add(self, aggregate: PaymentMethod) -> None: ...
+
+    def save(self, aggregate: PaymentMethod) -> None: ...
+
+
+class PaymentAttempts(Protocol):
+    async def find_for_update(self, id: str) -> PaymentAttempt | None: ...
+
+    async def last_of_invoice(self, invoice_id: str) -> PaymentAttempt | None: ...
+
+    def add(self, aggregate: PaymentAttempt) -> None: ...
+
+    def save(self, aggregate: PaymentAttempt) -> None: ...
+
+
+class Ledger(Protocol):
+    def post(
+        self,
+        entries: Iterable[LedgerEntry],
+        *,
+        invoice_id: str,
+        posted_at: datetime,
+        attempt_id: str | None = None,
+    ) -> None: ...
+
+
+class UnitOfWork(Protocol):
+    tenant: str
+
+    @property
+    def outbox(self) -> EventSink: ...
+
+    @property
+    def agreements(self) -> Agreements: ...
+
+    @property
+    def customers(self) -> Customers: ...
+
+    @property
+    def charges(self) -> Charges: ...
+
+    @property
+    def invoices(self) -> Invoices: ...
+
+    @property
+    def usage_windows(self) -> UsageWindows: ...
+
+    @property
+    def sellers(self) -> Sellers: ...
+
+    @property
+    def payment_methods(self) -> PaymentMethods: ...
+
+    @property
+    def payment_attempts(self) -> PaymentAttempts: ...
+
+    @property
+    def ledger(self) -> Ledger: ...
+
+    def record(self, action: str, aggregate_id: str, version: int = 1) -> None: ...
+
+    async def test_clock(self, clock_id: str | None) -> TestClock | None: ...
+
+
+class PaymentGateway(Protocol):
+    """An outside party. `idempotency_key` makes asking twice harmless."""
+
+    async def collect(
+        self, *, idempotency_key: str, method: PaymentMethod, amount: Money, at: datetime
+    ) -> Outcome:
+        """Raises: TransientError when the outcome is unknown."""
+        ...
+
+    async def find_outcome(self, *, idempotency_key: str) -> Outcome | None:
+        """What became of an earlier call; None when the gateway never saw it."""
+        ...
+
+
+Gateways = Mapping[str, PaymentGateway]

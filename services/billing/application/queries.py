@@ -1,0 +1,79 @@
+"""What billing's screens and reports read; nothing here changes anything."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from libs.common.money import Money
+from libs.common.paging import PageRequest, Slice
+from services.billing.domain.charge import Charge
+from services.billing.domain.invoice import Invoice, InvoiceLine
+from services.billing.domain.payment import PaymentAttempt, PaymentMethod
+from services.billing.domain.seller import Seller
+
+
+@dataclass(frozen=True, slots=True)
+class InvoiceView:
+    """An invoice with its lines; those of a draft are as they would be now."""
+
+    invoice: Invoice
+    lines: tuple[InvoiceLine, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LineExplanation:
+    """Everything a line came from. `derived` is the line rated again, now, from what is stored."""
+
+    line: InvoiceLine
+    charge: Charge
+    derived: InvoiceLine | None
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerEntryView:
+    id: str
+    posting: str
+    account: str
+    amount: Money
+    posted_at: datetime
+    invoice_id: str
+    attempt_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class InvoiceFilter:
+    """None means any. Drafts that had nothing to pay are shown only when asked for by status."""
+
+    customer_id: str | None = None
+    subscription_id: str | None = None
+    status: str | None = None
+    number: str | None = None
+    boundary_from: datetime | None = None
+    boundary_to: datetime | None = None
+
+
+class BillingQueries(Protocol):
+    async def list_invoices(self, wanted: InvoiceFilter, page: PageRequest) -> Slice[Invoice]: ...
+
+    async def get_invoice(self, id: str, *, customer_id: str | None) -> InvoiceView:
+        """Raises: InvoiceNotFound, also when the invoice is not `customer_id`'s."""
+        ...
+
+    async def explain_line(
+        self, invoice_id: str, line_id: str, *, customer_id: str | None
+    ) -> LineExplanation: ...
+
+    async def list_attempts(self, invoice_id: str) -> Sequence[PaymentAttempt]: ...
+
+    async def list_sellers(self, page: PageRequest) -> Slice[Seller]: ...
+
+    async def list_payment_methods(
+        self, page: PageRequest, *, customer_id: str | None
+    ) -> Slice[PaymentMethod]: ...
+
+    async def list_ledger_entries(
+        self, page: PageRequest, *, invoice_id: str | None, account: str | None
+    ) -> Slice[LedgerEntryView]: ...

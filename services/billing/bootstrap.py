@@ -1,0 +1,38 @@
+"""Where billing's parts are joined."""
+
+from __future__ import annotations
+
+from libs.common.runtime import Platform, Service, assemble, parts_of
+from services.billing.adapters import rows
+from services.billing.adapters.audit import audit_billing
+from services.billing.adapters.sandbox_gateway import SandboxGateway
+from services.billing.adapters.unit_of_work import BillingUnitOfWork
+from services.billing.entrypoints.event_handlers import HANDLERS
+from services.billing.entrypoints.routes import billing_router
+from services.billing.entrypoints.scheduler import CollectPayments
+from services.billing.settings import BillingSettings
+
+
+def build(platform: Platform) -> Service:
+    """Billing, on the parts of this process."""
+    settings = BillingSettings.from_environment(platform.environment)
+    parts = parts_of("billing", platform, BillingUnitOfWork)
+    collect = CollectPayments(
+        units=parts.worker_units,
+        clock=platform.clock,
+        gateways={"sandbox": SandboxGateway(parts.worker_database)},
+        retry_days=settings.retry_days_each,
+        claim_s=settings.payment_claim_s,
+        calls_at_once=settings.gateway_calls_at_once,
+    )
+    return assemble(
+        parts,
+        title="Perennial billing",
+        description="What is owed: invoices to the cent, payments, the ledger.",
+        machinery=rows.shared,
+        handlers=HANDLERS,
+        routers=[billing_router(platform.clock)],
+        audit=audit_billing,
+        jobs=[collect],
+        due_tables=[rows.payment_attempt],
+    )

@@ -1,0 +1,248 @@
+"""Billing over HTTP: sellers, payment methods, invoices with their reasons, the ledger."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+from starlette.responses import Response
+
+from libs.common.clock import Clock
+from libs.common.paging import Slice
+from libs.common.persistence.reference import find_tenant_mode
+from libs.common.web.bodies import Instant, identifier
+from libs.common.web.calls import Call, authorised
+from libs.common.web.pagination import Page, PageDep
+from services.billing.adapters.queries import SqlBillingQueries
+from services.billing.adapters.unit_of_work import BillingUnitOfWork
+from services.billing.application.add_payment_method import (
+    AddPaymentMethod,
+    CustomerNotFound,
+    SandboxOnly,
+    add_payment_method,
+)
+from services.billing.application.collect_payment import try_payment_again
+from services.billing.application.create_seller import create_seller
+from services.billing.application.queries import InvoiceFilter
+from services.billing.entrypoints.bodies import (
+    CustomerId,
+    InvoiceBody,
+    InvoiceStatusText,
+    InvoiceSummaryBody,
+    LedgerEntryBody,
+    LineExplanationBody,
+    NewPaymentMethodBody,
+    NewSellerBody,
+    PaymentAttemptBody,
+    PaymentAttemptsBody,
+    PaymentMethodBody,
+    SellerBody,
+    SubscriptionId,
+)
+
+Read = Annotated[Call[BillingUnitOfWork], authorised("billing:read")]
+PortalRead = Annotated[Call[BillingUnitOfWork], authorised("billing:read", portal=True)]
+Make = Annotated[Call[BillingUnitOfWork], authorised("billing:write", once="required")]
+InvoiceId = Annotated[str, identifier("inv")]
+LineId = Annotated[str, identifier("lin")]
+
+
+def billing_router(clock: Clock) -> APIRouter:
+    """The routes, on the clock of the process."""
+    router = APIRouter(prefix="/v1")
+
+    @router.post(
+        "/sellers", status_code=201, response_model=SellerBody, tags=["sellers"], summary="Add a seller"
+    )
+    async def post_seller(body: NewSellerBody, call: Make) -> Response:
+        """The legal entity that issues invoices. The first is the default; drafts that waited are finalized."""
+
+        async def work(uow: BillingUnitOfWork) -> SellerBody:
+            seller = await create_seller(body.to_command(), now=clock.system_now(), uow=uow)
+            return SellerBody.from_domain(seller)
+
+        return await call.once(work, location=lambda seller: f"/v1/sellers/{seller.id}")
+
+    @router.get("/sellers", response_model=Page[SellerBody], tags=["sellers"], summary="List sellers")
+    async def list_sellers(call: Read, page: PageDep) -> Response:
+        async def work(uow: BillingUnitOfWork) -> Slice[SellerBody]:
+            return (await SqlBillingQueries(uow).list_sellers(page)).map(SellerBody.from_domain)
+
+        return await call.page(work)
+
+    @router.get("/sellers/{seller_id}", response_model=SellerBody, tags=["sellers"], summary="Show a seller")
+    async def get_seller(seller_id: Annotated[str, identifier("sel")], call: Read) -> Response:
+        async def work(uow: BillingUnitOfWork) -> SellerBody:
+            return SellerBody.from_domain(await uow.sellers.get(seller_id))
+
+        return await call.read(work)
+
+    @router.post(
+        "/payment-methods",
+        status_code=201,
+        response_model=PaymentMethodBody,
+        tags=["payments"],
+        summary="Add a payment method",
+    )
+    async def post_payment_method(body: NewPaymentMethodBody, call: Make) -> Response:
+        """It becomes the customer's default. A customer made a moment ago is waited for."""
+
+        async def work(uow: BillingUnitOfWork) -> PaymentMethodBody:
+            command = AddPaymentMethod(
+                customer_id=body.customer_id,
+                gateway=body.gateway,
+                behaviour=body.behaviour,
+                is_sandbox=await find_tenant_mode(uow) == "sandbox",
+            )
+            return PaymentMethodBody.from_domain(
+                await add_payment_method(command, now=clock.system_now(), uow=uow)
+            )
+
+        return await call.once(
+            work,
+            location=lambda method: f"/v1/payment-methods/{method.id}",
+            awaiting=(CustomerNotFound, SandboxOnly),
+        )
+
+    @router.get(
+        "/payment-methods",
+        response_model=Page[PaymentMethodBody],
+        tags=["payments"],
+        summary="List payment methods",
+    )
+    async def list_payment_methods(
+        call: PortalRead, page: PageDep, customer_id: Annotated[CustomerId | None, Query()] = None
+    ) -> Response:
+        async def work(uow: BillingUnitOfWork) -> Slice[PaymentMethodBody]:
+            found = await SqlBillingQueries(uow).list_payment_methods(
+                page, customer_id=call.customer or customer_id
+            )
+            return found.map(PaymentMethodBody.from_domain)
+
+        return await call.page(work)
+
+    @router.get(
+        "/payment-methods/{payment_method_id}",
+        response_model=PaymentMethodBody,
+        tags=["payments"],
+        summary="Show a payment method",
+    )
+    async def get_payment_method(payment_method_id: Annotated[str, identifier("pm")], call: Read) -> Response:
+        async def work(uow: BillingUnitOfWork) -> PaymentMethodBody:
+            return PaymentMethodBody.from_domain(await uow.payment_methods.get(payment_method_id))
+
+        return await call.read(work)
+
+    @router.get(
+        "/invoices", response_model=Page[InvoiceSummaryBody], tags=["invoices"], summary="List invoices"
+    )
+    async def list_invoices(
+        call: PortalRead,
+        page: PageDep,
+        customer_id: Annotated[CustomerId | None, Query()] = None,
+        subscription_id: Annotated[SubscriptionId | None, Query()] = None,
+        status: Annotated[InvoiceStatusText | None, Query()] = None,
+        number: Annotated[str | None, Query(max_length=64)] = None,
+        boundary_from: Annotated[Instant | None, Query()] = None,
+        boundary_to: Annotated[Instant | None, Query()] = None,
+    ) -> Response:
+        """Drafts that had nothing to pay (`skipped`) are listed only when asked for by status."""
+        wanted = InvoiceFilter(
+            customer_id=call.customer or customer_id,
+            subscription_id=subscription_id,
+            status=status,
+            number=number,
+            boundary_from=boundary_from,
+            boundary_to=boundary_to,
+        )
+
+        async def work(uow: BillingUnitOfWork) -> Slice[InvoiceSummaryBody]:
+            found = await SqlBillingQueries(uow).list_invoices(wanted, page)
+            return found.map(InvoiceSummaryBody.from_domain)
+
+        return await call.page(work)
+
+    @router.get(
+        "/invoices/{invoice_id}", response_model=InvoiceBody, tags=["invoices"], summary="Show an invoice"
+    )
+    async def get_invoice(invoice_id: InvoiceId, call: PortalRead) -> Response:
+        """With its lines, each with its formula; those of a draft are as they would be now."""
+
+        async def work(uow: BillingUnitOfWork) -> InvoiceBody:
+            view = await SqlBillingQueries(uow).get_invoice(invoice_id, customer_id=call.customer)
+            return InvoiceBody.from_view(view)
+
+        return await call.read(work)
+
+    @router.get(
+        "/invoices/{invoice_id}/lines/{line_id}/explanation",
+        response_model=LineExplanationBody,
+        tags=["invoices"],
+        summary="Explain a line",
+    )
+    async def get_line_explanation(invoice_id: InvoiceId, line_id: LineId, call: PortalRead) -> Response:
+        """Price, quantity, formula, and the way to the very events; derived again and compared."""
+
+        async def work(uow: BillingUnitOfWork) -> LineExplanationBody:
+            queries = SqlBillingQueries(uow)
+            return LineExplanationBody.from_view(
+                await queries.explain_line(invoice_id, line_id, customer_id=call.customer)
+            )
+
+        return await call.read(work)
+
+    @router.get(
+        "/invoices/{invoice_id}/payment-attempts",
+        response_model=PaymentAttemptsBody,
+        tags=["payments"],
+        summary="List the payment attempts of an invoice",
+    )
+    async def list_payment_attempts(invoice_id: InvoiceId, call: PortalRead) -> Response:
+        async def work(uow: BillingUnitOfWork) -> PaymentAttemptsBody:
+            queries = SqlBillingQueries(uow)
+            await queries.get_invoice(invoice_id, customer_id=call.customer)
+            attempts = await queries.list_attempts(invoice_id)
+            return PaymentAttemptsBody(data=[PaymentAttemptBody.from_domain(a) for a in attempts])
+
+        return await call.read(work)
+
+    @router.post(
+        "/invoices/{invoice_id}/payment-attempts",
+        status_code=202,
+        response_model=PaymentAttemptBody,
+        tags=["payments"],
+        summary="Try to collect an invoice now",
+    )
+    async def post_payment_attempt(invoice_id: InvoiceId, call: Make) -> Response:
+        """Whatever the schedule says: for instance after the customer gave a new payment method."""
+
+        async def work(uow: BillingUnitOfWork) -> PaymentAttemptBody:
+            invoice = await uow.invoices.get_for_update(invoice_id)
+            now = clock.business_now(await uow.test_clock(invoice.clock_id))
+            return PaymentAttemptBody.from_domain(await try_payment_again(invoice_id, now=now, uow=uow))
+
+        return await call.once(work, status=202)
+
+    @router.get(
+        "/ledger-entries",
+        response_model=Page[LedgerEntryBody],
+        tags=["ledger"],
+        summary="List ledger entries",
+    )
+    async def list_ledger_entries(
+        call: Read,
+        page: PageDep,
+        invoice_id: Annotated[InvoiceId | None, Query()] = None,
+        account: Annotated[str | None, Query(max_length=64)] = None,
+    ) -> Response:
+        """Debits are positive, credits negative; each posting sums to zero."""
+
+        async def work(uow: BillingUnitOfWork) -> Slice[LedgerEntryBody]:
+            found = await SqlBillingQueries(uow).list_ledger_entries(
+                page, invoice_id=invoice_id, account=account
+            )
+            return found.map(LedgerEntryBody.from_view)
+
+        return await call.page(work)
+
+    return router

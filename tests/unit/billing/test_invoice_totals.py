@@ -1,0 +1,110 @@
+"""Adding up: lines, less discount, plus tax, to the cent."""
+
+from decimal import Decimal
+from fractions import Fraction
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from libs.common.money import CurrencyMismatch, Money, total
+from services.billing.domain.invoice_totals import (
+    DiscountBeyondLines,
+    TaxedAmount,
+    TaxRounding,
+    invoice_totals,
+    tax_in_gross,
+    tax_on_net,
+)
+
+
+def eur(minor: int) -> Money:
+    return Money(minor, "EUR")
+
+
+def taxed(*amounts: tuple[int, str]) -> list[TaxedAmount]:
+    return [TaxedAmount(eur(minor), Decimal(percent)) for minor, percent in amounts]
+
+
+def test_without_tax_the_total_is_the_sum_of_the_lines() -> None:
+    totals = invoice_totals(
+        [TaxedAmount(eur(131200)), TaxedAmount(eur(36593)), TaxedAmount(eur(-6560))], "EUR"
+    )
+    assert (totals.subtotal, totals.net, totals.tax, totals.total) == (
+        eur(161233), eur(161233), eur(0), eur(161233)
+    )  # fmt: skip
+
+
+def test_no_lines_come_to_zero() -> None:
+    assert invoice_totals([], "EUR").total == eur(0)
+
+
+def test_tax_is_taken_once_from_the_sum_of_each_rate() -> None:
+    lines = taxed((131200, "21"), (36593, "21"), (6458, "21"), (-6560, "21"))
+    totals = invoice_totals(lines, "EUR")
+    assert (totals.net, totals.tax, totals.total) == (eur(167691), eur(35215), eur(202906))
+
+
+@pytest.mark.parametrize(("tax_rounding", "tax"), [("group", 5), ("line", 4)])
+def test_rounding_each_line_gives_another_tax(tax_rounding: TaxRounding, tax: int) -> None:
+    totals = invoice_totals(taxed((12, "20"), (12, "20")), "EUR", tax_rounding=tax_rounding)
+    assert totals.tax == eur(tax)
+
+
+def test_rates_are_grouped_in_order() -> None:
+    totals = invoice_totals(taxed((10000, "21"), (5000, "9"), (1, "21.0")), "EUR")
+    assert [(group.tax_percent, group.taxable, group.tax) for group in totals.groups] == [
+        (Decimal(9), eur(5000), eur(450)),
+        (Decimal(21), eur(10001), eur(2100)),
+    ]
+
+
+def test_a_discount_lowers_what_is_taxed_in_proportion() -> None:
+    totals = invoice_totals(taxed((6000, "20"), (4000, "10")), "EUR", discount=eur(1000))
+    assert [group.taxable for group in totals.groups] == [eur(3600), eur(5400)]
+    assert (totals.subtotal, totals.discount, totals.net, totals.tax, totals.total) == (
+        eur(10000), eur(1000), eur(9000), eur(1440), eur(10440)
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("discount", [10001, -1])
+def test_a_discount_is_between_nothing_and_the_lines(discount: int) -> None:
+    with pytest.raises(DiscountBeyondLines):
+        invoice_totals(taxed((10000, "20")), "EUR", discount=eur(discount))
+
+
+def test_a_discount_may_take_everything() -> None:
+    assert invoice_totals(taxed((10000, "20")), "EUR", discount=eur(10000)).total == eur(0)
+
+
+def test_lines_of_another_currency_are_refused() -> None:
+    with pytest.raises(CurrencyMismatch):
+        invoice_totals([TaxedAmount(Money(1, "USD"))], "EUR")
+
+
+def test_tax_inside_a_gross_price() -> None:
+    """10.00 with 21 % is 8.26 and 1.74, although 21 % of 8.26 would round to 1.73."""
+    assert tax_in_gross(eur(1000), Decimal(21)) == eur(174)
+    assert tax_on_net(eur(826), Decimal(21)) == eur(173)
+
+
+def test_tax_inside_a_sum_of_gross_prices() -> None:
+    assert tax_in_gross(eur(3 * 999), Decimal(21)) == eur(520)
+
+
+nets = st.integers(0, 10**9)
+percents = st.sampled_from(["0", "6", "9", "21", "8.875"])
+lines = st.lists(st.tuples(nets, percents), min_size=1, max_size=8)
+
+
+@given(amounts=lines, part=st.fractions(0, 1), tax_rounding=st.sampled_from(["group", "line"]))
+def test_all_parts_of_an_invoice_sum_up(
+    amounts: list[tuple[int, str]], part: Fraction, tax_rounding: TaxRounding
+) -> None:
+    discount = eur(sum(minor for minor, _ in amounts)).share(part.numerator, part.denominator)
+    totals = invoice_totals(taxed(*amounts), "EUR", discount=discount, tax_rounding=tax_rounding)
+    assert totals.subtotal - totals.discount == totals.net
+    assert totals.net + totals.tax == totals.total
+    assert total(totals.line_nets, "EUR") == totals.net
+    assert total((group.taxable for group in totals.groups), "EUR") == totals.net
+    assert total((group.tax for group in totals.groups), "EUR") == totals.tax
