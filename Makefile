@@ -35,7 +35,7 @@ run: $(READY) ## Start everything on this machine, at http://127.0.0.1:8000
 	@exec $(BIN)/python -m deploy.local
 
 demo: $(READY) $(DEMO_READY) ## Bill a year of 336,776 real flights
-	@exec $(BIN)/python -m examples.flights
+	@exec $(BIN)/python -m examples.engines_by_the_minute
 
 test: $(READY) $(DEMO_READY) lint ## Everything that must hold, in its short form
 	@exec $(BIN)/python -m pytest -m "not long"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -125,8 +125,3 @@ async def _until_ready(service: Service) -> None:
 def new_tenant() -> str:
     """A tenant that no other test has."""
     return str(uuid4())
-
-
-def codes_of(problem: Mapping[str, Any]) -> Iterable[str]:
-    """The pointers of a problem's errors."""
-    return [error.get("pointer", "") for error in problem.get("errors", [])]

@@ -163,9 +163,7 @@ def a_binding(**changes: Any) -> SubjectBinding:
         created_at=NOW,
     )
     made = replace(binding, **changes)
-    derived = binding_id(
-        tenant=TENANT, meter=made.meter, subject=made.subject, bound_from=made.bound_from
-    )
+    derived = binding_id(tenant=TENANT, meter=made.meter, subject=made.subject, bound_from=made.bound_from)
     return replace(made, id=made.id or derived)
 
 
@@ -232,10 +230,12 @@ class MemorySubscriptions(MemoryRepository[Subscription]):
     async def list_page(self, wanted: SubscriptionFilter, page: PageRequest) -> Slice[Subscription]:
         return self.page(
             page,
-            lambda one: wanted.customer_id in (None, one.customer_id)
-            and wanted.state in (None, one.state)
-            and wanted.external_id in (None, one.external_id)
-            and wanted.plan_code in (None, one.plan_code),
+            lambda one: (
+                wanted.customer_id in (None, one.customer_id)
+                and wanted.state in (None, one.state)
+                and wanted.external_id in (None, one.external_id)
+                and wanted.plan_code in (None, one.plan_code)
+            ),
         )
 
 
@@ -326,9 +326,7 @@ class MemoryClockMoves(MemoryRepository[ClockMove]):
         return next((one for one in moving if one.test_clock_id == test_clock_id), None)
 
     async def find_all_moving(self) -> Sequence[MovingClock]:
-        return [
-            MovingClock(TENANT, one.id) for one in self.by_id.values() if one.state is MoveState.MOVING
-        ]
+        return [MovingClock(TENANT, one.id) for one in self.by_id.values() if one.state is MoveState.MOVING]
 
     async def wake_mover(self) -> None:
         self.wake_count += 1

@@ -13,7 +13,7 @@ from libs.common.messaging.alarm import Alarm
 from libs.common.messaging.bus import Bus, Delivery, Subscription
 from libs.common.messaging.failures import Failures
 from libs.common.messaging.handlers import HandlerGroup, Message, UnreadableMessage, read
-from libs.common.messaging.spans import process_span
+from libs.common.messaging.spans import batch_span, process_span
 from libs.common.persistence.outage import is_lost_race, is_outage
 from libs.common.persistence.unit_of_work import UnitOfWork, UnitsOfWork
 from libs.common.telemetry import metrics
@@ -157,10 +157,11 @@ class Consumer(Generic[U]):
     async def _apply_together(self, messages: Sequence[Message], *, resolves: Delivery | None = None) -> None:
         for attempt in range(RACES_MAX):
             try:
-                async with self._units.open_for_many() as uow:
-                    await self._handle(messages, uow)
-                    if resolves is not None:
-                        await self.failures.resolve(uow, resolves)
+                with batch_span(self._group.name, [(m.delivery, m.envelope) for m in messages]):
+                    async with self._units.open_for_many() as uow:
+                        await self._handle(messages, uow)
+                        if resolves is not None:
+                            await self.failures.resolve(uow, resolves)
                 return
             except Exception as error:
                 if not is_lost_race(error) or attempt == RACES_MAX - 1:

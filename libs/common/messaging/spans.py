@@ -9,7 +9,14 @@ from opentelemetry.trace import SpanKind
 
 from libs.common.contracts.envelope import Envelope
 from libs.common.messaging.bus import Delivery
-from libs.common.telemetry import process_attributes, send_attributes, span, traceparent_of
+from libs.common.telemetry import (
+    process_attributes,
+    process_batch_attributes,
+    root_span,
+    send_attributes,
+    span,
+    traceparent_of,
+)
 
 
 @contextmanager
@@ -45,5 +52,18 @@ def process_span(group: str, delivery: Delivery, envelope: Envelope) -> Iterator
             **process_attributes(delivery.topic, group, delivery.partition, delivery.offset),
             "perennial.event.type": envelope.type,
         },
+    ):
+        yield
+
+
+@contextmanager
+def batch_span(group: str, handled: Sequence[tuple[Delivery, Envelope]]) -> Iterator[None]:
+    """What a batch shares, its transaction above all: a trace of its own, linked to those of its messages."""
+    topics = sorted({delivery.topic for delivery, _ in handled})
+    with root_span(
+        f"process batch {group}",
+        kind=SpanKind.CONSUMER,
+        links=[envelope.traceparent for _, envelope in handled],
+        attributes=process_batch_attributes(",".join(topics), group, len(handled)),
     ):
         yield

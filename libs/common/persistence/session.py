@@ -25,6 +25,7 @@ class Database:
             max_overflow=pool_size,
             pool_timeout=10,
             pool_pre_ping=False,
+            hide_parameters=True,  # an error must not quote what a customer sent
             connect_args={
                 "server_settings": {
                     "statement_timeout": str(int(statement_timeout_s * 1000)),

@@ -10,9 +10,8 @@ import random
 from collections.abc import Mapping
 from itertools import count
 from time import perf_counter
-from typing import Any
+from typing import Any, Protocol
 
-from fastapi import FastAPI
 from opentelemetry.context import Context, attach, detach
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import (
@@ -37,8 +36,16 @@ _METHODS = frozenset(
 )
 
 
+class ObservableApp(Protocol):
+    """What is needed of a FastAPI or Starlette app; who only observes need not import a web framework."""
+
+    state: Any
+
+    def build_middleware_stack(self) -> Any: ...
+
+
 def instrument_app(
-    app: FastAPI,
+    app: ObservableApp,
     service: str,
     *,
     quiet_paths: tuple[str, ...] = QUIET_PATHS,

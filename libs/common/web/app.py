@@ -17,7 +17,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import BaseRoute, Mount, Route
+from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp
 
 from libs.common.access.token import TokenVerifier
@@ -112,7 +112,7 @@ def create_app(
     app.router.routes.append(Route("/problems", _list_problems, include_in_schema=False))
     app.router.routes.append(Route("/problems/{code}", _show_problem, include_in_schema=False))
     if metrics_app is not None:
-        app.router.routes.append(Mount("/metrics", metrics_app))
+        app.router.routes.append(Route("/metrics", metrics_app))
     app.router.routes.extend(routes)
     for router in routers:
         app.include_router(router)

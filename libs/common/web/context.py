@@ -13,6 +13,8 @@ from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from libs.common.access.caller import Caller
+from libs.common.errors import DomainError
+from libs.common.telemetry import record_failure
 from libs.common.web.problem import problem_from
 
 REQUEST_ID = "perennial.request_id"
@@ -52,6 +54,8 @@ class RequestContext:
         try:
             await self._app(scope, receive, send_named)
         except Exception as error:
+            if not isinstance(error, DomainError):  # a refusal is no failure of ours
+                record_failure(error)
             if started:  # nothing can be said any more; the server breaks the connection off
                 raise
             await problem_from(error, trace_id=trace_id)(scope, receive, send_named)

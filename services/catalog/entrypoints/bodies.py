@@ -35,7 +35,7 @@ TenantId = Annotated[UUID, AfterValidator(_not_nil), Field(examples=["0197c7b3-4
 TokenId = Annotated[
     str, Field(pattern=r"^[\x21-\x7e]{1,220}$", max_length=220, examples=["tok_01jz3v6m1qk0c8n4r2d5s7t9wx"])
 ]
-Unit = Annotated[str, Field(min_length=1, max_length=40, examples=["flying minute"])]
+Unit = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]+$", max_length=40, examples=["flying minute"])]
 
 
 class TenantCreateBody(StrictBody):

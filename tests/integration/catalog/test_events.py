@@ -62,7 +62,8 @@ def delivery_of(envelope: Envelope, *, offset: int = 0) -> Delivery:
 
 async def known_tenant(catalog: ServiceUnderTest, tenant: str) -> Sequence[Any]:
     async with catalog.parts.worker_database.transaction(APP, tenant) as connection:
-        return (await connection.execute(select(rows.shared.known_tenant))).all()
+        found: Sequence[Any] = (await connection.execute(select(rows.shared.known_tenant))).all()
+    return found
 
 
 async def test_a_tenant_is_known_everywhere_by_its_newest_word(catalog: ServiceUnderTest) -> None:

@@ -1,0 +1,48 @@
+"""Metering's stores and repositories on one transaction."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from libs.common.persistence.unit_of_work import ConstraintErrors, UnitOfWork
+from services.metering.adapters.late_usage import LateUsageNotes
+from services.metering.adapters.repositories import (
+    BindingRepository,
+    MeterRepository,
+    SubscriptionRepository,
+    WindowRepository,
+)
+from services.metering.adapters.rows import shared
+from services.metering.adapters.usage_reads import UsageReads
+from services.metering.adapters.usage_store import UsageStore
+from services.metering.application.define_meter import MeterExists
+
+
+def _meter_exists() -> MeterExists:
+    return MeterExists("a meter of this code was defined a moment ago", pointer="/code")
+
+
+class MeteringUnitOfWork(UnitOfWork):
+    constraint_errors: ClassVar[ConstraintErrors] = {"uq_meter_tenant_code": _meter_exists}
+
+    def __init__(self, connection: AsyncConnection) -> None:
+        super().__init__(connection, shared)
+        self.usage = UsageStore(self)
+        self.meters = MeterRepository(self)
+        self.bindings = BindingRepository(self)
+        self.windows = WindowRepository(self)
+        self.subscriptions = SubscriptionRepository(self)
+        self.late = LateUsageNotes(self)
+        self.reads = UsageReads(self)
+        # Late usage comes last: its statements look at bindings and windows as they are by then.
+        self.register(self.usage, self.subscriptions, self.bindings, self.windows, self.late)
+
+    async def count_pending_messages(self) -> int:
+        failure = self.machinery.message_failure
+        pending = (
+            select(func.count()).select_from(failure).where(failure.c.tenant == self.tenant, ~failure.c.dead)
+        )
+        return int((await self.connection.execute(pending)).scalar_one())

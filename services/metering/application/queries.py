@@ -1,0 +1,88 @@
+"""Reads that answer a screen. They change nothing."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from libs.common.errors import NotFound, RuleViolation
+from libs.common.paging import PageRequest, Slice
+from services.metering.application.ports import (
+    CountedEvent,
+    EventFilter,
+    StoredEvent,
+    UnitOfWork,
+    WindowFilter,
+)
+from services.metering.domain.meter import Meter
+from services.metering.domain.usage_window import UsageWindow
+
+
+class MeterNotFound(NotFound):
+    code: ClassVar[str] = "meter_not_found"
+    title: ClassVar[str] = "There is no such meter"
+
+
+class UsageWindowNotFound(NotFound):
+    code: ClassVar[str] = "usage_window_not_found"
+    title: ClassVar[str] = "There is no such usage window"
+
+
+class MeteredItemNotFound(NotFound):
+    """Metering has not heard of it: it does not exist, or its subscription has not started yet."""
+
+    code: ClassVar[str] = "metered_item_not_found"
+    title: ClassVar[str] = "There is nothing metered of this id"
+
+
+class UsageQuestionUnclear(RuleViolation):
+    code: ClassVar[str] = "usage_question_unclear"
+    title: ClassVar[str] = "It is not clear whose usage is asked for"
+
+
+async def get_meter(meter_id: str, *, uow: UnitOfWork) -> Meter:
+    """Raises: MeterNotFound."""
+    meter = await uow.reads.find_meter(meter_id)
+    if meter is None:
+        raise MeterNotFound("no meter has this id", meter_id=meter_id)
+    return meter
+
+
+async def list_usage_events(wanted: EventFilter, page: PageRequest, *, uow: UnitOfWork) -> Slice[StoredEvent]:
+    """In the order in which they happened. Raises: UsageQuestionUnclear."""
+    if wanted.event_id is not None and wanted.source is None:
+        raise UsageQuestionUnclear("an event's id is unique within its source only: name the source as well")
+    return await uow.reads.list_events(wanted, page)
+
+
+async def list_usage_windows(
+    wanted: WindowFilter, page: PageRequest, *, of: str | None, uow: UnitOfWork
+) -> Slice[UsageWindow]:
+    """A customer who asks for himself sees his own, whatever he asks for."""
+    if of is not None and wanted.customer_id not in (None, of):
+        return Slice(items=())
+    own = WindowFilter(wanted.subscription_id, of or wanted.customer_id, wanted.state)
+    return await uow.reads.list_windows(own, page)
+
+
+async def get_usage_window(window_id: str, *, of: str | None, uow: UnitOfWork) -> UsageWindow:
+    """Raises: UsageWindowNotFound, for a window of another customer's too."""
+    window = await uow.reads.find_window(window_id)
+    if window is None or (of is not None and window.customer_id != of):
+        raise UsageWindowNotFound("no usage window has this id", usage_window_id=window_id)
+    return window
+
+
+async def list_window_events(
+    window_id: str, item_id: str | None, page: PageRequest, *, of: str | None, uow: UnitOfWork
+) -> Slice[CountedEvent]:
+    """The very events behind the total of one item, in the order in which they happened.
+
+    Raises: UsageWindowNotFound, MeteredItemNotFound, UsageQuestionUnclear.
+    """
+    window = await get_usage_window(window_id, of=of, uow=uow)
+    items = [item for item in window.items if item_id in (None, item.item_id)]
+    if not items:
+        raise MeteredItemNotFound("the window has no item of this id", item_id=item_id)
+    if len(items) > 1:
+        raise UsageQuestionUnclear("the window has several items: name one by item_id")
+    return await uow.reads.list_window_events(window, items[0], page)

@@ -1,0 +1,174 @@
+"""Requests that arrive together share one commit: a bounded queue between the routes and the database."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+from collections import defaultdict, deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from libs.common.errors import TransientError
+from libs.common.persistence.outage import is_lost_race, is_outage
+from libs.common.persistence.unit_of_work import UnitsOfWork
+from libs.common.telemetry import current_traceparent, metrics, root_span, service_scope
+from services.metering.adapters.unit_of_work import MeteringUnitOfWork
+from services.metering.adapters.usage_months import UsageMonths
+from services.metering.application.ingest_usage_events import (
+    EventResult,
+    IngestUsageEvents,
+    UsageBatch,
+    ingest_usage_events,
+)
+from services.metering.domain.usage_event import AcceptWindow, UsageEvent, month_of
+
+RACES_MAX = 10
+
+
+class IngestBusy(TransientError):
+    """More waits to be stored than may wait: the sender is to slow down, nothing of his was stored."""
+
+    code: ClassVar[str] = "ingest_busy"
+    title: ClassVar[str] = "Too many usage events are waiting to be stored"
+
+
+@dataclass(eq=False, slots=True)
+class _Waiting:
+    tenant: str
+    batch: UsageBatch
+    done: asyncio.Future[list[EventResult]]
+    traceparent: str | None
+
+
+class IngestQueue:
+    """A writer takes all that waits, up to `commit_events_max` events, into one transaction.
+
+    While it commits, the next requests gather: the busier it is, the more share a commit. Writers are started
+    when there is something to do, and end when there is nothing. A request that fails by itself is found by
+    halves and fails alone.
+    """
+
+    def __init__(
+        self,
+        units: UnitsOfWork[MeteringUnitOfWork],
+        months: UsageMonths,
+        *,
+        service: str,
+        accept: AcceptWindow,
+        writers: int,
+        commit_events_max: int,
+        queue_events_max: int,
+    ) -> None:
+        self._units, self._months = units, months
+        self._service, self._accept = service, accept
+        self._writers_max, self._commit_events_max = writers, commit_events_max
+        self._queue_events_max = queue_events_max
+        self._waiting: deque[_Waiting] = deque()
+        self._writers: set[asyncio.Task[None]] = set()
+        self.waiting_events = 0
+
+    async def submit(self, tenant: str, batch: UsageBatch) -> list[EventResult]:
+        """Store a batch; returns once it is committed, with a result for each event.
+
+        Raises: IngestBusy; whatever the batch fails with, or the database.
+        """
+        if self.waiting_events and self.waiting_events + len(batch.events) > self._queue_events_max:
+            raise IngestBusy(
+                "too many usage events are waiting to be stored",
+                retry_after_s=1,
+                remedy="Send it again after a moment; what is sent twice is counted once.",
+            )
+        done = asyncio.get_running_loop().create_future()
+        self._waiting.append(_Waiting(tenant, batch, done, current_traceparent()))
+        self._count(len(batch.events))
+        if len(self._writers) < self._writers_max:
+            # In a context of its own: the writer's spans are not the first sender's.
+            writer = asyncio.create_task(self._write(), context=contextvars.Context())
+            self._writers.add(writer)
+            writer.add_done_callback(self._writers.discard)
+        return await done
+
+    async def close(self) -> None:
+        """Wait for what was taken in."""
+        while self._writers:
+            await asyncio.gather(*self._writers, return_exceptions=True)
+
+    def _count(self, change: int) -> None:
+        self.waiting_events += change
+
+    async def _write(self) -> None:
+        with service_scope(self._service):
+            while self._waiting:
+                taken = self._take()
+                try:
+                    await self._commit_by_halves(taken)
+                finally:
+                    for waiting in taken:
+                        if not waiting.done.done():  # only if we are being canceled
+                            waiting.done.cancel()
+                    self._count(-sum(len(waiting.batch.events) for waiting in taken))
+
+    def _take(self) -> list[_Waiting]:
+        taken = [self._waiting.popleft()]
+        event_count = len(taken[0].batch.events)
+        while self._waiting and event_count + len(self._waiting[0].batch.events) <= self._commit_events_max:
+            taken.append(self._waiting.popleft())
+            event_count += len(taken[-1].batch.events)
+        return taken
+
+    async def _commit_by_halves(self, taken: Sequence[_Waiting]) -> None:
+        try:
+            results = await self._commit(taken)
+        except Exception as error:
+            if len(taken) == 1 or is_outage(error):
+                for waiting in taken:
+                    if not waiting.done.done():
+                        waiting.done.set_exception(error)
+                return
+            middle = len(taken) // 2
+            await self._commit_by_halves(taken[:middle])
+            await self._commit_by_halves(taken[middle:])
+            return
+        for waiting, result in zip(taken, results, strict=True):
+            for found in result:
+                metrics.usage_events(self._service, found.status)
+            if not waiting.done.done():  # its sender may have gone
+                waiting.done.set_result(result)
+
+    async def _commit(self, taken: Sequence[_Waiting]) -> list[list[EventResult]]:
+        """One transaction for all of them; a lost race repeats the whole."""
+        events = [event for w in taken for event in w.batch.events if isinstance(event, UsageEvent)]
+        await self._months.ensure({month_of(event.occurred_at) for event in events})
+        attempt = 1
+        while True:
+            try:
+                with root_span(
+                    "store usage events",
+                    links=[waiting.traceparent for waiting in taken],
+                    attributes={
+                        "perennial.usage.events": len(events),
+                        "perennial.usage.requests": len(taken),
+                    },
+                ):
+                    return await self._store(taken)
+            except Exception as error:
+                if attempt >= RACES_MAX or not is_lost_race(error):
+                    raise
+                await asyncio.sleep(0.01 * attempt)
+                attempt += 1
+
+    async def _store(self, taken: Sequence[_Waiting]) -> list[list[EventResult]]:
+        by_tenant: dict[str, list[int]] = defaultdict(list)
+        for place, waiting in enumerate(taken):
+            by_tenant[waiting.tenant].append(place)
+        results: list[list[EventResult]] = [[] for _ in taken]
+        async with self._units.open_for_many() as uow:
+            for tenant in sorted(by_tenant):
+                places = by_tenant[tenant]
+                await uow.become(tenant, taken[places[0]].batch.actor)
+                command = IngestUsageEvents([taken[place].batch for place in places])
+                found = await ingest_usage_events(command, uow=uow, accept=self._accept)
+                for place, result in zip(places, found, strict=True):
+                    results[place] = result
+        return results

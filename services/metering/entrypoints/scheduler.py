@@ -1,0 +1,95 @@
+"""What is due in metering: windows to close, and closed ones to count again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from datetime import timedelta
+
+from sqlalchemy import func, select
+
+from libs.common.clock import Clock
+from libs.common.contracts import group_of, topic_of
+from libs.common.messaging.bus import Bus
+from libs.common.messaging.due import DueJob, DueRow, Job
+from libs.common.persistence.unit_of_work import UnitsOfWork
+from libs.common.telemetry import metrics
+from services.metering.adapters.rows import late_usage, usage_window
+from services.metering.adapters.unit_of_work import MeteringUnitOfWork
+from services.metering.application.close_usage_window import CloseUsageWindows, close_usage_windows
+from services.metering.application.correct_usage import CorrectUsage, correct_usage
+
+SERVICE = "metering"
+BINDINGS_TOPIC = topic_of("subscriptions")
+OVERDUE_AFTER = timedelta(seconds=60)
+COUNT_EVERY_S = 15.0
+
+Units = UnitsOfWork[MeteringUnitOfWork]
+
+
+def jobs(units: Units, clock: Clock, bus: Bus) -> Sequence[Job]:
+    """In the order in which they run. Late usage first: it is what closed windows wait for."""
+    late = DueJob("correct_usage", service=SERVICE, table=late_usage, units=units, clock=clock, work=_correct)
+    return (late, WindowClosing(units, clock, bus), OverdueCount(units, clock))
+
+
+async def _correct(rows: Sequence[DueRow], uow: MeteringUnitOfWork) -> None:
+    await correct_usage(CorrectUsage({row.id: row.now for row in rows}), uow=uow)
+
+
+class WindowClosing:
+    """Closes due windows. One that has to wait for the bus counts as nothing done, so that waiting is no loop."""
+
+    name = "close_usage_windows"
+
+    def __init__(self, units: Units, clock: Clock, bus: Bus) -> None:
+        self._bus = bus
+        self._due = DueJob(
+            self.name, service=SERVICE, table=usage_window, units=units, clock=clock, work=self._close
+        )
+        self._ends: dict[int, int] = {}
+        self._handled: dict[int, int] = {}
+        self._moved_count = 0
+
+    async def run_once(self) -> int:
+        """The bus is asked first, outside of any transaction: no lock waits for the network."""
+        self._ends = await self._bus.end_offsets(BINDINGS_TOPIC)
+        self._handled = await self._bus.committed(group_of(SERVICE), BINDINGS_TOPIC)
+        self._moved_count = 0
+        await self._due.run_once()
+        return self._moved_count
+
+    async def _close(self, rows: Sequence[DueRow], uow: MeteringUnitOfWork) -> None:
+        command = CloseUsageWindows({row.id: row.now for row in rows}, self._ends, self._handled)
+        self._moved_count += await close_usage_windows(command, uow=uow)
+
+
+class OverdueCount:
+    """Tells the metric how many windows should have closed a while ago, by the wall or by their clock."""
+
+    name = "count_overdue_windows"
+
+    def __init__(self, units: Units, clock: Clock) -> None:
+        self._units, self._clock = units, clock
+        self._counted_at = -COUNT_EVERY_S
+
+    async def run_once(self) -> int:
+        if time.monotonic() - self._counted_at >= COUNT_EVERY_S:
+            self._counted_at = time.monotonic()
+            metrics.windows_overdue(SERVICE, await self._count())
+        return 0
+
+    async def _count(self) -> int:
+        window = usage_window.c
+        late = self._clock.system_now() - OVERDUE_AFTER
+        async with self._units.open_for_many() as uow:
+            await uow.become_finder()
+            clock = uow.machinery.known_clock.c
+            by_wall = select(func.count(window.due_at)).where(window.clock_id.is_(None), window.due_at < late)
+            by_clock = (
+                select(func.count(window.due_at))
+                .join(uow.machinery.known_clock, clock.id == window.clock_id)
+                .where(window.due_at < clock.now - OVERDUE_AFTER)
+            )
+            counts = [(await uow.connection.execute(query)).scalar_one() for query in (by_wall, by_clock)]
+        return sum(counts)

@@ -1,0 +1,26 @@
+"""Metering's environment variables."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from libs.common.settings import Settings, setting
+from services.metering.domain.meter import BUCKET_S
+
+
+@dataclass(frozen=True)
+class MeteringSettings(Settings):
+    """`accept_past_s` None: events of whatever age are accepted."""
+
+    PREFIX: ClassVar[str] = "PERENNIAL_METERING_"
+
+    grace_s: int = setting(3600, minimum=0, maximum=90 * 86_400)
+    accept_past_s: int | None = setting(None, minimum=0)
+    accept_future_s: int = setting(300, minimum=0, maximum=10 * 365 * 86_400)
+    bucket_s: int = setting(BUCKET_S, minimum=60, maximum=BUCKET_S)
+    request_events_max: int = setting(10_000, minimum=1, maximum=100_000)
+    request_bytes_max: int = setting(10_000_000, minimum=1_000, maximum=100_000_000)
+    queue_events_max: int = setting(50_000, minimum=1)
+    commit_events_max: int = setting(5_000, minimum=1)
+    writers: int = setting(2, minimum=1, maximum=16)

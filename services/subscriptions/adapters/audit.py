@@ -1,0 +1,149 @@
+"""What must hold in subscriptions, looked at once more: periods tile, bindings do not overlap, nothing is overdue."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from libs.common.persistence.audit import (
+    AuditReport,
+    common_checks,
+    count_facts,
+    open_audit,
+    run_check,
+)
+from libs.common.persistence.session import Database
+
+OVERDUE_S = 60
+
+_CHECKS: dict[str, tuple[str, str]] = {
+    "periods_tile": (
+        """SELECT subscription_id, index, start_at, previous_end_at FROM (
+               SELECT subscription_id, index, start_at, start_on,
+                      lag(index) OVER w AS previous_index,
+                      lag(end_at) OVER w AS previous_end_at, lag(end_on) OVER w AS previous_end_on
+               FROM billing_period WINDOW w AS (PARTITION BY subscription_id ORDER BY index)
+           ) AS period
+           WHERE index <> coalesce(previous_index + 1, 0)
+              OR start_at <> previous_end_at OR start_on <> previous_end_on""",
+        "SELECT count(*) FROM billing_period",
+    ),
+    "first_period_starts_at_the_start": (
+        """SELECT subscription.id, starts_at, start_at
+           FROM subscription JOIN billing_period ON subscription_id = subscription.id AND index = 0
+           WHERE start_at <> starts_at""",
+        "SELECT count(*) FROM billing_period WHERE index = 0",
+    ),
+    "last_period_is_the_current_or_holds_the_end": (
+        """SELECT subscription.id, state, period_index, index, period_start, start_at, period_end, end_at
+           FROM subscription LEFT JOIN LATERAL (
+               SELECT * FROM billing_period WHERE subscription_id = subscription.id ORDER BY index DESC LIMIT 1
+           ) AS last ON true
+           WHERE index IS DISTINCT FROM period_index OR start_at IS DISTINCT FROM period_start
+              OR CASE WHEN state = 'ended' THEN period_end <> ended_at OR period_end > end_at
+                      ELSE period_end IS DISTINCT FROM end_at END""",
+        "SELECT count(*) FROM subscription",
+    ),
+    "bindings_do_not_overlap": (
+        """SELECT id, meter, subject, bound_from, bound_until, next_from FROM (
+               SELECT id, meter, subject, bound_from, bound_until, lead(bound_from) OVER (
+                   PARTITION BY tenant, meter, subject ORDER BY bound_from
+               ) AS next_from
+               FROM subject_binding WHERE bound_until IS NULL OR bound_from < bound_until
+           ) AS binding
+           WHERE coalesce(bound_until, 'infinity') > next_from""",
+        "SELECT count(*) FROM subject_binding",
+    ),
+    "bindings_end_with_their_subscription": (
+        """SELECT binding.id, subscription_id, bound_until, ended_at
+           FROM subject_binding AS binding JOIN subscription ON subscription.id = subscription_id
+           WHERE state IN ('ended', 'canceled')
+             AND coalesce(bound_until, 'infinity') > greatest(ended_at, bound_from)""",
+        "SELECT count(*) FROM subject_binding",
+    ),
+    "bindings_fit_their_item": (
+        """SELECT binding.id, binding.item_id FROM subject_binding AS binding
+           LEFT JOIN subscription_item AS item ON item.id = binding.item_id
+           WHERE item.id IS NULL OR item.tenant <> binding.tenant
+              OR item.subscription_id <> binding.subscription_id OR item.meter IS DISTINCT FROM binding.meter""",
+        "SELECT count(*) FROM subject_binding",
+    ),
+    # A clock on its way has things due by design; the move itself waits for them.
+    "nothing_is_overdue": (
+        f"""SELECT subscription.id, due_at, now, attempts, last_error FROM (
+                SELECT id, due_at, clock_id, attempts, last_error, clock_timestamp() AS now
+                FROM subscription WHERE clock_id IS NULL
+                UNION ALL
+                SELECT subscription.id, due_at, clock_id, attempts, last_error, test_clock.now
+                FROM subscription JOIN test_clock ON test_clock.id = clock_id
+                WHERE NOT EXISTS (
+                    SELECT FROM clock_move WHERE clock_move.clock_id = test_clock.id AND state = 'moving'
+                )
+            ) AS subscription
+            WHERE due_at < now - interval '{OVERDUE_S} s'""",
+        "SELECT count(*) FROM subscription WHERE due_at IS NOT NULL",
+    ),
+    "items_belong_to_a_subscription": (
+        """SELECT item.id, item.subscription_id FROM subscription_item AS item
+           LEFT JOIN subscription ON subscription.id = item.subscription_id
+               AND subscription.tenant = item.tenant
+           WHERE subscription.id IS NULL""",
+        "SELECT count(*) FROM subscription_item",
+    ),
+    "past_due_has_an_overdue_invoice": (
+        """SELECT subscription.id, state, overdue_count FROM subscription CROSS JOIN LATERAL (
+               SELECT count(*) AS overdue_count FROM subscription_invoice
+               WHERE subscription_id = subscription.id AND standing = 'overdue'
+           ) AS overdue
+           WHERE state IN ('active', 'past_due') AND (state = 'past_due') <> (overdue_count > 0)""",
+        "SELECT count(*) FROM subscription WHERE state IN ('active', 'past_due')",
+    ),
+}
+_FACTS = {
+    "customer_count": "SELECT count(*) FROM customer",
+    "subscription_count": "SELECT count(*) FROM subscription",
+    "billing_period_count": "SELECT count(*) FROM billing_period",
+    "subject_binding_count": "SELECT count(*) FROM subject_binding",
+}
+
+# Every instant at which billing owes a document, or a reason for none.
+_BOUNDARIES = """
+    SELECT boundary.tenant::text, boundary.subscription_id, boundary.at, boundary.kind, boundary.index,
+           EXISTS (SELECT FROM subscription_item AS item
+                   WHERE item.subscription_id = boundary.subscription_id AND item.kind = 'usage')
+    FROM (
+        SELECT tenant, subscription_id, start_at AS at,
+               CASE index WHEN 0 THEN 'started' ELSE 'renewed' END AS kind, index
+        FROM billing_period
+        UNION ALL
+        SELECT tenant, id, ended_at, 'ended', period_index FROM subscription WHERE state = 'ended'
+    ) AS boundary
+    ORDER BY boundary.tenant, boundary.subscription_id, boundary.index, boundary.at, boundary.kind DESC
+"""
+
+
+async def audit_subscriptions(database: Database) -> AuditReport:
+    """All tenants, in one snapshot. `database` logs in as the audit role.
+
+    `boundaries` among the facts are [tenant, subscription id, instant, kind, period index, has usage items] each.
+    """
+    async with open_audit(database) as connection:
+        checks = [
+            await run_check(connection, name, problems, count) for name, (problems, count) in _CHECKS.items()
+        ]
+        checks += await common_checks(connection)
+        facts: dict[str, Any] = {
+            **await count_facts(connection, _FACTS),
+            "boundaries": await _boundaries(connection),
+        }
+        return AuditReport(service="subscriptions", checks=tuple(checks), facts=facts)
+
+
+async def _boundaries(connection: AsyncConnection) -> list[list[Any]]:
+    found = await connection.execute(text(_BOUNDARIES))
+    return [
+        [tenant, subscription_id, at.isoformat().replace("+00:00", "Z"), kind, index, has_usage_items]
+        for tenant, subscription_id, at, kind, index, has_usage_items in found
+    ]

@@ -1,0 +1,65 @@
+"""Which invoices of which subscriptions are overdue, and which were paid."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+
+from sqlalchemy import or_, select
+
+from libs.common.persistence.base import bulk_insert
+from libs.common.persistence.unit_of_work import UnitOfWork
+from services.subscriptions.adapters.rows import subscription_invoice
+from services.subscriptions.domain.invoice_standing import InvoiceStanding
+
+_TAIL = "ON CONFLICT (subscription_id, invoice_id) DO UPDATE SET standing = excluded.standing"
+
+
+class InvoiceStandingRepository:
+    def __init__(self, uow: UnitOfWork) -> None:
+        self._uow = uow
+        self._read: dict[str, dict[str, InvoiceStanding]] = defaultdict(dict)
+        self._loaded: set[tuple[str, str]] = set()
+        self._put: dict[tuple[str, str], InvoiceStanding] = {}
+
+    def reset(self) -> None:
+        self._read.clear()
+        self._loaded.clear()
+
+    async def load(self, invoices: Iterable[tuple[str, str]]) -> None:
+        missing = set(invoices) - self._loaded
+        if not missing:
+            return
+        table = subscription_invoice.c
+        statement = select(table.subscription_id, table.invoice_id, table.standing).where(
+            table.subscription_id.in_({subscription_id for subscription_id, _ in missing}),
+            or_(
+                table.standing == InvoiceStanding.OVERDUE.value,
+                table.invoice_id.in_({invoice_id for _, invoice_id in missing}),
+            ),
+        )
+        for row in await self._uow.connection.execute(statement):
+            # What was put since is newer than what the table still says.
+            self._read[row.subscription_id].setdefault(row.invoice_id, InvoiceStanding(row.standing))
+        self._loaded |= missing
+
+    async def of(self, subscription_id: str, invoice_id: str) -> Mapping[str, InvoiceStanding]:
+        await self.load([(subscription_id, invoice_id)])
+        return self._read[subscription_id]
+
+    def put(self, subscription_id: str, invoice_id: str, standing: InvoiceStanding) -> None:
+        self._read[subscription_id][invoice_id] = standing
+        self._put[subscription_id, invoice_id] = standing
+
+    async def flush(self) -> None:
+        put, self._put = self._put, {}
+        rows = [
+            {
+                "tenant": self._uow.tenant,
+                "subscription_id": subscription_id,
+                "invoice_id": invoice_id,
+                "standing": standing.value,
+            }
+            for (subscription_id, invoice_id), standing in sorted(put.items())
+        ]
+        await bulk_insert(self._uow.connection, subscription_invoice, rows, tail=_TAIL)

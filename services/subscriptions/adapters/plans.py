@@ -1,0 +1,70 @@
+"""Copies of what the catalog published."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from sqlalchemy import exists, select
+from sqlalchemy.dialects.postgresql import insert
+
+from libs.common.contracts.catalog import PlanV1
+from libs.common.persistence.base import bulk_insert
+from libs.common.persistence.unit_of_work import UnitOfWork
+from services.subscriptions.adapters import mapping
+from services.subscriptions.adapters.rows import known_plan, retired_plan
+from services.subscriptions.domain.plan import PlanNotFound
+
+
+class PlanCopies:
+    """Versions never change, so what was read once in a unit of work is read no more."""
+
+    def __init__(self, uow: UnitOfWork) -> None:
+        self._uow = uow
+        self._read: dict[str, PlanV1] = {}
+
+    def reset(self) -> None:
+        self._read.clear()
+
+    async def flush(self) -> None:
+        """Nothing waits: copies are written as they are heard of."""
+
+    async def load(self, plan_version_ids: Iterable[str]) -> None:
+        missing = set(plan_version_ids) - self._read.keys()
+        if missing:
+            found = await self._uow.connection.execute(
+                select(known_plan.c.id, known_plan.c.plan).where(known_plan.c.id.in_(missing))
+            )
+            self._read.update({row["id"]: mapping.plan_from_row(row) for row in found.mappings()})
+
+    async def get(self, plan_version_id: str) -> PlanV1:
+        await self.load([plan_version_id])
+        if plan_version_id not in self._read:
+            raise PlanNotFound("there is no published plan version with this id")
+        return self._read[plan_version_id]
+
+    async def get_newest(self, code: str) -> PlanV1:
+        retired = exists().where(retired_plan.c.id == known_plan.c.plan_id)
+        newest = (
+            select(known_plan.c.id)
+            .where(known_plan.c.code == code)
+            .order_by(retired, known_plan.c.plan_version.desc(), known_plan.c.id)
+            .limit(1)
+        )
+        id = (await self._uow.connection.execute(newest)).scalar()
+        if id is None:
+            raise PlanNotFound("there is no published plan with this code")
+        return await self.get(id)
+
+    async def is_retired(self, plan_id: str) -> bool:
+        found = await self._uow.connection.execute(
+            select(retired_plan.c.id).where(retired_plan.c.id == plan_id)
+        )
+        return found.first() is not None
+
+    async def keep(self, plan: PlanV1) -> None:
+        row = {"tenant": self._uow.tenant, **mapping.plan_to_row(plan)}
+        await bulk_insert(self._uow.connection, known_plan, [row], tail="ON CONFLICT DO NOTHING")
+
+    async def retire(self, plan_id: str) -> None:
+        row = insert(retired_plan).values(tenant=self._uow.tenant, id=plan_id)
+        await self._uow.connection.execute(row.on_conflict_do_nothing())

@@ -1,0 +1,78 @@
+"""Note that an invoice of a subscription was paid, or was not when it should have been."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from services.subscriptions.application import events
+from services.subscriptions.application.ports import UnitOfWork
+from services.subscriptions.domain.invoice_standing import (
+    BecamePastDue,
+    InvoiceStanding,
+    Recovered,
+    Unaffected,
+    decide_past_due,
+    decide_recovery,
+    following_standing,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class RecordPaymentOutcome:
+    """`heard` is how the invoice stands by this news, `occurred_at` when that came about."""
+
+    subscription_id: str
+    invoice_id: str
+    heard: InvoiceStanding
+    occurred_at: datetime
+
+
+async def load_for_payment_outcomes(invoices: Sequence[tuple[str, str]], *, uow: UnitOfWork) -> None:
+    """Lock and read, in one go, what the news of these (subscription id, invoice id) will need."""
+    await uow.subscriptions.load_for_update(subscription_id for subscription_id, _ in invoices)
+    await uow.standings.load(invoices)
+
+
+async def record_payment_outcome(
+    command: RecordPaymentOutcome, *, uow: UnitOfWork
+) -> BecamePastDue | Recovered | Unaffected:
+    """A subscription with an overdue invoice is past due; with the last of them paid it is back.
+
+    Order and repeats do not matter: once an invoice is known as paid, a failure told of later changes nothing.
+    Emits: SubscriptionPastDue, SubscriptionRecovered.
+    Raises: SubscriptionNotFound.
+    """
+    subscription = await uow.subscriptions.get_for_update(command.subscription_id)
+    standings = dict(await uow.standings.of(command.subscription_id, command.invoice_id))
+    before = standings.get(command.invoice_id)
+    after = following_standing(before, command.heard)
+    if after is not before:
+        uow.standings.put(command.subscription_id, command.invoice_id, after)
+    standings[command.invoice_id] = after
+    overdue_count = sum(standing is InvoiceStanding.OVERDUE for standing in standings.values())
+    outcome: BecamePastDue | Recovered | Unaffected
+    if overdue_count:
+        outcome = decide_past_due(subscription, command.invoice_id)
+    else:
+        outcome = decide_recovery(subscription, overdue_count)
+    await _carry_out(outcome, occurred_at=command.occurred_at, uow=uow)
+    return outcome
+
+
+async def _carry_out(
+    outcome: BecamePastDue | Recovered | Unaffected, *, occurred_at: datetime, uow: UnitOfWork
+) -> None:
+    if isinstance(outcome, Unaffected):
+        return
+    subscription = outcome.subscription
+    uow.subscriptions.save(subscription)
+    if isinstance(outcome, BecamePastDue):
+        uow.record("subscription.past_due", subscription.id, subscription.version)
+        event = events.for_past_due(outcome, tenant=uow.tenant, occurred_at=occurred_at)
+        uow.outbox.append(event, key=subscription.id)
+    else:
+        uow.record("subscription.recovered", subscription.id, subscription.version)
+        recovered = events.for_recovery(outcome, tenant=uow.tenant, occurred_at=occurred_at)
+        uow.outbox.append(recovered, key=subscription.id)

@@ -1,0 +1,27 @@
+"""What the routes ask for: who calls, with which scope, and the clock."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from libs.common.clock import Clock
+from libs.common.web.calls import Call, authorised
+from services.subscriptions.adapters.unit_of_work import SubscriptionsUnitOfWork
+
+
+def clock_of(request: Request) -> Clock:
+    clock: Clock = request.app.state.platform.clock
+    return clock
+
+
+ClockDep = Annotated[Clock, Depends(clock_of)]
+
+ReadCall = Annotated[Call[SubscriptionsUnitOfWork], authorised("subscriptions:read")]
+PortalReadCall = Annotated[Call[SubscriptionsUnitOfWork], authorised("subscriptions:read", portal=True)]
+WriteCall = Annotated[Call[SubscriptionsUnitOfWork], authorised("subscriptions:write")]
+MakeCall = Annotated[Call[SubscriptionsUnitOfWork], authorised("subscriptions:write", once="optional")]
+AgreeCall = Annotated[Call[SubscriptionsUnitOfWork], authorised("subscriptions:write", once="required")]
+ClockReadCall = Annotated[Call[SubscriptionsUnitOfWork], authorised("clocks:read")]
+ClockMakeCall = Annotated[Call[SubscriptionsUnitOfWork], authorised("clocks:write", once="optional")]

@@ -1,0 +1,45 @@
+"""What is due in subscriptions: starts, renewals and ends, many in one transaction, each a trace of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from libs.common.clock import Clock
+from libs.common.messaging.due import DueJob, DueRow, Job
+from libs.common.persistence.unit_of_work import UnitsOfWork
+from libs.common.telemetry import root_span
+from services.subscriptions.adapters import rows
+from services.subscriptions.adapters.unit_of_work import SubscriptionsUnitOfWork
+from services.subscriptions.application.renew_subscription import (
+    RenewSubscription,
+    load_for_renewal,
+    renew_subscription,
+)
+
+
+async def renew_due(due: Sequence[DueRow], uow: SubscriptionsUnitOfWork) -> None:
+    """Each renewal's trace is linked to the tick that found it, and stored with the events that tell of it."""
+    commands = [RenewSubscription(subscription_id=row.id, now=row.now) for row in due]
+    await load_for_renewal(commands, uow=uow)
+    for command in commands:
+        with root_span(
+            "renew subscription",
+            attributes={
+                "perennial.subscription.id": command.subscription_id,
+                "perennial.tenant": uow.tenant,
+            },
+        ):
+            await renew_subscription(command, uow=uow)
+
+
+def jobs(units: UnitsOfWork[SubscriptionsUnitOfWork], clock: Clock) -> list[Job]:
+    return [
+        DueJob(
+            "renew_subscriptions",
+            service="subscriptions",
+            table=rows.subscription,
+            units=units,
+            clock=clock,
+            work=renew_due,
+        )
+    ]
