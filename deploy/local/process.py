@@ -24,6 +24,7 @@ from libs.common.access.keys import KeyFile
 from libs.common.clock import SystemClock
 from libs.common.contracts import SERVICES, topic_of
 from libs.common.messaging.embedded_bus import EmbeddedBus
+from libs.common.messaging.housekeeping import BusHousekeeping
 from libs.common.runtime import Platform, Service, running
 from libs.common.telemetry import TraceRing, setup_tracing
 
@@ -67,6 +68,7 @@ async def serve(settings: LocalSettings, databases: Databases) -> AsyncIterator[
         stack.push_async_callback(asyncio.to_thread, tracing.shutdown)
         stack.push_async_callback(bus.close)
         await bus.ensure_topics({topic_of(name): settings.bus_partitions for name in SERVICES})
+        await stack.enter_async_context(running("", [BusHousekeeping(bus, clock).run]))
         services = build_services(platform)
         for service in services:
             stack.push_async_callback(service.close)

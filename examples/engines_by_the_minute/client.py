@@ -20,6 +20,7 @@ PAUSE_S, PAUSE_MAX_S = 0.1, 1.0
 PAGE_LENGTH = 200
 _TRY_AGAIN = frozenset({429, 502, 503, 504})
 _UNDER_WAY = "idempotency_in_progress"
+WRONG_TOKEN = "Put the token that this server's `make run` printed into PERENNIAL_TOKEN."  # noqa: S105
 
 Thing = dict[str, Any]
 
@@ -35,7 +36,8 @@ class Refused(Stopped):
         places = "".join(f"\n  {e.get('pointer')}: {e.get('detail')}" for e in problem.get("errors", ()))
         trace = f"\n  trace {problem['trace_id']}" if problem.get("trace_id") else ""
         message = f"{request} was answered with {self.status} {self.code}: {told}{places}{trace}"
-        super().__init__(message, remedy=problem.get("remedy"))
+        remedy = WRONG_TOKEN if self.status == 401 else problem.get("remedy")
+        super().__init__(message, remedy=remedy)
 
 
 class Perennial:

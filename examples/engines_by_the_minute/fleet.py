@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from examples.engines_by_the_minute.flights import Flight
 from examples.engines_by_the_minute.told import Stopped
@@ -65,11 +66,11 @@ class Fleet:
         found: list[Tenure] = []
         for tail, spans in sorted(self._spans.items()):
             owners = sorted((first, last, carrier) for carrier, (first, last) in spans.items())
-            for before, after in zip(owners, owners[1:], strict=False):
+            for before, after in pairwise(owners):
                 if before[1] >= after[0]:
                     raise Stopped(f"{before[2]} and {after[2]} fly {tail} at the same time")
             bounds = [start, *(first for first, _, _ in owners[1:]), end]
-            for (_, _, carrier), since, until in zip(owners, bounds, bounds[1:], strict=False):
+            for (_, _, carrier), (since, until) in zip(owners, pairwise(bounds), strict=True):
                 found.append(Tenure(tail, carrier, since, until))
         return found
 

@@ -170,7 +170,7 @@ def check_against_data(outcome: Outcome) -> None:
     fleet = outcome.fleet
     for bill in outcome.bills:
         carrier = bill.airline.carrier
-        if (bill.flights, bill.minutes) != (fleet.flown[carrier], fleet.minutes[carrier]):
+        if bill.flights != fleet.flown[carrier] or bill.minutes != Decimal(fleet.minutes[carrier]):
             raise Stopped(
                 f"{carrier} flew {fleet.flown[carrier]:,} times, {fleet.minutes[carrier]:,} minutes, "
                 f"and was billed for {bill.flights:,} flights, {bill.minutes:,} minutes"

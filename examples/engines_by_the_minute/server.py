@@ -14,7 +14,7 @@ from deploy.local.child import Child, ChildFailed
 from deploy.local.settings import LocalSettings
 from examples.engines_by_the_minute.told import Stopped
 
-URL, TOKEN = "PERENNIAL_URL", "PERENNIAL_TOKEN"  # noqa: S105  # names of variables
+URL, TOKEN = "PERENNIAL_URL", "PERENNIAL_TOKEN"
 TOKEN_FILE = "sandbox-token"  # noqa: S105  # the name of a file
 LOG_FILE = "demo-server.log"
 

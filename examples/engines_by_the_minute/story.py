@@ -31,7 +31,8 @@ class Story:
         """Nothing for the whole story."""
         if self.months == MONTHS and not self.carriers:
             return ""
-        return "-".join([f"{self.months}m", *sorted(self.carriers)]).lower()
+        parts = [f"{self.months}m", "".join(sorted(self.carriers))]
+        return "-".join(part for part in parts if part).lower()
 
     def named(self, name: str) -> str:
         return f"{name}-{self.label}" if self.label else name

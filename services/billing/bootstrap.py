@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from libs.common.runtime import Platform, Service, assemble, parts_of
+from libs.common.telemetry import metrics
 from services.billing.adapters import rows
 from services.billing.adapters.audit import audit_billing
 from services.billing.adapters.sandbox_gateway import SandboxGateway
 from services.billing.adapters.unit_of_work import BillingUnitOfWork
 from services.billing.entrypoints.event_handlers import HANDLERS
 from services.billing.entrypoints.routes import billing_router
-from services.billing.entrypoints.scheduler import CollectPayments
+from services.billing.entrypoints.scheduler import billing_jobs
 from services.billing.settings import BillingSettings
 
 
@@ -17,7 +18,7 @@ def build(platform: Platform) -> Service:
     """Billing, on the parts of this process."""
     settings = BillingSettings.from_environment(platform.environment)
     parts = parts_of("billing", platform, BillingUnitOfWork)
-    collect = CollectPayments(
+    jobs = billing_jobs(
         units=parts.worker_units,
         clock=platform.clock,
         gateways={"sandbox": SandboxGateway(parts.worker_database)},
@@ -33,6 +34,7 @@ def build(platform: Platform) -> Service:
         handlers=HANDLERS,
         routers=[billing_router(platform.clock)],
         audit=audit_billing,
-        jobs=[collect],
-        due_tables=[rows.payment_attempt],
+        jobs=jobs,
+        due_tables=[rows.invoice, rows.payment_attempt],
+        overdue={"invoice": metrics.invoices_overdue},
     )

@@ -1,4 +1,4 @@
-"""Something to be woken by: background loops wait for it, or for their interval, whichever is first."""
+"""Something to be woken by: a background loop waits for it, or for its interval, whichever is first."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 
 
 class Alarm:
-    """Many may ring it, each waiter sees every ring that came after its last look."""
+    """Many may ring it; one loop waits, and misses no ring that came after its last look."""
 
     def __init__(self) -> None:
         self._rung = asyncio.Event()

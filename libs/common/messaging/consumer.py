@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any, Generic, TypeVar
 
+from libs.common.contracts import EVENTS
 from libs.common.messaging import inbox
 from libs.common.messaging.alarm import Alarm
 from libs.common.messaging.bus import Bus, Delivery, Subscription
@@ -95,27 +96,34 @@ class Consumer(Generic[U]):
         """Try failed messages again when their pause is over, until canceled."""
         while True:
             try:
-                while await self._retry_one():
-                    pass
+                await self.retry_due()
                 metrics.dead_letters(self._service, await self.failures.count_dead())
             except Exception as error:
                 if not is_outage(error):
                     log.exception("retry stumbled", extra={"group": self._group.name})
             await asyncio.sleep(RETRY_LOOK_S)
 
-    async def _retry_one(self) -> bool:
-        delivery = await self.failures.next_due()
-        if delivery is None:
-            return False
+    async def retry_due(self) -> int:
+        """Try all failed messages whose pause is over, one by one; returns how many. Raises: what is an outage."""
+        count = 0
+        while (delivery := await self.failures.next_due()) is not None:
+            await self._retry(delivery)
+            count += 1
+            for alarm in self._wake:
+                alarm.ring()
+        return count
+
+    async def _retry(self, delivery: Delivery) -> None:
         try:
-            await self._apply_together([read(delivery, self._group)], resolves=delivery)
+            message = read(delivery, self._group)
+            # By now the group may have ceased to listen to it: then there is only the failure to forget.
+            messages = [] if message.event is None else [message]
+            await self._apply_together(messages, resolves=delivery)
         except Exception as error:
             if is_outage(error):
                 raise
-            await self.failures.put(delivery, error)
-        for alarm in self._wake:
-            alarm.ring()
-        return True
+            dead = await self.failures.put(delivery, error)
+            self._tell_failure(delivery, error, dead=dead)
 
     async def apply(self, deliveries: Sequence[Delivery]) -> None:
         """Handle the messages, each exactly once; those that cannot be handled are put among the failures.
@@ -127,7 +135,7 @@ class Consumer(Generic[U]):
             try:
                 message = read(delivery, self._group)
             except UnreadableMessage as error:
-                await self.failures.put(delivery, error)
+                await self._keep(delivery, error)
                 continue
             if message.event is not None:
                 messages.append(message)
@@ -142,44 +150,64 @@ class Consumer(Generic[U]):
             if is_outage(error):
                 raise
             if len(messages) == 1:
-                log.warning(
-                    "message failed",
-                    extra={"group": self._group.name, "message_id": messages[0].envelope.id},
-                    exc_info=error,
-                )
-                metrics.failed(self._service, messages[0].envelope.type)
-                await self.failures.put(messages[0].delivery, error)
+                await self._keep(messages[0].delivery, error)
                 return
             middle = len(messages) // 2
             await self._apply_by_halves(messages[:middle])
             await self._apply_by_halves(messages[middle:])
+
+    async def _keep(self, delivery: Delivery, error: Exception) -> None:
+        await self.failures.keep(delivery, error)
+        self._tell_failure(delivery, error)
+
+    def _tell_failure(self, delivery: Delivery, error: Exception, *, dead: bool = False) -> None:
+        event_type = delivery.headers.get("ce_type", "")
+        log.log(
+            logging.ERROR if dead else logging.WARNING,
+            "message given up" if dead else "message failed",
+            extra={
+                "group": self._group.name,
+                "message_id": delivery.headers.get("ce_id"),
+                "event_type": event_type,
+            },
+            exc_info=error,
+        )
+        metrics.failed(self._service, event_type if event_type in EVENTS else "unknown")
 
     async def _apply_together(self, messages: Sequence[Message], *, resolves: Delivery | None = None) -> None:
         for attempt in range(RACES_MAX):
             try:
                 with batch_span(self._group.name, [(m.delivery, m.envelope) for m in messages]):
                     async with self._units.open_for_many() as uow:
-                        await self._handle(messages, uow)
+                        handled = await self._handle(messages, uow, even_if_kept=resolves is not None)
                         if resolves is not None:
                             await self.failures.resolve(uow, resolves)
+                metrics.consumed(self._service, [m.envelope.type for m in handled])
                 return
             except Exception as error:
                 if not is_lost_race(error) or attempt == RACES_MAX - 1:
                     raise
                 await asyncio.sleep(0.01 * (attempt + 1))
 
-    async def _handle(self, messages: Sequence[Message], uow: U) -> None:
-        """In tenant order; within a tenant in the order of delivery, which is the order of each key."""
+    async def _handle(self, messages: Sequence[Message], uow: U, *, even_if_kept: bool) -> list[Message]:
+        """In tenant order; within a tenant in the order of delivery, which is the order of each key.
+
+        Returns those that were new.
+        """
         await uow.become("", self._group.name)
-        ids = [message.envelope.id for message in messages]
         new = await inbox.claim(
-            uow.connection, uow.machinery.inbox, handler=self._group.name, message_ids=ids
+            uow.connection,
+            uow.machinery.inbox,
+            handler=self._group.name,
+            message_ids=[message.envelope.id for message in messages],
+            even_if_kept=even_if_kept,
         )
         by_tenant: dict[str, list[Message]] = defaultdict(list)
         for message in messages:
             if message.envelope.id in new:
                 new.discard(message.envelope.id)  # the same message may stand twice in one poll
                 by_tenant[message.envelope.tenant].append(message)
+        handled: list[Message] = []
         for tenant in sorted(by_tenant):
             await uow.become(tenant, f"event:{self._group.name}")
             await self._prepare(by_tenant[tenant], uow)
@@ -188,8 +216,9 @@ class Consumer(Generic[U]):
                 uow.actor = f"event:{message.envelope.id}"
                 with process_span(self._group.name, message.delivery, message.envelope):
                     await self._group.handle[type(message.event)](message.event, uow)
+            handled += by_tenant[tenant]
         await uow.flush()
-        metrics.consumed(self._service, [m.envelope.type for m in messages])
+        return handled
 
     async def _prepare(self, messages: Sequence[Message], uow: U) -> None:
         events: dict[type[Any], list[Any]] = defaultdict(list)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Generic, Protocol, TypeVar
 
-from sqlalchemy import Select, Table, and_, func, null, or_, select, update
+from sqlalchemy import Select, Table, and_, case, func, null, or_, select, update
 
 from libs.common.clock import Clock
 from libs.common.messaging.alarm import Alarm
@@ -24,6 +24,7 @@ U = TypeVar("U", bound=UnitOfWork)
 
 BATCH_MAX = 500
 RETRY_FIRST_S, RETRY_LAST_S = 2, 3600
+RACES_MAX, RACE_PAUSE_S = 10, 0.01
 ERROR_LENGTH_MAX = 2000
 
 
@@ -34,6 +35,14 @@ class DueRow:
     tenant: str
     id: str
     now: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class _Claimed:
+    """`rested`: it may have failed before, since it was not to be looked at for a while."""
+
+    row: DueRow
+    rested: bool
 
 
 class Job(Protocol):
@@ -70,74 +79,100 @@ class DueJob(Generic[U]):
         return await self._run(None)
 
     async def _run(self, only: Sequence[str] | None) -> int:
-        rows: list[DueRow] = []
-        try:
-            async with self._units.open_for_many() as uow:
-                rows = await self._claim(uow, only)
-                if rows:
-                    with span(
-                        f"tick {self.name}", parent=None, attributes={"perennial.due.count": len(rows)}
-                    ):
-                        await self._work_by_tenant(rows, uow)
-                        await uow.flush()
-            return len(rows)
-        except Exception as error:
-            if is_outage(error) or not rows:
-                raise
-            if is_lost_race(error):
-                return len(rows)  # the next turn finds them again
-            if len(rows) == 1:
-                await self._put_off(rows[0], error)
-                return 1
-            middle = len(rows) // 2
-            halves = (rows[:middle], rows[middle:])
-            return sum([await self._run([row.id for row in half]) for half in halves])
+        for race in range(1, RACES_MAX + 1):
+            claimed: list[_Claimed] = []
+            try:
+                await self._run_together(only, claimed)
+                return len(claimed)
+            except Exception as error:
+                if is_outage(error) or not claimed:
+                    raise
+                if not is_lost_race(error) or race == RACES_MAX:
+                    return await self._run_by_halves([c.row for c in claimed], error)
+                await asyncio.sleep(RACE_PAUSE_S * race)
+        raise AssertionError("the last race returns or raises")
 
-    async def _claim(self, uow: U, only: Sequence[str] | None) -> list[DueRow]:
+    async def _run_by_halves(self, rows: Sequence[DueRow], error: Exception) -> int:
+        if len(rows) == 1:
+            await self._put_off(rows[0], error)
+            return 1
+        middle = len(rows) // 2
+        halves = (rows[:middle], rows[middle:])
+        return sum([await self._run([row.id for row in half]) for half in halves])
+
+    async def _run_together(self, only: Sequence[str] | None, claimed: list[_Claimed]) -> None:
+        """One transaction; `claimed` is filled first, for whoever has to know what failed."""
+        async with self._units.open_for_many() as uow:
+            claimed += await self._claim(uow, only)
+            if claimed:
+                attributes = {"perennial.due.count": len(claimed)}
+                with span(f"tick {self.name}", parent=None, attributes=attributes):
+                    await self._work_by_tenant(claimed, uow)
+
+    async def _claim(self, uow: U, only: Sequence[str] | None) -> list[_Claimed]:
         await uow.become_finder()
         system_now = self._clock.system_now()
-        rows: list[DueRow] = []
+        claimed: list[_Claimed] = []
         for statement in self._due(uow, system_now):
             if only is not None:
                 statement = statement.where(self._table.c.id.in_(only))
-            found = await uow.connection.execute(statement)
-            rows += [DueRow(row.tenant, row.id, row.now or system_now) for row in found]
-        return rows
+            for found in await uow.connection.execute(statement):
+                row = DueRow(found.tenant, found.id, found.now or system_now)
+                claimed.append(_Claimed(row, rested=found.retry_at is not None))
+        return claimed
 
     def _due(self, uow: U, system_now: datetime) -> Iterable[Select[Any]]:
         """Two questions, each with an index of its own: rows by the wall, and rows by each moved clock."""
         due, clock = self._table.c, uow.machinery.known_clock.c
         rested = or_(due.retry_at.is_(None), due.retry_at <= system_now)
         yield (
-            select(due.tenant, due.id, due.due_at.label("due_at"), null().label("now"))
+            select(due.tenant, due.id, due.due_at, due.retry_at, null().label("now"))
             .where(due.due_at <= system_now, due.clock_id.is_(None), rested)
             .order_by(due.due_at, due.id)
             .limit(self._batch_max)
             .with_for_update(skip_locked=True, of=self._table)
         )
         yield (
-            select(due.tenant, due.id, due.due_at, clock.now)
-            .join_from(self._table, uow.machinery.known_clock, and_(clock.id == due.clock_id))
+            select(due.tenant, due.id, due.due_at, due.retry_at, clock.now)
+            .join_from(
+                self._table,
+                uow.machinery.known_clock,
+                and_(clock.id == due.clock_id, clock.tenant == due.tenant),
+            )
             .where(due.due_at.is_not(None), due.due_at <= clock.now, rested)
             .order_by(due.due_at, due.id)
             .limit(self._batch_max)
             .with_for_update(skip_locked=True, of=self._table)
         )
 
-    async def _work_by_tenant(self, rows: Sequence[DueRow], uow: U) -> None:
-        by_tenant: dict[str, list[DueRow]] = defaultdict(list)
-        for row in rows:
-            by_tenant[row.tenant].append(row)
+    async def _work_by_tenant(self, claimed: Sequence[_Claimed], uow: U) -> None:
+        by_tenant: dict[str, list[_Claimed]] = defaultdict(list)
+        for one in claimed:
+            by_tenant[one.row.tenant].append(one)
         for tenant in sorted(by_tenant):
             await uow.become(tenant, f"schedule:{self.name}")
-            await self._work(by_tenant[tenant], uow)
+            await self._work([one.row for one in by_tenant[tenant]], uow)
+            await uow.flush()
+            rested = [one.row.id for one in by_tenant[tenant] if one.rested]
+            if rested:
+                await self._forget_failures(rested, uow)
+
+    async def _forget_failures(self, ids: Sequence[str], uow: U) -> None:
+        """A row that was put off, and is done now, begins afresh. A rest that the work itself asked for stays."""
+        due = self._table.c
+        still = case((due.retry_at > self._clock.system_now(), due.retry_at))
+        await uow.connection.execute(
+            update(self._table)
+            .where(due.id.in_(ids), due.attempts > 0)
+            .values(attempts=0, retry_at=still, last_error=None)
+        )
 
     async def _put_off(self, row: DueRow, error: Exception) -> None:
         log.error("due row failed", extra={"job": self.name, "row": row.id}, exc_info=error)
         metrics.due_row_failed(self._service, self.name)
         async with self._units.open(row.tenant, f"schedule:{self.name}") as uow:
             due = self._table.c
-            doubled = func.least(func.power(2, due.attempts) * RETRY_FIRST_S, RETRY_LAST_S)
+            doubled = func.least(func.power(2, func.least(due.attempts, 20)) * RETRY_FIRST_S, RETRY_LAST_S)
             await uow.connection.execute(
                 update(self._table)
                 .where(due.id == row.id)

@@ -8,14 +8,16 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import delete, func, select, text, update
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.dialects.postgresql import Insert, insert
 
 from libs.common.errors import NotFound
 from libs.common.messaging.bus import Delivery
+from libs.common.messaging.inbox import can_be_claimed
 from libs.common.persistence.machinery import Machinery
 from libs.common.persistence.unit_of_work import UnitOfWork, UnitsOfWork
 
 PAUSES_S = (0.2, 1.0, 5.0, 30.0)
+TRY_S = 10  # how long a try keeps others from trying the same; one that died is followed by another after it
 ERROR_LENGTH_MAX = 2000
 
 
@@ -48,7 +50,14 @@ class FailedMessage:
 
 
 def _message_id(delivery: Delivery) -> str:
-    return delivery.headers.get("ce_id") or f"{delivery.topic}/{delivery.partition}/{delivery.offset}"
+    """Its own id, or else its place on the bus."""
+    given = delivery.headers.get("ce_id", "")
+    return given if can_be_claimed(given) else f"{delivery.topic}/{delivery.partition}/{delivery.offset}"
+
+
+def _storable(told: str) -> str:
+    """PostgreSQL's text has no NUL and no half of a character; what cannot be read may hold anything."""
+    return told.encode("utf-8", "replace").decode("utf-8").replace("\x00", "\ufffd")
 
 
 class Failures:
@@ -67,30 +76,18 @@ class Failures:
         condition = table.c.handler == self._handler
         return condition if message_id is None else condition & (table.c.message_id == message_id)
 
-    async def put(self, delivery: Delivery, error: BaseException) -> None:
-        """Keep a failed message, or count one more attempt; after the last pause it is dead."""
+    async def keep(self, delivery: Delivery, error: BaseException) -> None:
+        """Keep a message that failed when it was delivered. One that is kept already came twice: it is left alone."""
+        async with self._units.open_for_many() as uow:
+            await uow.become("", self._handler)
+            await uow.connection.execute(self._first_failure(uow, delivery, error).on_conflict_do_nothing())
+
+    async def put(self, delivery: Delivery, error: BaseException) -> bool:
+        """Keep a failed message, or count one more attempt; True when that was its last, and it is dead."""
         async with self._units.open_for_many() as uow:
             await uow.become("", self._handler)
             table = uow.machinery.message_failure
-            told = f"{type(error).__name__}: {error}"[:ERROR_LENGTH_MAX]
-            traceparent = delivery.headers.get("traceparent", "")
-            row = insert(table).values(
-                handler=self._handler,
-                message_id=_message_id(delivery),
-                topic=delivery.topic,
-                partition=delivery.partition,
-                offset=delivery.offset,
-                key=delivery.key,
-                headers=dict(delivery.headers),
-                value=delivery.value,
-                type=delivery.headers.get("ce_type"),
-                tenant=delivery.headers.get("ce_tenant"),
-                test_clock=delivery.headers.get("ce_testclock"),
-                attempts=1,
-                next_try_at=func.clock_timestamp() + text(f"interval '{PAUSES_S[0]} s'"),
-                error=told,
-                trace_id=traceparent.split("-")[1] if traceparent.count("-") == 3 else None,
-            )
+            row = self._first_failure(uow, delivery, error)
             pauses = ", ".join(str(pause_s) for pause_s in PAUSES_S)
             pause = text(f"(ARRAY[{pauses}]::float8[])[message_failure.attempts + 1] * interval '1 s'")
             again = row.on_conflict_do_update(
@@ -99,26 +96,54 @@ class Failures:
                     "attempts": table.c.attempts + 1,
                     "dead": table.c.attempts >= len(PAUSES_S),
                     "next_try_at": func.clock_timestamp() + pause,
-                    "error": told,
+                    "error": row.excluded.error,
                     "last_failed_at": func.clock_timestamp(),
                 },
             )
-            await uow.connection.execute(again)
+            return bool((await uow.connection.execute(again.returning(table.c.dead))).scalar_one())
+
+    def _first_failure(self, uow: UnitOfWork, delivery: Delivery, error: BaseException) -> Insert:
+        headers = {_storable(name): _storable(value) for name, value in delivery.headers.items()}
+        traceparent = headers.get("traceparent", "")
+        return insert(uow.machinery.message_failure).values(
+            handler=self._handler,
+            message_id=_message_id(delivery),
+            topic=delivery.topic,
+            partition=delivery.partition,
+            offset=delivery.offset,
+            key=_storable(delivery.key),
+            headers=headers,
+            value=delivery.value,
+            type=headers.get("ce_type"),
+            tenant=headers.get("ce_tenant"),
+            test_clock=headers.get("ce_testclock"),
+            attempts=1,
+            next_try_at=func.clock_timestamp() + text(f"interval '{PAUSES_S[0]} s'"),
+            error=_storable(f"{type(error).__name__}: {error}")[:ERROR_LENGTH_MAX],
+            trace_id=traceparent.split("-")[1] if traceparent.count("-") == 3 else None,
+        )
 
     async def next_due(self) -> Delivery | None:
-        """The message whose pause has been over longest, or None."""
+        """The message whose pause has been over longest, or None. Nobody else is given it for the next seconds."""
         async with self._units.open_for_many() as uow:
             await uow.become("", self._handler)
             table = uow.machinery.message_failure
             due = (
-                select(table)
+                select(table.c.message_id)
                 .where(
                     self._mine(uow.machinery), ~table.c.dead, table.c.next_try_at <= func.clock_timestamp()
                 )
                 .order_by(table.c.next_try_at)
                 .limit(1)
+                .with_for_update(skip_locked=True)
             )
-            row = (await uow.connection.execute(due)).first()
+            taken = (
+                update(table)
+                .where(self._mine(uow.machinery), table.c.message_id == due.scalar_subquery())
+                .values(next_try_at=func.clock_timestamp() + text(f"interval '{TRY_S} s'"))
+                .returning(table)
+            )
+            row = (await uow.connection.execute(taken)).first()
         if row is None:
             return None
         return Delivery(

@@ -12,6 +12,7 @@ from libs.common.contracts import EVENTS
 from libs.common.contracts.envelope import Envelope, Event
 from libs.common.errors import DomainError
 from libs.common.messaging.bus import Delivery
+from libs.common.messaging.inbox import can_be_claimed
 from libs.common.persistence.unit_of_work import UnitOfWork
 
 U = TypeVar("U", bound=UnitOfWork)
@@ -55,6 +56,8 @@ def read(delivery: Delivery, group: HandlerGroup[Any]) -> Message:
         envelope = Envelope.from_headers(delivery.headers, delivery.value)
     except (KeyError, ValueError) as error:
         raise UnreadableMessage("CloudEvents headers are missing or malformed", missing=str(error)) from error
+    if not can_be_claimed(envelope.id):
+        raise UnreadableMessage("the CloudEvents id cannot be kept", id_length=len(envelope.id))
     contract = EVENTS.get(envelope.type)
     if contract is None:
         raise UnreadableMessage("no contract of this type and version is known", type=envelope.type)

@@ -25,7 +25,8 @@ log = logging.getLogger(__name__)
 LOCK = "hashtextextended('perennial_relay', 0)"
 BATCH_MAX = 500
 POLL_S = 1.0
-OUTAGE_PAUSE_MAX_S = 5.0
+STATEMENT_TIMEOUT_S = 60.0
+OUTAGE_PAUSE_FIRST_S, OUTAGE_PAUSE_MAX_S = 0.1, 5.0
 
 # All unpublished rows, not "rows after the last id": a lower id may commit later.
 _PENDING = f"""
@@ -52,37 +53,40 @@ class Relay:
         self._source = f"/perennial/{service}"
         self._alarm = Alarm()
         self._wake = wake
+        self._pause_s = OUTAGE_PAUSE_FIRST_S
 
     async def run(self) -> None:
         """Publish until canceled. Outages of database and bus are waited out."""
-        pause_s = 0.1
         while True:
             try:
                 await self._run_connected()
             except Exception as error:
                 if not is_outage(error):
                     log.exception("relay stumbled", extra={"service_name": self._service})
-                pause_s = min(pause_s * 2, OUTAGE_PAUSE_MAX_S)
-                await asyncio.sleep(pause_s)
-            else:
-                pause_s = 0.1
+                await asyncio.sleep(self._pause_s)
+                self._pause_s = min(self._pause_s * 2, OUTAGE_PAUSE_MAX_S)
 
     async def _run_connected(self) -> None:
-        connection = await asyncpg.connect(self._dsn, timeout=10)
+        connection = await asyncpg.connect(self._dsn, timeout=10, command_timeout=STATEMENT_TIMEOUT_S)
         try:
             await connection.execute(f"SET ROLE {self._role}")
             await connection.add_listener(CHANNEL, self._on_notice)
             while not await connection.fetchval(f"SELECT pg_try_advisory_lock({LOCK})"):
                 await self._alarm.wait(POLL_S)
+            await self._measure_backlog(connection)  # an outage of the bus shows as a backlog that grows
             while True:
                 while await self.publish_batch(connection):
                     pass
-                backlog = await connection.fetchrow(_BACKLOG)
-                assert backlog is not None
-                metrics.outbox(self._service, waiting=backlog["waiting"], age_s=backlog["age_s"])
+                self._pause_s = OUTAGE_PAUSE_FIRST_S
+                await self._measure_backlog(connection)
                 await self._alarm.wait(POLL_S)
         finally:
             connection.terminate()
+
+    async def _measure_backlog(self, connection: asyncpg.Connection[Any]) -> None:
+        backlog = await connection.fetchrow(_BACKLOG)
+        assert backlog is not None
+        metrics.outbox(self._service, waiting=backlog["waiting"], age_s=backlog["age_s"])
 
     def _on_notice(self, *_: Any) -> None:
         self._alarm.ring()

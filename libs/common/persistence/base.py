@@ -7,7 +7,20 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import asyncpg
-from sqlalchemy import CHAR, BigInteger, Column, DateTime, Integer, MetaData, Numeric, Table, Text, text
+from sqlalchemy import (
+    ARRAY,
+    CHAR,
+    JSON,
+    BigInteger,
+    Column,
+    DateTime,
+    Integer,
+    MetaData,
+    Numeric,
+    Table,
+    Text,
+    text,
+)
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql import JSONB, UUID
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -87,23 +100,42 @@ async def raw(connection: AsyncConnection) -> asyncpg.Connection[Any]:
     return driver
 
 
-def _array_type(column_type: TypeEngine[Any]) -> str:
-    return "text" if isinstance(column_type, JSONB) else column_type.compile(dialect=_DIALECT)
+def _carrier(column_type: TypeEngine[Any]) -> tuple[str, str]:
+    """`(type, cast)`: an array of what carries the column's values, and how each is turned into its own type.
+
+    JSON travels as text. So do arrays, since unnest() would take an array of arrays apart to the last element.
+    """
+    own = column_type.compile(dialect=_DIALECT)
+    return ("text", f"::{own}") if isinstance(column_type, JSON | ARRAY) else (own, "")
+
+
+def _array_literal(values: Iterable[Any]) -> str:
+    def written(value: Any) -> str:
+        if value is None:
+            return "NULL"
+        if isinstance(value, list | tuple):
+            return _array_literal(value)
+        escaped = str(value).replace("\\", "\\\\").replace('"', '\\"')
+        return f'"{escaped}"'
+
+    return "{" + ",".join(map(written, values)) + "}"
 
 
 def _encoded(column_type: TypeEngine[Any], values: Iterable[Any]) -> list[Any]:
-    if isinstance(column_type, JSONB):
+    if isinstance(column_type, JSON):
         return [None if v is None else json.dumps(v, separators=(",", ":")) for v in values]
+    if isinstance(column_type, ARRAY):
+        return [None if v is None else _array_literal(v) for v in values]
     return list(values)
 
 
-def _unnest(table: Table, names: Sequence[str]) -> tuple[str, str]:
-    """`(select list, FROM clause)` reading one row per array element."""
-    columns = [table.columns[name] for name in names]
-    arrays = ", ".join(f"${i}::{_array_type(c.type)}[]" for i, c in enumerate(columns, 1))
-    select = ", ".join(f'"{c.name}"::jsonb' if isinstance(c.type, JSONB) else f'"{c.name}"' for c in columns)
+def _unnest(table: Table, names: Sequence[str]) -> tuple[dict[str, str], str]:
+    """`(name → expression, FROM clause)`, reading one row per array element."""
+    carriers = [_carrier(table.columns[name].type) for name in names]
+    arrays = ", ".join(f"${i}::{carrier}[]" for i, (carrier, _) in enumerate(carriers, 1))
+    values = {name: f'given."{name}"{cast}' for name, (_, cast) in zip(names, carriers, strict=True)}
     aliases = ", ".join(f'"{n}"' for n in names)
-    return select, f"FROM unnest({arrays}) AS given({aliases})"
+    return values, f"FROM unnest({arrays}) AS given({aliases})"
 
 
 def _arrays(table: Table, names: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> list[list[Any]]:
@@ -119,14 +151,14 @@ async def bulk_insert(
 ) -> list[asyncpg.Record]:
     """Insert all `rows` in one statement, however many. All rows have the keys of the first.
 
-    `tail` is what follows: `ON CONFLICT … DO …`, `RETURNING …`.
+    `tail` is what follows: `WHERE …` over `given`, the rows to insert, `ON CONFLICT … DO …`, `RETURNING …`.
     """
     if not rows:
         return []
     names = list(rows[0])
-    select, source = _unnest(table, names)
+    values, source = _unnest(table, names)
     columns = ", ".join(f'"{n}"' for n in names)
-    statement = f"INSERT INTO {table.name} ({columns}) SELECT {select} {source} {tail}"
+    statement = f"INSERT INTO {table.name} ({columns}) SELECT {', '.join(values.values())} {source} {tail}"
     driver = await raw(connection)
     return list(await driver.fetch(statement, *_arrays(table, names, rows)))
 
@@ -138,12 +170,8 @@ async def bulk_update(
     if not rows:
         return
     names = list(rows[0])
-    _, source = _unnest(table, names)
-    changes = ", ".join(
-        f'"{n}" = given."{n}"{"::jsonb" if isinstance(table.columns[n].type, JSONB) else ""}'
-        for n in names
-        if n != key
-    )
+    values, source = _unnest(table, names)
+    changes = ", ".join(f'"{name}" = {value}' for name, value in values.items() if name != key)
     statement = f'UPDATE {table.name} SET {changes} {source} WHERE {table.name}."{key}" = given."{key}"'
     driver = await raw(connection)
     await driver.execute(statement, *_arrays(table, names, rows))

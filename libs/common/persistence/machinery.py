@@ -59,6 +59,12 @@ def machinery(metadata: MetaData) -> Machinery:
             Index(
                 "ix_outbox_published_at", "published_at", postgresql_where=text("published_at IS NOT NULL")
             ),
+            Index(
+                "ix_outbox_test_clock_position",
+                "test_clock",
+                "position",
+                postgresql_where=text("test_clock IS NOT NULL"),
+            ),
         ),
         inbox=Table(
             "inbox",
@@ -154,4 +160,10 @@ def protect_machinery() -> list[str]:
         # The scheduler asks for each moved clock's rows by that clock's own time.
         f"CREATE POLICY clocks ON known_clock FOR SELECT TO {FINDER} USING (true)",
         f"GRANT SELECT (tenant, id, now) ON known_clock TO {FINDER}",
+        # Housekeeping asks whose keys have expired, and then drops them as each tenant's app.
+        f"CREATE POLICY expired_keys ON idempotency_key FOR SELECT TO {FINDER} USING (expires_at <= now())",
+        f"GRANT SELECT (tenant, expires_at) ON idempotency_key TO {FINDER}",
+        # Whoever moves a test clock asks again and again what was last said under it.
+        "CREATE INDEX IF NOT EXISTS ix_outbox_test_clock_position ON outbox (test_clock, position) "
+        "WHERE test_clock IS NOT NULL",
     ]

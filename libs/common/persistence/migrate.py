@@ -15,12 +15,14 @@ from libs.common.access.tenancy import MIGRATOR, create_roles, grant_schema
 from libs.common.persistence.session import asyncpg_dsn
 
 ROOT = Path(__file__).resolve().parents[3]
+LOCK = "hashtextextended('perennial_migrate', 0)"
 
 
 async def create_roles_and_databases(admin_dsn: str, databases: list[str]) -> None:
     """Make what is missing. `admin_dsn` logs in as a superuser, or as a role that may make roles and databases."""
     admin = await asyncpg.connect(asyncpg_dsn(admin_dsn))
     try:
+        await admin.execute(f"SELECT pg_advisory_lock({LOCK})")  # gone with the connection
         for statement in create_roles():
             await admin.execute(statement)
         present = {row["datname"] for row in await admin.fetch("SELECT datname FROM pg_database")}
@@ -31,25 +33,21 @@ async def create_roles_and_databases(admin_dsn: str, databases: list[str]) -> No
         await admin.close()
 
 
-async def prepare_schema(database_dsn: str) -> None:
-    """Grants that come before any table. Safe to repeat."""
-    connection = await asyncpg.connect(asyncpg_dsn(database_dsn))
-    try:
-        for statement in grant_schema():
-            await connection.execute(statement)
-    finally:
-        await connection.close()
-
-
 async def migrate(service: str, database_dsn: str) -> None:
-    """Bring one service's database to its newest version. The login must be able to become the migrator."""
-    await prepare_schema(database_dsn)
+    """Bring one service's database to its newest version. The login must be able to become the migrator.
+
+    All in one transaction; a second process that wants the same waits, and then finds nothing left to do.
+    """
     config = Config()
-    config.set_main_option("script_location", str(ROOT / "services" / service / "migrations"))
+    folder = ROOT / "services" / service / "migrations"
+    config.set_main_option("script_location", str(folder).replace("%", "%%"))
     engine = create_async_engine(database_dsn, poolclass=pool.NullPool)
     try:
         async with engine.begin() as connection:
-            await connection.execute(text(f"SET ROLE {MIGRATOR}"))
+            await connection.execute(text(f"SELECT pg_advisory_xact_lock({LOCK})"))
+            for statement in grant_schema():
+                await connection.execute(text(statement))
+            await connection.execute(text(f"SET LOCAL ROLE {MIGRATOR}"))
             await connection.run_sync(_upgrade, config)
     finally:
         await engine.dispose()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.dialects.postgresql import insert
 
 from libs.common.contracts.catalog import TenantChangedV1, TokenRevokedV1
@@ -27,7 +27,8 @@ async def on_tenant_changed(event: TenantChangedV1, uow: UnitOfWork) -> None:
 async def on_token_revoked(event: TokenRevokedV1, uow: UnitOfWork) -> None:
     table = uow.machinery.revoked_token
     row = insert(table).values(token_id=event.token_id, expires_at=event.expires_at)
-    await uow.connection.execute(row.on_conflict_do_nothing())
+    longer = {"expires_at": func.greatest(table.c.expires_at, row.excluded.expires_at)}
+    await uow.connection.execute(row.on_conflict_do_update(index_elements=["token_id"], set_=longer))
 
 
 async def on_test_clock_moved(event: TestClockMovedV1, uow: UnitOfWork) -> None:

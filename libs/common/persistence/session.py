@@ -33,6 +33,8 @@ class Database:
                     "application_name": "perennial",
                 },
                 "timeout": 10,
+                # For a server that has vanished without a word; one that is there is quicker to cancel.
+                "command_timeout": statement_timeout_s + 15,
             },
         )
 

@@ -16,7 +16,7 @@ from datetime import timedelta
 from typing import ClassVar, Protocol
 
 import msgspec
-from sqlalchemy import LargeBinary, bindparam, column, delete, func, select, table, text
+from sqlalchemy import LargeBinary, bindparam, column, func, select, table, text
 from sqlalchemy.dialects.postgresql import JSONB, UUID, insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.types import DateTime, Integer, Text
@@ -159,12 +159,6 @@ async def run_once(
             await uow.become(tenant, actor)
         await _keep(uow.connection, tenant, route, key, fingerprint, answer)
     return answer
-
-
-async def drop_expired(connection: AsyncConnection) -> int:
-    """Housekeeping for the tenant of the transaction: forget the keys whose time is over."""
-    result = await connection.execute(delete(_KEYS).where(_KEYS.c.expires_at <= func.now()))
-    return result.rowcount
 
 
 @dataclass(frozen=True, slots=True)

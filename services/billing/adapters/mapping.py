@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict
 from datetime import datetime
 from decimal import Decimal
@@ -20,7 +21,7 @@ from services.billing.application.events import (
     price_snapshot,
 )
 from services.billing.domain.agreement import Agreement, BilledItem, CustomerDetails
-from services.billing.domain.charge import Charge, UsageOfPeriod
+from services.billing.domain.charge import Charge, ItemUsage, UsageCorrection, UsageOfPeriod
 from services.billing.domain.invoice import Invoice, InvoiceLine
 from services.billing.domain.payment import PaymentAttempt, PaymentMethod
 from services.billing.domain.seller import Seller
@@ -151,7 +152,6 @@ def invoice_to_row(invoice: Invoice) -> dict[str, Any]:
         "period_index": invoice.period_index,
         "status": invoice.status,
         "status_reason": invoice.status_reason,
-        "awaits_lifecycle": invoice.awaits_lifecycle,
         "awaits_window": invoice.awaits_window,
         "seller_id": invoice.seller.id if invoice.seller else None,
         "series": invoice.series,
@@ -165,7 +165,7 @@ def invoice_to_row(invoice: Invoice) -> dict[str, Any]:
         "issued_at": invoice.issued_at,
         "due_on": invoice.due_on,
         "paid_at": invoice.paid_at,
-        "customer": asdict(invoice.customer) if invoice.customer else None,
+        "customer": asdict(invoice.customer),
         "seller": _seller_snapshot(invoice.seller),
         "version": invoice.version,
         "created_at": invoice.created_at,
@@ -187,7 +187,6 @@ def invoice_from_row(row: Row) -> Invoice:
         period_index=row["period_index"],
         status=row["status"],
         status_reason=row["status_reason"],
-        awaits_lifecycle=row["awaits_lifecycle"],
         awaits_window=row["awaits_window"],
         currency=currency,
         zone=row["zone"],
@@ -200,7 +199,7 @@ def invoice_from_row(row: Row) -> Invoice:
         total=Money(row["total_minor"], currency),
         paid=Money(row["paid_minor"], currency),
         seller=_seller_from_snapshot(row["seller"]),
-        customer=CustomerDetails(**row["customer"]) if row["customer"] else None,
+        customer=CustomerDetails(**row["customer"]),
         number=row["number"],
         issued_at=row["issued_at"],
         due_on=row["due_on"],
@@ -216,16 +215,25 @@ def line_to_row(line: InvoiceLine) -> dict[str, Any]:
         "invoice_id": line.invoice_id,
         "charge_id": line.charge_id,
         "ordinal": line.ordinal,
-        "tier": line.rated.tier or None,
+        "tier": line.tier,
         "description": line.description,
-        "quantity": line.rated.shown_quantity,
-        "unit_amount": line.rated.unit_amount,
-        "net_minor": line.rated.amount.amount_minor,
-        "currency": line.rated.amount.currency,
-        "formula": line.rated.formula,
+        "quantity": line.quantity,
+        "unit_amount": line.unit_amount,
+        "net_minor": line.net.amount_minor,
+        "currency": line.net.currency,
+        "formula": line.formula,
         "service_start_on": line.service_start_on,
         "service_end_on": line.service_end_on,
     }
+
+
+def line_from_row(row: Row) -> InvoiceLine:
+    plain = {name: row[name] for name in InvoiceLine.__slots__ if name != "net"}
+    return InvoiceLine(**plain, net=Money(row["net_minor"], row["currency"]))
+
+
+def _totals_to_json(totals: Iterable[ItemUsage]) -> list[dict[str, Any]]:
+    return [item_usage_snapshot(total).model_dump(mode="json") for total in totals]
 
 
 def usage_to_row(usage: UsageOfPeriod) -> dict[str, Any]:
@@ -235,9 +243,8 @@ def usage_to_row(usage: UsageOfPeriod) -> dict[str, Any]:
         "period_index": usage.period_index,
         "window_start": usage.window_start,
         "window_end": usage.window_end,
-        "revision": 0,
-        "totals": [item_usage_snapshot(total).model_dump(mode="json") for total in usage.totals],
-        "corrected_totals": None,
+        "closed_at": usage.closed_at,
+        "totals": _totals_to_json(usage.totals),
     }
 
 
@@ -248,8 +255,19 @@ def usage_from_row(row: Row) -> UsageOfPeriod:
         period_index=row["period_index"],
         window_start=row["window_start"],
         window_end=row["window_end"],
+        closed_at=row["closed_at"],
         totals=tuple(item_usage_from(UsageTotalV1.model_validate(total)) for total in row["totals"]),
     )
+
+
+def correction_to_row(correction: UsageCorrection) -> dict[str, Any]:
+    return {
+        "id": correction.window_id,
+        "subscription_id": correction.subscription_id,
+        "period_index": correction.period_index,
+        "revision": correction.revision,
+        "totals": _totals_to_json(correction.totals),
+    }
 
 
 def method_to_row(method: PaymentMethod) -> dict[str, Any]:

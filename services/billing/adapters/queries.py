@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import RowMapping, Select, func, select
 
-from libs.common.errors import NotFound
 from libs.common.money import Money
 from libs.common.paging import PageRequest, Slice
 from libs.common.persistence.paging import fetch_page
@@ -19,16 +16,12 @@ from services.billing.application.queries import (
     InvoiceView,
     LedgerEntryView,
     LineExplanation,
+    LineNotFound,
 )
 from services.billing.domain.charge import Charge
 from services.billing.domain.invoice import Invoice, InvoiceLine, InvoiceNotFound, lines_of
-from services.billing.domain.payment import PaymentAttempt, PaymentMethod
+from services.billing.domain.payment import PaymentAttempt, PaymentMethod, PaymentMethodNotFound
 from services.billing.domain.seller import Seller
-
-
-class LineNotFound(NotFound):
-    code = "invoice_line_not_found"
-    title = "There is no such line on the invoice"
 
 
 class SqlBillingQueries:
@@ -78,15 +71,13 @@ class SqlBillingQueries:
         return [mapping.charge_from_row(row) for row in (await self._connection.execute(found)).mappings()]
 
     async def _lines(self, invoice: Invoice) -> tuple[InvoiceLine, ...]:
-        """As stored, once final; the rated part is derived again and must agree, which the audit checks."""
-        derived = lines_of(invoice, await self._charges(invoice.id))
+        """As they were issued; those of a draft as they would be now."""
         if invoice.status in ("draft", "skipped"):
-            return tuple(derived)
-        by_id = {line.id: line for line in derived}
+            return tuple(lines_of(invoice, await self._charges(invoice.id)))
         table = rows.invoice_line
         stored = select(table).where(table.c.invoice_id == invoice.id).order_by(table.c.ordinal)
         found = (await self._connection.execute(stored)).mappings()
-        return tuple(_stored_line(row, by_id[row["id"]]) for row in found)
+        return tuple(mapping.line_from_row(row) for row in found)
 
     async def explain_line(
         self, invoice_id: str, line_id: str, *, customer_id: str | None
@@ -100,10 +91,19 @@ class SqlBillingQueries:
         derived = next((again for again in lines_of(view.invoice, charges) if again.id == line_id), None)
         return LineExplanation(line, charge, derived)
 
-    async def list_attempts(self, invoice_id: str) -> Sequence[PaymentAttempt]:
+    async def list_attempts(
+        self, invoice_id: str, page: PageRequest, *, customer_id: str | None
+    ) -> Slice[PaymentAttempt]:
+        await self._invoice(invoice_id, customer_id)
         table = rows.payment_attempt
-        found = select(table).where(table.c.invoice_id == invoice_id).order_by(table.c.number)
-        return [mapping.attempt_from_row(row) for row in (await self._connection.execute(found)).mappings()]
+        return await fetch_page(
+            self._connection,
+            select(table).where(table.c.invoice_id == invoice_id),
+            created_at=table.c.created_at,
+            id=table.c.id,
+            page=page,
+            to_view=mapping.attempt_from_row,
+        )
 
     async def list_sellers(self, page: PageRequest) -> Slice[Seller]:
         table = rows.seller
@@ -132,6 +132,13 @@ class SqlBillingQueries:
             to_view=mapping.method_from_row,
         )
 
+    async def get_payment_method(self, id: str, *, customer_id: str | None) -> PaymentMethod:
+        table = rows.payment_method
+        row = (await self._connection.execute(select(table).where(table.c.id == id))).mappings().first()
+        if row is None or (customer_id is not None and row["customer_id"] != customer_id):
+            raise PaymentMethodNotFound("no payment method has this id")
+        return mapping.method_from_row(row)
+
     async def list_ledger_entries(
         self, page: PageRequest, *, invoice_id: str | None, account: str | None
     ) -> Slice[LedgerEntryView]:
@@ -150,13 +157,6 @@ class SqlBillingQueries:
             page=page,
             to_view=_ledger_view,
         )
-
-
-def _stored_line(row: RowMapping, derived: InvoiceLine) -> InvoiceLine:
-    """The figures that were issued, whatever a later version would derive."""
-    amount = Money(row["net_minor"], row["currency"])
-    rated = replace(derived.rated, amount=amount, unit_amount=row["unit_amount"], formula=row["formula"])
-    return replace(derived, ordinal=row["ordinal"], description=row["description"], rated=rated)
 
 
 def _ledger_view(row: RowMapping) -> LedgerEntryView:

@@ -64,8 +64,8 @@ customer = Table(
     Column("country", Text),
 )
 
-# The agreement as the newest event told it. Its row is locked before anything of the subscription is reconciled,
-# so that a second worker computes again and finds nothing to add.
+# The agreement as the newest event told it. It is locked before anything of the subscription is reconciled, so
+# that a second worker computes again and finds nothing to add.
 agreement = Table(
     "agreement",
     metadata,
@@ -122,7 +122,6 @@ invoice = Table(
     Column("period_index", Integer, nullable=False),
     Column("status", Text, nullable=False),
     Column("status_reason", Text),
-    Column("awaits_lifecycle", Boolean, nullable=False),
     Column("awaits_window", Boolean, nullable=False),
     Column("seller_id", Text),
     Column("series", Text, nullable=False),
@@ -136,7 +135,7 @@ invoice = Table(
     instant("issued_at", nullable=True),
     Column("due_on", Date),
     instant("paid_at", nullable=True),
-    json_column("customer", nullable=True),
+    json_column("customer"),
     json_column("seller", nullable=True),
     version_column(),
     instant("created_at"),
@@ -147,9 +146,11 @@ invoice = Table(
     UniqueConstraint("tenant", "seller_id", "series", "number", name="uq_invoice_number"),
     CheckConstraint("net_minor + tax_minor = total_minor", name="adds_up"),
     CheckConstraint("(status IN ('draft', 'skipped')) = (number IS NULL)", name="numbered_once_final"),
-    CheckConstraint("paid_minor BETWEEN 0 AND total_minor OR status = 'draft'", name="paid_within_total"),
+    CheckConstraint("paid_minor BETWEEN 0 AND greatest(total_minor, 0)", name="paid_within_total"),
+    CheckConstraint("status <> 'paid' OR paid_minor = total_minor", name="paid_in_full"),
     Index("ix_invoice_tenant_customer", "tenant", "customer_id", "created_at"),
     Index("ix_invoice_tenant_created_at", "tenant", "created_at", "id"),
+    Index("ix_invoice_no_seller", "tenant", postgresql_where=text("status_reason = 'no_seller'")),
 )
 
 invoice_line = Table(
@@ -190,10 +191,21 @@ closed_window = Table(
     Column("period_index", Integer, nullable=False),
     instant("window_start"),
     instant("window_end"),
+    instant("closed_at"),
+    json_column("totals"),
+    UniqueConstraint("tenant", "subscription_id", "period_index", name="uq_closed_window_period"),
+)
+
+# What a closed window came to later: the newest only. It may be told of before the window itself.
+corrected_window = Table(
+    "corrected_window",
+    metadata,
+    tenant_column(),
+    id_column(),
+    Column("subscription_id", Text, nullable=False),
+    Column("period_index", Integer, nullable=False),
     Column("revision", Integer, nullable=False),
     json_column("totals"),
-    json_column("corrected_totals", nullable=True),
-    UniqueConstraint("tenant", "subscription_id", "period_index", name="uq_closed_window_period"),
 )
 
 ledger_entry = Table(
@@ -210,6 +222,7 @@ ledger_entry = Table(
     Column("attempt_id", Text),
     instant("recorded_at", server_default=text("clock_timestamp()")),
     Index("ix_ledger_entry_invoice_id", "tenant", "invoice_id"),
+    Index("ix_ledger_entry_recorded_at", "tenant", "recorded_at"),
 )
 
 payment_method = Table(
@@ -239,7 +252,7 @@ payment_attempt = Table(
     Column("number", Integer, nullable=False),
     Column("state", Text, nullable=False),
     Column("payment_method_id", Text),
-    Column("amount_minor", BigInteger, nullable=False),
+    minor("amount_minor"),
     currency_column(),
     Column("gateway_reference", Text),
     Column("reason", Text),

@@ -9,8 +9,9 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Literal, get_args
 
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
 from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from libs.common.access.tenancy import APP
 from libs.common.errors import TransientError
@@ -21,6 +22,8 @@ from services.billing.domain.payment import Collected, Declined, Outcome, Paymen
 
 Behaviour = Literal["succeeds", "fails_once", "always_fails", "times_out_once"]
 BEHAVIOURS: tuple[str, ...] = get_args(Behaviour)
+
+_ONE_AT_A_TIME = text("SELECT pg_advisory_xact_lock(hashtextextended('sandbox_gateway/' || :method, 0))")
 
 
 class GatewayTimedOut(TransientError):
@@ -40,12 +43,15 @@ class SandboxGateway:
         self, *, idempotency_key: str, method: PaymentMethod, amount: Money, at: datetime
     ) -> Outcome:
         """The same key gives the same answer, however often it is asked. Raises: GatewayTimedOut."""
-        known = await self.find_outcome(idempotency_key=idempotency_key)
-        if known is not None:
-            return known
-        is_first = await self._is_first(method.id)
-        fails = method.behaviour == "always_fails" or (method.behaviour == "fails_once" and is_first)
         async with self._database.transaction(APP) as connection:
+            await connection.execute(
+                _ONE_AT_A_TIME, {"method": method.id}
+            )  # so that one of them is the first
+            known = await _find(connection, idempotency_key)
+            if known is not None:
+                return known
+            is_first = await _is_first(connection, method.id)
+            fails = method.behaviour == "always_fails" or (method.behaviour == "fails_once" and is_first)
             row = insert(payments).values(
                 idempotency_key=idempotency_key,
                 payment_method_id=method.id,
@@ -54,24 +60,28 @@ class SandboxGateway:
                 succeeded=not fails,
                 reason="declined_by_sandbox" if fails else None,
             )
-            await connection.execute(row.on_conflict_do_nothing())
+            await connection.execute(row)
+            outcome = await _find(connection, idempotency_key)
         if method.behaviour == "times_out_once" and is_first:
             raise GatewayTimedOut("no answer", idempotency_key=idempotency_key)
-        outcome = await self.find_outcome(idempotency_key=idempotency_key)
         assert outcome is not None
         return outcome
 
-    async def _is_first(self, method_id: str) -> bool:
-        counted = select(func.count()).select_from(payments).where(payments.c.payment_method_id == method_id)
-        async with self._database.transaction(APP) as connection:
-            return (await connection.execute(counted)).scalar_one() == 0
-
     async def find_outcome(self, *, idempotency_key: str) -> Outcome | None:
         async with self._database.transaction(APP) as connection:
-            found = select(payments).where(payments.c.idempotency_key == idempotency_key)
-            row = (await connection.execute(found)).first()
-        if row is None:
-            return None
-        if row.succeeded:
-            return Collected(reference=f"sandbox-{idempotency_key}")
-        return Declined(row.reason)
+            return await _find(connection, idempotency_key)
+
+
+async def _is_first(connection: AsyncConnection, method_id: str) -> bool:
+    counted = select(func.count()).select_from(payments).where(payments.c.payment_method_id == method_id)
+    return (await connection.execute(counted)).scalar_one() == 0
+
+
+async def _find(connection: AsyncConnection, idempotency_key: str) -> Outcome | None:
+    found = select(payments).where(payments.c.idempotency_key == idempotency_key)
+    row = (await connection.execute(found)).first()
+    if row is None:
+        return None
+    if row.succeeded:
+        return Collected(reference=f"sandbox-{idempotency_key}")
+    return Declined(row.reason)

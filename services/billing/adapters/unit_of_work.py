@@ -2,25 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from typing import ClassVar
+
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from libs.common.errors import ServiceError
 from libs.common.persistence.unit_of_work import UnitOfWork
 from services.billing.adapters import rows
-from services.billing.adapters.repositories import (
-    AgreementRepository,
-    ChargeRepository,
-    CustomerRepository,
-    InvoiceRepository,
-    LedgerRepository,
-    PaymentAttemptRepository,
-    PaymentMethodRepository,
-    SellerRepository,
-    UsageWindowRepository,
-)
+from services.billing.adapters.agreements import AgreementRepository
+from services.billing.adapters.charges import ChargeRepository
+from services.billing.adapters.customers import CustomerRepository
+from services.billing.adapters.invoices import InvoiceRepository
+from services.billing.adapters.ledger import LedgerRepository
+from services.billing.adapters.payments import PaymentAttemptRepository, PaymentMethodRepository
+from services.billing.adapters.sellers import SellerRepository
+from services.billing.adapters.usage_windows import UsageWindowRepository
+from services.billing.domain.seller import SellerCodeTaken
+
+
+def _seller_code_taken() -> SellerCodeTaken:
+    return SellerCodeTaken(
+        "another seller has this code", pointer="/code", remedy="Choose another code, or use that seller."
+    )
 
 
 class BillingUnitOfWork(UnitOfWork):
     """Invoices flush last: by then every other lock is held, and numbers are taken for the shortest time."""
+
+    constraint_errors: ClassVar[Mapping[str, Callable[[], ServiceError]]] = {
+        "uq_seller_tenant_code": _seller_code_taken,
+    }
 
     def __init__(self, connection: AsyncConnection) -> None:
         super().__init__(connection, rows.shared)

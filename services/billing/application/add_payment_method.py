@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Literal
 
-from libs.common.errors import NotFound, RuleViolation
+from libs.common.errors import Conflict, NotFound, RuleViolation
 from libs.common.ids import new_id
 from services.billing.application.ports import UnitOfWork
 from services.billing.domain.payment import PaymentMethod
@@ -21,30 +22,35 @@ class SandboxOnly(RuleViolation):
     title = "Only in a sandbox"
 
 
+class TenantNotKnownYet(Conflict):
+    """Billing has not heard of the tenant yet, which takes a moment after it was made."""
+
+    code = "tenant_not_known_yet"
+    title = "The tenant is not known here yet"
+
+
 @dataclass(frozen=True, slots=True)
 class AddPaymentMethod:
+    """`tenant_mode` is None while billing has not heard of the tenant."""
+
     customer_id: str
     gateway: str
     behaviour: str
-    is_sandbox: bool
+    tenant_mode: Literal["live", "sandbox"] | None
 
 
 async def add_payment_method(command: AddPaymentMethod, *, now: datetime, uow: UnitOfWork) -> PaymentMethod:
     """The newest payment method becomes the customer's default; earlier ones stay and are no longer asked.
 
-    Raises: CustomerNotFound, SandboxOnly.
+    Raises: CustomerNotFound, SandboxOnly, TenantNotKnownYet.
     """
-    if command.gateway == "sandbox" and not command.is_sandbox:
-        raise SandboxOnly(
-            "the sandbox gateway moves no money",
-            pointer="/gateway",
-            remedy="Use it with a sandbox tenant; live gateways are configured by the operator.",
-        )
-    if await uow.customers.find(command.customer_id) is None:
+    _check_gateway(command)
+    if await uow.customers.find_for_update(command.customer_id) is None:
         raise CustomerNotFound("no customer has this id", pointer="/customer_id")
-    for earlier in await uow.payment_methods.lock_of_customer(command.customer_id):
-        if earlier.is_default:
-            uow.payment_methods.save(replace(earlier, is_default=False, version=earlier.version + 1))
+    earlier = await uow.payment_methods.find_default(command.customer_id)
+    if earlier is not None:
+        locked = await uow.payment_methods.get_for_update(earlier.id)
+        uow.payment_methods.save(replace(locked, is_default=False, version=locked.version + 1))
     method = PaymentMethod(
         id=new_id("pm"),
         customer_id=command.customer_id,
@@ -57,3 +63,14 @@ async def add_payment_method(command: AddPaymentMethod, *, now: datetime, uow: U
     uow.payment_methods.add(method)
     uow.record("payment_method.added", method.id)
     return method
+
+
+def _check_gateway(command: AddPaymentMethod) -> None:
+    if command.tenant_mode is None:
+        raise TenantNotKnownYet("the tenant was made a moment ago", remedy="Send the request again.")
+    if command.gateway == "sandbox" and command.tenant_mode != "sandbox":
+        raise SandboxOnly(
+            "the sandbox gateway moves no money",
+            pointer="/gateway",
+            remedy="Use it with a sandbox tenant; live gateways are configured by the operator.",
+        )

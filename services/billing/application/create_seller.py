@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from libs.common.ids import new_id
-from services.billing.application.finalize_invoice import finalize_waiting_drafts
 from services.billing.application.ports import UnitOfWork
 from services.billing.domain.seller import Seller
 
@@ -23,10 +22,11 @@ class CreateSeller:
 
 
 async def create_seller(command: CreateSeller, *, now: datetime, uow: UnitOfWork) -> Seller:
-    """The tenant's first seller issues all its invoices; drafts that waited for one are finalized now.
+    """The tenant's first seller issues all its invoices; drafts that waited for one become due now.
 
-    Raises: AlreadyExists when the code is taken.
+    Raises: SellerCodeTaken.
     """
+    await uow.sellers.lock_default()
     is_first = await uow.sellers.find_default() is None
     seller = Seller(
         id=new_id("sel"),
@@ -44,5 +44,5 @@ async def create_seller(command: CreateSeller, *, now: datetime, uow: UnitOfWork
     uow.sellers.add(seller)
     uow.record("seller.created", seller.id)
     if is_first:
-        await finalize_waiting_drafts(now=now, uow=uow)
+        await uow.invoices.release_waiting_for_seller()
     return seller

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from libs.common.errors import NotFound
 from libs.common.money import Money
 from libs.common.paging import PageRequest, Slice
 from services.billing.domain.charge import Charge
 from services.billing.domain.invoice import Invoice, InvoiceLine
 from services.billing.domain.payment import PaymentAttempt, PaymentMethod
 from services.billing.domain.seller import Seller
+
+
+class LineNotFound(NotFound):
+    code = "invoice_line_not_found"
+    title = "There is no such line on the invoice"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,15 +69,25 @@ class BillingQueries(Protocol):
 
     async def explain_line(
         self, invoice_id: str, line_id: str, *, customer_id: str | None
-    ) -> LineExplanation: ...
+    ) -> LineExplanation:
+        """Raises: InvoiceNotFound, LineNotFound."""
+        ...
 
-    async def list_attempts(self, invoice_id: str) -> Sequence[PaymentAttempt]: ...
+    async def list_attempts(
+        self, invoice_id: str, page: PageRequest, *, customer_id: str | None
+    ) -> Slice[PaymentAttempt]:
+        """Raises: InvoiceNotFound, also when the invoice is not `customer_id`'s."""
+        ...
 
     async def list_sellers(self, page: PageRequest) -> Slice[Seller]: ...
 
     async def list_payment_methods(
         self, page: PageRequest, *, customer_id: str | None
     ) -> Slice[PaymentMethod]: ...
+
+    async def get_payment_method(self, id: str, *, customer_id: str | None) -> PaymentMethod:
+        """Raises: PaymentMethodNotFound, also when it is not `customer_id`'s."""
+        ...
 
     async def list_ledger_entries(
         self, page: PageRequest, *, invoice_id: str | None, account: str | None

@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from libs.common.telemetry import current_traceparent
-from services.billing.application.finalize_invoice import finalize_invoice
+from services.billing.application.finalize_invoice import finalize_if_complete
 from services.billing.application.ports import UnitOfWork
 from services.billing.domain.agreement import Agreement, BilledPeriod
-from services.billing.domain.charge import Charge, advance_charges, missing, usage_charges
-from services.billing.domain.invoice import Invoice, invoice_id, open_draft, with_lifecycle
+from services.billing.domain.charge import Charge, UsageOfPeriod, advance_charges, missing, usage_charges
+from services.billing.domain.invoice import Invoice, invoice_id, open_draft
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,37 +26,44 @@ class ReconcileCharges:
 
 
 async def reconcile_charges(command: ReconcileCharges, *, uow: UnitOfWork) -> Invoice:
-    """Put what is owed at a boundary on its draft, and finalize the draft when nothing is awaited any more.
+    """Open the draft of a boundary with what is owed there, and finalize it when no usage is awaited any more.
 
-    Running it twice adds nothing: charges and drafts have derived identities, and the agreement's row is locked.
+    What is owed follows from the event alone, not from what else is known by then, so that order does not matter.
+    Running it twice adds nothing: the document's identity is derived, and the agreement is locked.
     Emits: InvoiceFinalized.
     """
     agreement = command.agreement
     await keep_newest_agreement(agreement, uow=uow)
-    draft = await find_or_open_draft(
-        agreement, command.boundary_at, _index_at(command), now=command.occurred_at, uow=uow
+    known = await uow.invoices.find_for_update(invoice_id(agreement.id, command.boundary_at))
+    if known is not None:
+        return known
+    usage = await _usage_behind(command, uow=uow)
+    draft = open_draft(
+        agreement,
+        boundary_at=command.boundary_at,
+        period_index=_index_at(command),
+        awaits_window=usage is None and command.ended is not None and agreement.has_metered_items,
+        traceparent=current_traceparent(),
+        now=command.occurred_at,
     )
-    if draft.status != "draft" or not draft.awaits_lifecycle:
-        return draft
+    uow.invoices.add(draft)
+    uow.record("invoice.opened", draft.id)
     if command.begins is not None:
         ahead = advance_charges(agreement, command.begins, now=command.occurred_at)
         await add_missing(ahead, draft, uow=uow)
-    awaits_window = await _add_usage_behind(command, draft, uow=uow)
-    draft = with_lifecycle(draft, agreement, awaits_window=awaits_window)
-    outcome = await finalize_invoice(draft, agreement.customer, now=command.occurred_at, uow=uow)
-    return outcome.invoice
+    now = command.occurred_at
+    if usage is not None:
+        behind = usage_charges(agreement, usage, now=command.occurred_at)
+        await add_missing(behind, draft, uow=uow)
+        now = max(now, usage.closed_at)  # as if the usage had come last, which is the usual order
+    return await finalize_if_complete(draft, now=now, uow=uow)
 
 
-async def _add_usage_behind(command: ReconcileCharges, draft: Invoice, *, uow: UnitOfWork) -> bool:
-    """Add the usage of the period behind if its window has closed already; True when it has not."""
-    agreement, ended = command.agreement, command.ended
-    if ended is None or not agreement.has_metered_items:
-        return False
-    usage = await uow.usage_windows.find(agreement.id, ended.index)
-    if usage is None:
-        return True
-    await add_missing(usage_charges(agreement, usage, now=command.occurred_at), draft, uow=uow)
-    return False
+async def _usage_behind(command: ReconcileCharges, *, uow: UnitOfWork) -> UsageOfPeriod | None:
+    """The usage of the period behind, if its window has closed already."""
+    if command.ended is None or not command.agreement.has_metered_items:
+        return None
+    return await uow.usage_windows.find(command.agreement.id, command.ended.index)
 
 
 async def add_missing(expected: Sequence[Charge], draft: Invoice, *, uow: UnitOfWork) -> None:
@@ -66,44 +73,19 @@ async def add_missing(expected: Sequence[Charge], draft: Invoice, *, uow: UnitOf
         uow.charges.add(replace(charge, invoice_id=draft.id))
 
 
-async def keep_newest_agreement(agreement: Agreement, *, uow: UnitOfWork) -> Agreement:
-    """Lock the agreement's row, and keep whichever version is newer; an older event replaces nothing."""
+async def keep_newest_agreement(agreement: Agreement, *, uow: UnitOfWork) -> None:
+    """Lock the agreement, and keep whichever version is newer; an older event replaces nothing."""
     known = await uow.agreements.find_for_update(agreement.id)
     uow.customers.keep_newest(agreement.customer)
     if known is None:
         uow.agreements.add(agreement)
     elif known.version < agreement.version:
         uow.agreements.save(agreement)
-    else:
-        return known
-    return agreement
-
-
-async def find_or_open_draft(
-    agreement: Agreement, boundary_at: datetime, period_index: int, *, now: datetime, uow: UnitOfWork
-) -> Invoice:
-    """The document of a boundary; whoever comes first opens it."""
-    known = await uow.invoices.find_for_update(invoice_id(agreement.id, boundary_at))
-    if known is not None:
-        return known
-    draft = open_draft(
-        agreement.id,
-        customer_id=agreement.customer.id,
-        boundary_at=boundary_at,
-        period_index=period_index,
-        currency=agreement.currency,
-        zone=agreement.zone,
-        clock_id=agreement.clock_id,
-        traceparent=current_traceparent(),
-        now=now,
-    )
-    uow.invoices.add(draft)
-    uow.record("invoice.opened", draft.id)
-    return draft
 
 
 def _index_at(command: ReconcileCharges) -> int:
     """The index of the period that begins at the boundary, or would."""
     if command.begins is not None:
         return command.begins.index
-    return command.ended.index + 1 if command.ended is not None else 0
+    assert command.ended is not None, "a boundary has a period before it or after it"
+    return command.ended.index + 1

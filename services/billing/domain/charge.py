@@ -12,8 +12,9 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Literal
 
+from libs.common.errors import RuleViolation
 from libs.common.ids import derived_id
-from libs.common.money import Money
+from libs.common.money import Money, total
 from libs.common.periods import Period, local_date
 from services.billing.domain.agreement import Agreement, BilledItem, BilledPeriod
 from services.billing.domain.proration import fraction_in_use
@@ -23,6 +24,20 @@ from services.billing.domain.rating.rate import RatedLine, rate
 ChargeKind = Literal["advance", "usage"]
 
 WHOLE = Fraction(1)
+
+
+class TimingNotBillable(RuleViolation):
+    """A recurring price in arrears would never be charged: better to stop than to lose it silently."""
+
+    code = "timing_not_billable"
+    title = "The timing of a price is not billable yet"
+
+
+class UsageOfUnknownItem(RuleViolation):
+    """Somebody used what the agreement does not price: it must not vanish."""
+
+    code = "usage_of_unknown_item"
+    title = "Usage of an item that is not in the agreement"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,13 +52,25 @@ class ItemUsage:
 
 @dataclass(frozen=True, slots=True)
 class UsageOfPeriod:
-    """All usage of one billing period of a subscription, summed once by metering."""
+    """All usage of one billing period of a subscription, summed once by metering, at `closed_at`."""
 
     window_id: str
     subscription_id: str
     period_index: int
     window_start: datetime
     window_end: datetime
+    closed_at: datetime
+    totals: tuple[ItemUsage, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class UsageCorrection:
+    """What the totals of a closed window came to later; the highest `revision` is the newest."""
+
+    window_id: str
+    subscription_id: str
+    period_index: int
+    revision: int
     totals: tuple[ItemUsage, ...]
 
 
@@ -90,8 +117,7 @@ def rated_lines(charge: Charge) -> tuple[RatedLine, ...]:
 
 
 def _amount(price: Price, quantity: Decimal, fraction: Fraction) -> Money:
-    lines = rate(price, quantity, fraction=fraction)
-    return sum((line.amount for line in lines), Money.zero(price.currency))
+    return total((line.amount for line in rate(price, quantity, fraction=fraction)), price.currency)
 
 
 def _used_part(agreement: Agreement, period: BilledPeriod) -> Period:
@@ -105,6 +131,8 @@ def advance_charges(agreement: Agreement, period: BilledPeriod, *, now: datetime
 
     Where the agreement is already known to end inside the period, only the part in use is charged.
     Rounding: once a line, half away from zero.
+    Raises: TimingNotBillable.
+    Source: "Changes inside a period", services/billing/README.md.
     """
     full = Period(period.start, period.end, agreement.zone)
     used = _used_part(agreement, period)
@@ -137,22 +165,31 @@ def advance_charges(agreement: Agreement, period: BilledPeriod, *, now: datetime
 
 
 def _recurring_in_advance(items: Iterable[BilledItem]) -> list[BilledItem]:
-    return [item for item in items if item.price.kind == "recurring" and item.price.timing == "advance"]
+    recurring = [item for item in items if item.price.kind == "recurring"]
+    for item in recurring:
+        if item.price.timing != "advance":
+            raise TimingNotBillable("a recurring price is charged in advance", price=item.price.id)
+    return recurring
 
 
 def usage_charges(agreement: Agreement, usage: UsageOfPeriod, *, now: datetime) -> list[Charge]:
-    """What is owed for the usage of a period that is over. Tiers start anew and are not prorated."""
-    by_item = {total.item_id: total for total in usage.totals}
-    return [
-        _usage_charge(agreement, item, by_item[item.id], usage, now=now)
-        for item in agreement.items
-        if item.is_metered and item.id in by_item
-    ]
+    """What is owed for the usage of a period that is over. Tiers start anew and are not prorated.
+
+    A metered item of which the window does not tell was not used: that is a charge too, of a quantity of zero.
+    Raises: UsageOfUnknownItem.
+    """
+    metered = [item for item in agreement.items if item.is_metered]
+    by_item = {used.item_id: used for used in usage.totals}
+    unknown = sorted(by_item.keys() - {item.id for item in metered})
+    if unknown:
+        raise UsageOfUnknownItem("the agreement has no such metered item", item=unknown[0])
+    return [_usage_charge(agreement, item, by_item.get(item.id), usage, now=now) for item in metered]
 
 
 def _usage_charge(
-    agreement: Agreement, item: BilledItem, total: ItemUsage, usage: UsageOfPeriod, *, now: datetime
+    agreement: Agreement, item: BilledItem, used: ItemUsage | None, usage: UsageOfPeriod, *, now: datetime
 ) -> Charge:
+    quantity = Decimal(0) if used is None else used.quantity
     return Charge(
         id=charge_id(item.id, item.price.id, usage.period_index, "usage"),
         subscription_id=agreement.id,
@@ -161,16 +198,16 @@ def _usage_charge(
         period_index=usage.period_index,
         kind="usage",
         revision=0,
-        quantity=total.quantity,
+        quantity=quantity,
         fraction=WHOLE,
         service_start=usage.window_start,
         service_end=usage.window_end,
         service_start_on=local_date(usage.window_start, agreement.zone),
         service_end_on=local_date(usage.window_end, agreement.zone),
-        amount=_amount(item.price, total.quantity, WHOLE),
+        amount=_amount(item.price, quantity, WHOLE),
         created_at=now,
         usage_window_id=usage.window_id,
-        event_count=total.event_count,
+        event_count=0 if used is None else used.event_count,
     )
 
 

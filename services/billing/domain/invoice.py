@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from typing import Literal
 
 from libs.common.errors import Conflict, NotFound
 from libs.common.ids import derived_id
-from libs.common.money import Money
+from libs.common.money import Money, total
 from libs.common.periods import local_date
 from services.billing.domain.agreement import Agreement, CustomerDetails
 from services.billing.domain.charge import Charge, rated_lines
-from services.billing.domain.rating.rate import RatedLine
 from services.billing.domain.seller import Seller
 
 InvoiceStatus = Literal["draft", "finalized", "paid", "void", "uncollectible", "skipped"]
 
 MAIN_SERIES = "main"
+NO_SELLER = "no_seller"
+NOTHING_DUE = "nothing_due"
 
 
 class InvoiceNotFound(NotFound):
@@ -33,14 +35,21 @@ class InvoiceNotPayable(Conflict):
 
 @dataclass(frozen=True, slots=True)
 class InvoiceLine:
-    """One row: a price (or one tier of it) over one service period. `net` is rounded, once."""
+    """One row: a price (or one tier of it) over one service period. `net` is rounded, once.
+
+    `quantity` is for people, with the part of the period counted in; `formula` is how `net` came about.
+    """
 
     id: str
     invoice_id: str
     charge_id: str
     ordinal: int
+    tier: int | None
     description: str
-    rated: RatedLine
+    quantity: Decimal
+    unit_amount: Decimal
+    net: Money
+    formula: str
     service_start_on: date
     service_end_on: date
 
@@ -49,8 +58,9 @@ class InvoiceLine:
 class Invoice:
     """One document of a subscription at one boundary. Its identity is subscription, boundary, kind and issue.
 
-    A draft waits for the lifecycle event of its boundary, and for the usage of the period that ended there.
-    `skipped` is a draft that had nothing to pay. `number` is taken in the very last step.
+    `period_index` is that of the period beginning at the boundary; while `awaits_window`, the draft waits for
+    the usage of the period before it. `skipped` is a draft that had nothing to pay. `due_at` is set on a draft
+    that the scheduler shall finalize. `number` is taken in the very last step.
     """
 
     id: str
@@ -61,7 +71,6 @@ class Invoice:
     issue: int
     period_index: int
     status: InvoiceStatus
-    awaits_lifecycle: bool
     awaits_window: bool
     currency: str
     zone: str
@@ -73,9 +82,9 @@ class Invoice:
     tax: Money
     total: Money
     paid: Money
+    customer: CustomerDetails
     status_reason: str | None = None
     seller: Seller | None = None
-    customer: CustomerDetails | None = None
     number: str | None = None
     issued_at: datetime | None = None
     due_on: date | None = None
@@ -84,84 +93,93 @@ class Invoice:
     version: int = 1
 
     @property
-    def is_complete(self) -> bool:
-        return not (self.awaits_lifecycle or self.awaits_window)
-
-    @property
     def due(self) -> Money:
         return self.total - self.paid
+
+    def awaits_usage_of(self, period_index: int) -> bool:
+        """Whether the usage of that period is what this draft waits for."""
+        return self.status == "draft" and self.awaits_window and period_index == self.period_index - 1
 
 
 def invoice_id(
     subscription_id: str, boundary_at: datetime, document_kind: str = "invoice", issue: int = 1
 ) -> str:
-    """Derived from the document's identity, so that whoever comes first opens the one draft."""
-    return derived_id("inv", subscription_id, boundary_at.isoformat(), document_kind, str(issue))
+    """Derived from the document's identity, so that there is one, however often it is made."""
+    instant = boundary_at.astimezone(UTC).isoformat()
+    return derived_id("inv", subscription_id, instant, document_kind, str(issue))
 
 
 def open_draft(
-    agreement_id: str,
+    agreement: Agreement,
     *,
-    customer_id: str,
     boundary_at: datetime,
     period_index: int,
-    currency: str,
-    zone: str,
-    clock_id: str | None,
+    awaits_window: bool,
     traceparent: str | None,
     now: datetime,
 ) -> Invoice:
-    """A draft that still waits for everything. `period_index` is that of the period beginning at the boundary."""
-    zero = Money.zero(currency)
+    """A draft without charges yet, with the customer as the boundary found him."""
+    zero = Money.zero(agreement.currency)
     return Invoice(
-        id=invoice_id(agreement_id, boundary_at),
-        subscription_id=agreement_id,
-        customer_id=customer_id,
+        id=invoice_id(agreement.id, boundary_at),
+        subscription_id=agreement.id,
+        customer_id=agreement.customer.id,
         boundary_at=boundary_at,
         document_kind="invoice",
         issue=1,
         period_index=period_index,
         status="draft",
-        awaits_lifecycle=True,
-        awaits_window=False,
-        currency=currency,
-        zone=zone,
-        series=clock_id or MAIN_SERIES,  # each test clock has numbers of its own
+        awaits_window=awaits_window,
+        currency=agreement.currency,
+        zone=agreement.zone,
+        series=agreement.clock_id or MAIN_SERIES,  # each test clock has numbers of its own
         created_at=now,
-        clock_id=clock_id,
+        clock_id=agreement.clock_id,
         traceparent=traceparent,
         net=zero,
         tax=zero,
         total=zero,
         paid=zero,
+        customer=agreement.customer,
     )
+
+
+def with_usage(draft: Invoice) -> Invoice:
+    """The usage that the draft waited for has come."""
+    return replace(draft, awaits_window=False, version=draft.version + 1)
 
 
 def lines_of(invoice: Invoice, charges: Sequence[Charge]) -> list[InvoiceLine]:
     """The lines that the charges come to: what is behind first, then what is ahead; tiers in their order.
 
-    Lines of zero are left out, unless they are all there is to tell about a charge that has a quantity.
+    Lines of nothing (no quantity, no amount) are left out; something that was free is shown.
     """
     lines: list[InvoiceLine] = []
-    ordered = sorted(charges, key=lambda c: (c.service_start, c.kind, c.price.code, c.item_id, c.revision))
-    for charge in ordered:
+    for charge in sorted(charges, key=_place):
         for rated in rated_lines(charge):
-            if rated.amount.amount_minor == 0 and rated.quantity == 0:
+            if not rated.amount.amount_minor and not rated.quantity:
                 continue
-            ordinal = len(lines) + 1
             lines.append(
                 InvoiceLine(
-                    id=derived_id("lin", invoice.id, charge.id, str(rated.tier or 0)),
+                    id=derived_id("lin", invoice.id, charge.id, str(rated.tier)),
                     invoice_id=invoice.id,
                     charge_id=charge.id,
-                    ordinal=ordinal,
+                    ordinal=len(lines) + 1,
+                    tier=rated.tier or None,
                     description=charge.price.description,
-                    rated=rated,
+                    quantity=rated.shown_quantity,
+                    unit_amount=rated.unit_amount,
+                    net=rated.amount,
+                    formula=rated.formula,
                     service_start_on=charge.service_start_on,
                     service_end_on=charge.service_end_on,
                 )
             )
     return lines
+
+
+def _place(charge: Charge) -> tuple[datetime, str, str, str, int]:
+    return charge.service_start, charge.kind, charge.price.code, charge.item_id, charge.revision
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,52 +203,37 @@ class Waiting:
 
 
 def decide_finalization(
-    invoice: Invoice,
-    charges: Sequence[Charge],
-    *,
-    customer: CustomerDetails,
-    seller: Seller | None,
-    now: datetime,
+    draft: Invoice, charges: Sequence[Charge], *, seller: Seller | None, now: datetime
 ) -> Finalized | Skipped | Waiting:
     """Finalize a draft that awaits nothing more. The number is taken later, when everything else is done.
 
     Tax: none yet; the total is the net.
     """
-    lines = lines_of(invoice, charges)
-    net = sum((line.rated.amount for line in lines), Money.zero(invoice.currency))
-    totalled = replace(invoice, net=net, total=net + invoice.tax, version=invoice.version + 1)
-    if not totalled.is_complete:
+    assert draft.status == "draft", "only a draft can be finalized"
+    lines = lines_of(draft, charges)
+    net = total((line.net for line in lines), draft.currency)
+    totalled = replace(draft, net=net, total=net + draft.tax, due_at=None, version=draft.version + 1)
+    if totalled.awaits_window:
         return Waiting(totalled)
     if totalled.total.amount_minor == 0:
-        return Skipped(replace(totalled, status="skipped", status_reason="nothing_due", due_at=None))
+        return Skipped(replace(totalled, status="skipped", status_reason=NOTHING_DUE))
     if seller is None:
-        return Waiting(replace(totalled, status_reason="no_seller"))
-    issued_on = local_date(now, invoice.zone)
-    return Finalized(
-        replace(
-            totalled,
-            status="finalized",
-            status_reason=None,
-            seller=seller,
-            customer=customer,
-            issued_at=now,
-            due_on=issued_on + timedelta(days=seller.payment_terms_days),
-            due_at=None,
-        ),
-        tuple(lines),
-    )
+        return Waiting(replace(totalled, status_reason=NO_SELLER))
+    return Finalized(_issued(totalled, seller, now), tuple(lines))
 
 
-def with_lifecycle(invoice: Invoice, agreement: Agreement, *, awaits_window: bool) -> Invoice:
-    """The lifecycle event of the boundary has come; it says whether usage is still to come."""
+def _issued(draft: Invoice, seller: Seller, now: datetime) -> Invoice:
+    issued_on = local_date(now, draft.zone)
     return replace(
-        invoice,
-        awaits_lifecycle=False,
-        awaits_window=awaits_window,
-        customer_id=agreement.customer.id,
-        version=invoice.version + 1,
+        draft,
+        status="finalized",
+        status_reason=None,
+        seller=seller,
+        issued_at=now,
+        due_on=issued_on + timedelta(days=seller.payment_terms_days),
     )
 
 
 def paid_in_full(invoice: Invoice, *, now: datetime) -> Invoice:
+    assert invoice.status == "finalized", "only a finalized invoice can be paid"
     return replace(invoice, status="paid", paid=invoice.total, paid_at=now, version=invoice.version + 1)

@@ -5,12 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from libs.common.errors import NotFound
+from libs.common.errors import Conflict, NotFound
 
 
 class SellerNotFound(NotFound):
     code = "seller_not_found"
     title = "There is no such seller"
+
+
+class SellerCodeTaken(Conflict):
+    code = "seller_code_taken"
+    title = "The code is taken"
 
 
 @dataclass(frozen=True, slots=True)

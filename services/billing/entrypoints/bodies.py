@@ -15,14 +15,14 @@ from libs.common.web.bodies import (
     Instant,
     MoneyBody,
     Name,
-    Quantity,
     StrictBody,
     identifier,
 )
 from services.billing.application.create_seller import CreateSeller
 from services.billing.application.queries import InvoiceView, LedgerEntryView, LineExplanation
+from services.billing.domain.agreement import CustomerDetails
 from services.billing.domain.charge import Charge
-from services.billing.domain.invoice import Invoice, InvoiceLine
+from services.billing.domain.invoice import NO_SELLER, Invoice, InvoiceLine
 from services.billing.domain.payment import PaymentAttempt, PaymentMethod
 from services.billing.domain.seller import Seller
 
@@ -117,10 +117,6 @@ class PaymentAttemptBody(StrictBody):
         return cls(**plain, amount=MoneyBody.from_money(attempt.amount))
 
 
-class PaymentAttemptsBody(StrictBody):
-    data: list[PaymentAttemptBody]
-
-
 class ServicePeriodBody(StrictBody):
     """Local dates in the agreement's zone; `end` is not included."""
 
@@ -148,22 +144,26 @@ class InvoiceLineBody(StrictBody):
             id=line.id,
             ordinal=line.ordinal,
             description=line.description,
-            tier=line.rated.tier or None,
-            quantity=line.rated.shown_quantity,
-            unit_amount=line.rated.unit_amount,
-            net=MoneyBody.from_money(line.rated.amount),
+            tier=line.tier,
+            quantity=line.quantity,
+            unit_amount=line.unit_amount,
+            net=MoneyBody.from_money(line.net),
             service_period=ServicePeriodBody(start=line.service_start_on, end=line.service_end_on),
-            formula=line.rated.formula,
+            formula=line.formula,
             explanation=f"/v1/invoices/{line.invoice_id}/lines/{line.id}/explanation",
         )
 
 
 class InvoicePartyBody(StrictBody):
-    """As it was when the invoice was finalized."""
+    """As it was at the time: the seller when the invoice was issued, the customer at its boundary."""
 
     id: str
     name: str
     country: str | None
+
+    @classmethod
+    def from_domain(cls, party: Seller | CustomerDetails) -> Self:
+        return cls(id=party.id, name=party.name, country=party.country)
 
 
 class InvoiceSummaryBody(StrictBody):
@@ -171,7 +171,7 @@ class InvoiceSummaryBody(StrictBody):
     number: str | None
     status: InvoiceStatusText
     status_reason: str | None
-    waits_for: list[Literal["lifecycle", "usage", "seller"]]
+    waits_for: list[Literal["usage", "seller"]]
     subscription_id: str
     customer_id: str
     boundary_at: Instant
@@ -196,11 +196,7 @@ class InvoiceSummaryBody(StrictBody):
 def _waits_for(invoice: Invoice) -> list[str]:
     if invoice.status != "draft":
         return []
-    awaited = {
-        "lifecycle": invoice.awaits_lifecycle,
-        "usage": invoice.awaits_window,
-        "seller": invoice.status_reason == "no_seller",
-    }
+    awaited = {"usage": invoice.awaits_window, "seller": invoice.status_reason == NO_SELLER}
     return [name for name, is_awaited in awaited.items() if is_awaited]
 
 
@@ -235,22 +231,20 @@ def _summary(invoice: Invoice) -> dict[str, object]:
 
 class InvoiceBody(InvoiceSummaryBody):
     seller: InvoicePartyBody | None
-    customer: InvoicePartyBody | None
+    customer: InvoicePartyBody
     lines: list[InvoiceLineBody]
 
     @classmethod
     def from_view(cls, view: InvoiceView) -> Self:
-        seller, customer = view.invoice.seller, view.invoice.customer
-        parties = {
-            "seller": InvoicePartyBody(id=seller.id, name=seller.name, country=seller.country)
-            if seller
-            else None,
-            "customer": InvoicePartyBody(id=customer.id, name=customer.name, country=customer.country)
-            if customer
-            else None,
-        }
-        lines = [InvoiceLineBody.from_domain(line) for line in view.lines]
-        return cls.model_validate({**_summary(view.invoice), **parties, "lines": lines})
+        seller = view.invoice.seller
+        return cls.model_validate(
+            {
+                **_summary(view.invoice),
+                "seller": None if seller is None else InvoicePartyBody.from_domain(seller),
+                "customer": InvoicePartyBody.from_domain(view.invoice.customer),
+                "lines": [InvoiceLineBody.from_domain(line) for line in view.lines],
+            }
+        )
 
 
 class ExplainedPriceBody(StrictBody):
@@ -300,13 +294,13 @@ class ExplainedUsageBody(StrictBody):
 
 
 class LineExplanationBody(StrictBody):
-    """The line, what it was made from, and the same line derived again now. `agrees` must be true."""
+    """The line, what it was made from, and what comes of that today: `agrees` when it is the very same line."""
 
     line: InvoiceLineBody
     charge_id: str
     charge: Annotated[str, Field(description="Item, price, billing period, kind and revision.")]
     item_id: str
-    quantity: Quantity
+    quantity: DecimalText
     fraction_of_period: str
     price: ExplainedPriceBody
     usage: ExplainedUsageBody | None
@@ -332,8 +326,8 @@ class LineExplanationBody(StrictBody):
             fraction_of_period=str(charge.fraction),
             price=ExplainedPriceBody.from_charge(charge),
             usage=usage,
-            derived_net=None if derived is None else _money(derived.rated.amount),
-            agrees=derived is not None and derived.rated.amount == view.line.rated.amount,
+            derived_net=None if derived is None else _money(derived.net),
+            agrees=derived == view.line,
         )
 
 

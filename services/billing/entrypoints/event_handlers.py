@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 
 from libs.common.contracts import HEARS, group_of, topic_of
 from libs.common.contracts.catalog import TenantChangedV1, TokenRevokedV1
-from libs.common.contracts.metering import UsageCorrectedV1, UsageWindowClosedV1
+from libs.common.contracts.metering import UsageCorrectedV1, UsageTotalV1, UsageWindowClosedV1
 from libs.common.contracts.subscriptions import (
     CustomerChangedV1,
     SubscriptionChangedV1,
@@ -21,12 +21,14 @@ from libs.common.persistence.reference import on_tenant_changed, on_test_clock_m
 from services.billing.adapters.unit_of_work import BillingUnitOfWork
 from services.billing.application import events
 from services.billing.application.add_usage_lines import AddUsageLines, add_usage_lines
+from services.billing.application.correct_usage import CorrectUsage, correct_usage
 from services.billing.application.reconcile_charges import (
     ReconcileCharges,
     keep_newest_agreement,
     reconcile_charges,
 )
-from services.billing.domain.charge import UsageOfPeriod, charge_id
+from services.billing.domain.agreement import Agreement
+from services.billing.domain.charge import ItemUsage, UsageCorrection, UsageOfPeriod, charge_id
 from services.billing.domain.invoice import invoice_id
 
 Lifecycle = SubscriptionStartedV1 | SubscriptionRenewedV1 | SubscriptionEndedV1
@@ -46,21 +48,37 @@ async def on_subscription_renewed(event: SubscriptionRenewedV1, uow: BillingUnit
 
 
 async def on_subscription_ended(event: SubscriptionEndedV1, uow: BillingUnitOfWork) -> None:
-    """The last boundary: nothing is ahead of it. An agreement that never began owes nothing."""
-    if event.ended is not None:
+    """The last boundary: nothing is ahead of it.
+
+    An agreement that never began owes nothing; nor does a last period that ended the instant it began: what was
+    due at that boundary stands on the document that its beginning opened.
+    """
+    if _never_began(event):
+        await keep_newest_agreement(_agreement(event), uow=uow)
+    else:
         await reconcile_charges(_boundary(event), uow=uow)
 
 
+def _never_began(event: Lifecycle) -> bool:
+    """The period that ends here has no length, or is none at all."""
+    if not isinstance(event, SubscriptionEndedV1):
+        return False
+    return event.ended is None or event.ended.start == event.ended.end
+
+
 async def on_subscription_changed(event: SubscriptionChangedV1, uow: BillingUnitOfWork) -> None:
-    agreement = events.agreement_from(event.subscription, version=event.version, clock_id=event.test_clock)
-    await keep_newest_agreement(agreement, uow=uow)
+    await keep_newest_agreement(_agreement(event), uow=uow)
+
+
+def _agreement(event: Lifecycle | SubscriptionChangedV1) -> Agreement:
+    return events.agreement_from(event.subscription, version=event.version, clock_id=event.test_clock)
 
 
 def _boundary(event: Lifecycle) -> ReconcileCharges:
     begins = None if isinstance(event, SubscriptionEndedV1) else event.period
     ended = None if isinstance(event, SubscriptionStartedV1) else event.ended
     return ReconcileCharges(
-        agreement=events.agreement_from(event.subscription, version=event.version, clock_id=event.test_clock),
+        agreement=_agreement(event),
         boundary_at=_boundary_at(event),
         begins=None if begins is None else events.period_from(begins),
         ended=None if ended is None else events.period_from(ended),
@@ -72,44 +90,59 @@ def _boundary_at(event: Lifecycle) -> datetime:
     return event.ended_at if isinstance(event, SubscriptionEndedV1) else event.period.start
 
 
-def _usage(event: UsageWindowClosedV1 | UsageCorrectedV1) -> UsageOfPeriod:
-    return UsageOfPeriod(
+async def on_usage_window_closed(event: UsageWindowClosedV1, uow: BillingUnitOfWork) -> None:
+    """Bill metered usage in arrears, on the invoice raised at the window's end."""
+    usage = UsageOfPeriod(
         window_id=event.window_id,
         subscription_id=event.subscription_id,
         period_index=event.period_index,
         window_start=event.window_start,
         window_end=event.window_end,
-        totals=tuple(events.item_usage_from(total) for total in event.totals),
+        closed_at=event.occurred_at,
+        totals=_totals(event.totals),
     )
-
-
-async def on_usage_window_closed(event: UsageWindowClosedV1, uow: BillingUnitOfWork) -> None:
-    """Bill metered usage in arrears, on the invoice raised at the window's end."""
-    await add_usage_lines(AddUsageLines(usage=_usage(event), occurred_at=event.occurred_at), uow=uow)
+    await add_usage_lines(AddUsageLines(usage), uow=uow)
 
 
 async def on_usage_corrected(event: UsageCorrectedV1, uow: BillingUnitOfWork) -> None:
     """Usage that came late is kept beside what was billed; the audit names the difference."""
-    await uow.usage_windows.correct(_usage(event), revision=event.revision)
+    correction = UsageCorrection(
+        window_id=event.window_id,
+        subscription_id=event.subscription_id,
+        period_index=event.period_index,
+        revision=event.revision,
+        totals=_totals(event.totals),
+    )
+    await correct_usage(CorrectUsage(correction), uow=uow)
+
+
+def _totals(given: Iterable[UsageTotalV1]) -> tuple[ItemUsage, ...]:
+    return tuple(events.item_usage_from(total) for total in given)
 
 
 async def prepare_boundaries(given: Sequence[Lifecycle], uow: BillingUnitOfWork) -> None:
     """Lock and load, in a few statements, what the boundaries of a batch will need."""
-    boundaries = [_boundary(event) for event in given]
-    agreements = [boundary.agreement.id for boundary in boundaries]
+    await uow.agreements.load_for_update(event.subscription.subscription_id for event in given)
+    boundaries = [_boundary(event) for event in given if not _never_began(event)]
     drafts = [invoice_id(boundary.agreement.id, boundary.boundary_at) for boundary in boundaries]
-    await uow.agreements.load_for_update(agreements)
     await uow.invoices.load_for_update(drafts)
     await uow.charges.load_of_invoices(drafts)
-    await uow.charges.load_recorded(
-        charge_id(item.id, item.price.id, boundary.begins.index, "advance")
-        for boundary in boundaries
-        if boundary.begins is not None
-        for item in boundary.agreement.items
-    )
+    await uow.charges.load_recorded(id for boundary in boundaries for id in _charge_ids(boundary))
     await uow.usage_windows.load(
         (boundary.agreement.id, boundary.ended.index) for boundary in boundaries if boundary.ended is not None
     )
+
+
+def _charge_ids(boundary: ReconcileCharges) -> Iterator[str]:
+    for item in boundary.agreement.items:
+        if boundary.begins is not None and not item.is_metered:
+            yield charge_id(item.id, item.price.id, boundary.begins.index, "advance")
+        if boundary.ended is not None and item.is_metered:
+            yield charge_id(item.id, item.price.id, boundary.ended.index, "usage")
+
+
+async def prepare_changes(given: Sequence[SubscriptionChangedV1], uow: BillingUnitOfWork) -> None:
+    await uow.agreements.load_for_update(event.subscription.subscription_id for event in given)
 
 
 async def prepare_windows(given: Sequence[UsageWindowClosedV1], uow: BillingUnitOfWork) -> None:
@@ -118,6 +151,14 @@ async def prepare_windows(given: Sequence[UsageWindowClosedV1], uow: BillingUnit
     await uow.invoices.load_for_update(drafts)
     await uow.charges.load_of_invoices(drafts)
     await uow.usage_windows.load((event.subscription_id, event.period_index) for event in given)
+    found = [(event, await uow.agreements.find_for_update(event.subscription_id)) for event in given]
+    await uow.charges.load_recorded(
+        charge_id(item.id, item.price.id, event.period_index, "usage")
+        for event, agreement in found
+        if agreement is not None
+        for item in agreement.items
+        if item.is_metered
+    )
 
 
 HANDLERS: HandlerGroup[BillingUnitOfWork] = HandlerGroup(
@@ -139,6 +180,7 @@ HANDLERS: HandlerGroup[BillingUnitOfWork] = HandlerGroup(
         SubscriptionStartedV1: prepare_boundaries,
         SubscriptionRenewedV1: prepare_boundaries,
         SubscriptionEndedV1: prepare_boundaries,
+        SubscriptionChangedV1: prepare_changes,
         UsageWindowClosedV1: prepare_windows,
     },
 )

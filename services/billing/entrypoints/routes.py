@@ -18,12 +18,12 @@ from services.billing.adapters.unit_of_work import BillingUnitOfWork
 from services.billing.application.add_payment_method import (
     AddPaymentMethod,
     CustomerNotFound,
-    SandboxOnly,
+    TenantNotKnownYet,
     add_payment_method,
 )
-from services.billing.application.collect_payment import try_payment_again
 from services.billing.application.create_seller import create_seller
 from services.billing.application.queries import InvoiceFilter
+from services.billing.application.try_payment_again import TryPaymentAgain, try_payment_again
 from services.billing.entrypoints.bodies import (
     CustomerId,
     InvoiceBody,
@@ -34,7 +34,6 @@ from services.billing.entrypoints.bodies import (
     NewPaymentMethodBody,
     NewSellerBody,
     PaymentAttemptBody,
-    PaymentAttemptsBody,
     PaymentMethodBody,
     SellerBody,
     SubscriptionId,
@@ -92,7 +91,7 @@ def billing_router(clock: Clock) -> APIRouter:
                 customer_id=body.customer_id,
                 gateway=body.gateway,
                 behaviour=body.behaviour,
-                is_sandbox=await find_tenant_mode(uow) == "sandbox",
+                tenant_mode=await find_tenant_mode(uow),
             )
             return PaymentMethodBody.from_domain(
                 await add_payment_method(command, now=clock.system_now(), uow=uow)
@@ -101,7 +100,7 @@ def billing_router(clock: Clock) -> APIRouter:
         return await call.once(
             work,
             location=lambda method: f"/v1/payment-methods/{method.id}",
-            awaiting=(CustomerNotFound, SandboxOnly),
+            awaiting=(CustomerNotFound, TenantNotKnownYet),
         )
 
     @router.get(
@@ -127,9 +126,13 @@ def billing_router(clock: Clock) -> APIRouter:
         tags=["payments"],
         summary="Show a payment method",
     )
-    async def get_payment_method(payment_method_id: Annotated[str, identifier("pm")], call: Read) -> Response:
+    async def get_payment_method(
+        payment_method_id: Annotated[str, identifier("pm")], call: PortalRead
+    ) -> Response:
         async def work(uow: BillingUnitOfWork) -> PaymentMethodBody:
-            return PaymentMethodBody.from_domain(await uow.payment_methods.get(payment_method_id))
+            queries = SqlBillingQueries(uow)
+            method = await queries.get_payment_method(payment_method_id, customer_id=call.customer)
+            return PaymentMethodBody.from_domain(method)
 
         return await call.read(work)
 
@@ -193,18 +196,17 @@ def billing_router(clock: Clock) -> APIRouter:
 
     @router.get(
         "/invoices/{invoice_id}/payment-attempts",
-        response_model=PaymentAttemptsBody,
+        response_model=Page[PaymentAttemptBody],
         tags=["payments"],
         summary="List the payment attempts of an invoice",
     )
-    async def list_payment_attempts(invoice_id: InvoiceId, call: PortalRead) -> Response:
-        async def work(uow: BillingUnitOfWork) -> PaymentAttemptsBody:
+    async def list_payment_attempts(invoice_id: InvoiceId, call: PortalRead, page: PageDep) -> Response:
+        async def work(uow: BillingUnitOfWork) -> Slice[PaymentAttemptBody]:
             queries = SqlBillingQueries(uow)
-            await queries.get_invoice(invoice_id, customer_id=call.customer)
-            attempts = await queries.list_attempts(invoice_id)
-            return PaymentAttemptsBody(data=[PaymentAttemptBody.from_domain(a) for a in attempts])
+            found = await queries.list_attempts(invoice_id, page, customer_id=call.customer)
+            return found.map(PaymentAttemptBody.from_domain)
 
-        return await call.read(work)
+        return await call.page(work)
 
     @router.post(
         "/invoices/{invoice_id}/payment-attempts",
@@ -218,8 +220,10 @@ def billing_router(clock: Clock) -> APIRouter:
 
         async def work(uow: BillingUnitOfWork) -> PaymentAttemptBody:
             invoice = await uow.invoices.get_for_update(invoice_id)
+            call.require_version(invoice.version)
             now = clock.business_now(await uow.test_clock(invoice.clock_id))
-            return PaymentAttemptBody.from_domain(await try_payment_again(invoice_id, now=now, uow=uow))
+            command = TryPaymentAgain(invoice_id=invoice_id, now=now)
+            return PaymentAttemptBody.from_domain(await try_payment_again(command, uow=uow))
 
         return await call.once(work, status=202)
 

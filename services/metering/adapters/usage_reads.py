@@ -30,6 +30,8 @@ from services.metering.domain.meter import Meter
 from services.metering.domain.usage_event import event_key
 from services.metering.domain.usage_window import MeteredItem, UsageWindow
 
+V = TypeVar("V")
+
 _EVENT = (
     "e.occurred_at, e.key, e.arrived_at, e.type, e.source, e.event_id, e.subject, e.data::text AS data_json"
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-from collections import defaultdict, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -79,7 +79,7 @@ class IngestQueue:
                 retry_after_s=1,
                 remedy="Send it again after a moment; what is sent twice is counted once.",
             )
-        done = asyncio.get_running_loop().create_future()
+        done: asyncio.Future[list[EventResult]] = asyncio.get_running_loop().create_future()
         self._waiting.append(_Waiting(tenant, batch, done, current_traceparent()))
         self._count(len(batch.events))
         if len(self._writers) < self._writers_max:
@@ -130,9 +130,9 @@ class IngestQueue:
             await self._commit_by_halves(taken[:middle])
             await self._commit_by_halves(taken[middle:])
             return
+        for status, count in Counter(found.status for result in results for found in result).items():
+            metrics.usage_events(self._service, status, count)
         for waiting, result in zip(taken, results, strict=True):
-            for found in result:
-                metrics.usage_events(self._service, found.status)
             if not waiting.done.done():  # its sender may have gone
                 waiting.done.set_result(result)
 

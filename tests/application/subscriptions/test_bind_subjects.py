@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from libs.common.contracts.subscriptions import SubjectBoundV1, SubjectReleasedV1
@@ -33,9 +35,9 @@ JAN, FEB, MAR = utc("2025-01-01"), utc("2025-02-01"), utc("2025-03-01")
 SUBSCRIPTION = a_subscription().id
 
 
-def to_item(subject: str = "N1", **changes: object) -> BindSubject:
+def to_item(subject: str = "N1", **changes: Any) -> BindSubject:
     named = {"item_id": "si_minutes", "bound_from": JAN, **changes}
-    return BindSubject(subject=subject, meter=str(named.pop("meter", MINUTES)), **named)  # type: ignore[arg-type]
+    return BindSubject(subject=subject, meter=named.pop("meter", MINUTES), **named)
 
 
 @pytest.fixture
@@ -120,7 +122,7 @@ async def test_another_item_or_end_from_the_same_instant_is_a_conflict(
 async def test_what_is_rejected_says_why(
     bound: MemorySubscriptionsUnitOfWork,
     clock: FixedClock,
-    changes: dict[str, object],
+    changes: dict[str, Any],
     code: str,
     pointer: str,
 ) -> None:

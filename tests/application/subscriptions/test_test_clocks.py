@@ -151,9 +151,9 @@ async def test_it_says_what_it_waits_for(uow: MemorySubscriptionsUnitOfWork, clo
     said: list[str | None] = []
     save = uow.clock_moves.save
 
-    def save_and_note(move: ClockMove) -> None:
-        said.append(move.waiting_for)
-        save(move)
+    def save_and_note(aggregate: ClockMove) -> None:
+        said.append(aggregate.waiting_for)
+        save(aggregate)
 
     uow.clock_moves.save = save_and_note  # type: ignore[method-assign]
     peers = Peers(uow, due=[FEB])

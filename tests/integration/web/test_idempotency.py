@@ -22,7 +22,6 @@ from libs.common.web.idempotency import (
     IdempotencyInProgress,
     IdempotencyKeyReused,
     StoredResponse,
-    drop_expired,
     run_once,
 )
 
@@ -179,15 +178,6 @@ async def test_work_may_go_on_for_another_tenant(service: Service) -> None:
     assert (await service.make()).replayed
     assert await service.count(service.machinery.idempotency_key) == 1
     assert await service.count(service.machinery.idempotency_key, OTHER) == 0
-
-
-async def test_expired_keys_are_dropped_and_others_kept(service: Service) -> None:
-    await service.make()
-    await service.expire()
-    await service.make(key="fresh")
-    async with service.units.open(TENANT, "test") as uow:
-        assert await drop_expired(uow.connection) == 1
-    assert (await service.make(key="fresh")).replayed
 
 
 async def test_keys_are_kept_for_a_week(service: Service) -> None:

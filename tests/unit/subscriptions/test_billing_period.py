@@ -20,13 +20,13 @@ class Case(NamedTuple):
     name: str
     anchor_on: str
     interval: Interval
-    index: int
+    nth: int
     start_on: str
     end_on: str
 
 
 CASES = [
-    #    name                    anchor        interval             index  start         end
+    #    name                    anchor        interval               nth  start         end
     Case("first_month",          "2013-01-01", Interval("month", 1),  0, "2013-01-01", "2013-02-01"),
     Case("month_end_is_kept",    "2025-01-31", Interval("month", 1),  1, "2025-02-28", "2025-03-31"),
     Case("leap_february",        "2024-01-31", Interval("month", 1),  1, "2024-02-29", "2024-03-31"),
@@ -38,7 +38,7 @@ CASES = [
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_nth_period(case: Case) -> None:
-    period = a_calendar(case.anchor_on, case.interval).nth_period(case.index)
+    period = a_calendar(case.anchor_on, case.interval).nth_period(case.nth)
     assert (period.start_on, period.end_on) == (
         date.fromisoformat(case.start_on),
         date.fromisoformat(case.end_on),

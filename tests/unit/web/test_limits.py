@@ -150,7 +150,7 @@ def test_checking_the_worst_bodies_takes_no_long_time(small: SmallApp) -> None:
         b"[" + b"9" * MEBIBYTE + b"]",
     ]
     for body in bodies:
-        started = time.perf_counter()
+        started = time.process_time()
         with contextlib.suppress(InvalidInput):
             check.check(body)
-        assert time.perf_counter() - started < 0.5, body[:10]
+        assert time.process_time() - started < 0.5, body[:10]

@@ -41,13 +41,19 @@ CREATE TRIGGER invoice_is_final BEFORE UPDATE ON invoice FOR EACH ROW
     WHEN (OLD.status NOT IN ('draft', 'skipped')) EXECUTE FUNCTION invoice_is_final()
 """
 
-# Lines come in the transaction that issues their invoice, and never after it.
+# Lines come in one statement of the transaction that issues their invoice, all of them, and never after it.
 LINES_COME_WITH_THEIR_INVOICE = """
 CREATE FUNCTION lines_come_with_their_invoice() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    IF EXISTS (SELECT FROM inserted n LEFT JOIN invoice i ON i.id = n.invoice_id
-               WHERE i.id IS NULL OR i.xmin <> pg_current_xact_id()::xid) THEN
-        RAISE EXCEPTION 'a line was added to an issued invoice' USING ERRCODE = 'check_violation';
+    IF EXISTS (
+        SELECT FROM (SELECT tenant, invoice_id, count(*) AS added, sum(net_minor) AS net_minor
+                     FROM inserted GROUP BY tenant, invoice_id) n
+        LEFT JOIN invoice i ON i.id = n.invoice_id AND i.xmin = pg_current_xact_id()::xid
+        CROSS JOIN LATERAL (SELECT count(*) AS present FROM invoice_line l
+                            WHERE l.tenant = n.tenant AND l.invoice_id = n.invoice_id) p
+        WHERE i.id IS NULL OR n.net_minor <> i.net_minor OR n.added <> p.present
+    ) THEN
+        RAISE EXCEPTION 'lines do not come with their invoice' USING ERRCODE = 'check_violation';
     END IF;
     RETURN NULL;
 END $$;
@@ -67,10 +73,12 @@ def upgrade() -> None:
         *protect("invoice", writes="SELECT, INSERT, UPDATE"),
         *protect("invoice_line", writes=APPEND_ONLY),
         *protect("number_series", writes="SELECT, INSERT, UPDATE"),
-        *protect("closed_window", writes="SELECT, INSERT, UPDATE"),
+        *protect("closed_window", writes=APPEND_ONLY),
+        *protect("corrected_window", writes="SELECT, INSERT, UPDATE"),
         *protect("ledger_entry", writes=APPEND_ONLY),
         *protect("payment_method", writes="SELECT, INSERT, UPDATE"),
         *protect("payment_attempt", writes="SELECT, INSERT, UPDATE"),
+        *let_finder_claim("invoice"),
         *let_finder_claim("payment_attempt"),
         *open_to_app("sandbox_gateway_payment", rights=APPEND_ONLY),
         LEDGER_BALANCES,
@@ -159,11 +167,20 @@ def create_tables() -> None:
         sa.Column("period_index", sa.Integer(), nullable=False),
         sa.Column("window_start", sa.DateTime(timezone=True), nullable=False),
         sa.Column("window_end", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("revision", sa.Integer(), nullable=False),
+        sa.Column("closed_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("totals", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
-        sa.Column("corrected_totals", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_closed_window")),
         sa.UniqueConstraint("tenant", "subscription_id", "period_index", name="uq_closed_window_period"),
+    )
+    op.create_table(
+        "corrected_window",
+        sa.Column("tenant", sa.UUID(as_uuid=False), nullable=False),
+        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("subscription_id", sa.Text(), nullable=False),
+        sa.Column("period_index", sa.Integer(), nullable=False),
+        sa.Column("revision", sa.Integer(), nullable=False),
+        sa.Column("totals", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_corrected_window")),
     )
     op.create_table(
         "customer",
@@ -220,7 +237,6 @@ def create_tables() -> None:
         sa.Column("period_index", sa.Integer(), nullable=False),
         sa.Column("status", sa.Text(), nullable=False),
         sa.Column("status_reason", sa.Text(), nullable=True),
-        sa.Column("awaits_lifecycle", sa.Boolean(), nullable=False),
         sa.Column("awaits_window", sa.Boolean(), nullable=False),
         sa.Column("seller_id", sa.Text(), nullable=True),
         sa.Column("series", sa.Text(), nullable=False),
@@ -234,7 +250,7 @@ def create_tables() -> None:
         sa.Column("issued_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("due_on", sa.Date(), nullable=True),
         sa.Column("paid_at", sa.DateTime(timezone=True), nullable=True),
-        sa.Column("customer", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
+        sa.Column("customer", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
         sa.Column("seller", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
         sa.Column("version", sa.Integer(), server_default=sa.text("1"), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
@@ -248,8 +264,10 @@ def create_tables() -> None:
             "(status IN ('draft', 'skipped')) = (number IS NULL)", name=op.f("ck_invoice_numbered_once_final")
         ),
         sa.CheckConstraint(
-            "paid_minor BETWEEN 0 AND total_minor OR status = 'draft'",
-            name=op.f("ck_invoice_paid_within_total"),
+            "paid_minor BETWEEN 0 AND greatest(total_minor, 0)", name=op.f("ck_invoice_paid_within_total")
+        ),
+        sa.CheckConstraint(
+            "status <> 'paid' OR paid_minor = total_minor", name=op.f("ck_invoice_paid_in_full")
         ),
         sa.CheckConstraint("net_minor + tax_minor = total_minor", name=op.f("ck_invoice_adds_up")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_invoice")),
@@ -257,6 +275,13 @@ def create_tables() -> None:
         sa.UniqueConstraint(
             "tenant", "subscription_id", "boundary_at", "document_kind", "issue", name="uq_invoice_document"
         ),
+    )
+    op.create_index(
+        "ix_invoice_no_seller",
+        "invoice",
+        ["tenant"],
+        unique=False,
+        postgresql_where=sa.text("status_reason = 'no_seller'"),
     )
     op.create_index("ix_invoice_tenant_created_at", "invoice", ["tenant", "created_at", "id"], unique=False)
     op.create_index(
@@ -317,6 +342,7 @@ def create_tables() -> None:
         sa.PrimaryKeyConstraint("posting_key", "ordinal", name=op.f("pk_ledger_entry")),
     )
     op.create_index("ix_ledger_entry_invoice_id", "ledger_entry", ["tenant", "invoice_id"], unique=False)
+    op.create_index("ix_ledger_entry_recorded_at", "ledger_entry", ["tenant", "recorded_at"], unique=False)
     op.create_table(
         "message_failure",
         sa.Column("handler", sa.Text(), nullable=False),

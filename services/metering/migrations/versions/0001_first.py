@@ -45,7 +45,9 @@ BEGIN
         RETURN;
     END IF;
     PERFORM pg_advisory_xact_lock(hashtextextended('ensure_usage_month', 0));
-    IF to_regclass('{PARTITIONS}.' || partition_name) IS NOT NULL THEN
+    -- Asked of the catalog itself: to_regclass would answer again what it has just remembered.
+    IF EXISTS (SELECT FROM pg_class c WHERE c.relnamespace = '{PARTITIONS}'::regnamespace
+               AND c.relname = partition_name) THEN
         RETURN;
     END IF;
     EXECUTE format('CREATE TABLE {PARTITIONS}.%I (LIKE public.usage_event)', partition_name);

@@ -1,0 +1,65 @@
+"""Closed usage windows, and what they came to later."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from sqlalchemy import select, tuple_
+
+from libs.common.persistence.base import bulk_insert
+from libs.common.persistence.unit_of_work import UnitOfWork
+from services.billing.adapters import mapping, rows
+from services.billing.domain.charge import UsageCorrection, UsageOfPeriod
+
+
+class UsageWindowRepository:
+    """Closed windows are added, never changed; of the corrections to each, the newest is kept beside it."""
+
+    def __init__(self, uow: UnitOfWork) -> None:
+        self._uow = uow
+        self._loaded: dict[tuple[str, int], UsageOfPeriod | None] = {}
+        self._added: list[UsageOfPeriod] = []
+        self._corrections: dict[str, UsageCorrection] = {}
+
+    def reset(self) -> None:
+        self._loaded.clear()
+
+    async def load(self, keys: Iterable[tuple[str, int]]) -> None:
+        missing = sorted(set(keys) - self._loaded.keys())
+        if not missing:
+            return
+        self._loaded.update(dict.fromkeys(missing))
+        table = rows.closed_window
+        found = select(table).where(tuple_(table.c.subscription_id, table.c.period_index).in_(missing))
+        for row in (await self._uow.connection.execute(found)).mappings():
+            self._loaded[row["subscription_id"], row["period_index"]] = mapping.usage_from_row(row)
+
+    async def find(self, subscription_id: str, period_index: int) -> UsageOfPeriod | None:
+        await self.load([(subscription_id, period_index)])
+        return self._loaded[subscription_id, period_index]
+
+    def add(self, usage: UsageOfPeriod) -> None:
+        self._added.append(usage)
+        self._loaded[usage.subscription_id, usage.period_index] = usage
+
+    def keep_newest_correction(self, correction: UsageCorrection) -> None:
+        known = self._corrections.get(correction.window_id)
+        if known is None or known.revision < correction.revision:
+            self._corrections[correction.window_id] = correction
+
+    async def flush(self) -> None:
+        added, self._added = self._added, []
+        corrections, self._corrections = self._corrections, {}
+        tenant = self._uow.tenant
+        await bulk_insert(
+            self._uow.connection,
+            rows.closed_window,
+            [{"tenant": tenant, **mapping.usage_to_row(usage)} for usage in added],
+        )
+        await bulk_insert(
+            self._uow.connection,
+            rows.corrected_window,
+            [{"tenant": tenant, **mapping.correction_to_row(corrections[id])} for id in sorted(corrections)],
+            tail="ON CONFLICT (id) DO UPDATE SET revision = excluded.revision, totals = excluded.totals "
+            "WHERE corrected_window.revision < excluded.revision",
+        )

@@ -1,0 +1,176 @@
+"""Pending payment attempts: claimed in one transaction, called in none, recorded in another."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+
+from libs.common.clock import Clock
+from libs.common.messaging.due import ERROR_LENGTH_MAX, DueJob, DueRow
+from libs.common.persistence.outage import is_outage
+from libs.common.persistence.unit_of_work import UnitsOfWork
+from libs.common.telemetry import metrics, span, traceparent_of
+from services.billing.adapters import rows
+from services.billing.adapters.unit_of_work import BillingUnitOfWork
+from services.billing.application.collect_payment import (
+    ClaimedAttempt,
+    claim_attempt,
+    collect_payment,
+    record_payment,
+)
+from services.billing.application.ports import Gateways
+from services.billing.domain.payment import Collected, Outcome
+
+log = logging.getLogger(__name__)
+
+BATCH_MAX = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the gateway said of one attempt, and the span in which it did."""
+
+    claim: ClaimedAttempt
+    outcome: Outcome
+    traceparent: str | None
+
+
+class ClaimingUnits(UnitsOfWork[BillingUnitOfWork]):
+    """Units of work whose claims count once they are committed, and are forgotten if they are not."""
+
+    def __init__(self, units: UnitsOfWork[BillingUnitOfWork]) -> None:
+        super().__init__(units.database, BillingUnitOfWork)
+        self._open: list[ClaimedAttempt] = []
+        self._committed: list[ClaimedAttempt] = []
+
+    def add(self, claim: ClaimedAttempt) -> None:
+        self._open.append(claim)
+
+    def take(self) -> list[ClaimedAttempt]:
+        """What was committed since the last time."""
+        taken, self._committed = self._committed, []
+        return taken
+
+    @asynccontextmanager
+    async def open_for_many(self) -> AsyncIterator[BillingUnitOfWork]:
+        self._open = []
+        async with super().open_for_many() as uow:
+            yield uow
+        self._committed += self._open
+        self._open = []
+
+
+class CollectPayments:
+    """Pending attempts, many at a time. Each call to the gateway belongs to the trace of its renewal.
+
+    `claim_s` is how long a claim lasts by the wall: whoever dies with one is followed after that.
+    """
+
+    name = "collect_payments"
+
+    def __init__(
+        self,
+        *,
+        units: UnitsOfWork[BillingUnitOfWork],
+        clock: Clock,
+        gateways: Gateways,
+        retry_days: Sequence[int],
+        claim_s: float,
+        calls_at_once: int,
+    ) -> None:
+        self._units, self._clock, self._gateways = units, clock, gateways
+        self._retry_days, self._claim_s = retry_days, claim_s
+        self._calls = asyncio.Semaphore(calls_at_once)
+        self._claims = ClaimingUnits(units)
+        self._due = DueJob(
+            self.name,
+            service="billing",
+            table=rows.payment_attempt,
+            units=self._claims,
+            clock=clock,
+            work=self._claim,
+            batch_max=BATCH_MAX,
+        )
+
+    async def run_once(self) -> int:
+        """Returns how many attempts were claimed or put off."""
+        count = await self._due.run_once()
+        told = await asyncio.gather(*(self._collect(claim) for claim in self._claims.take()))
+        await self._record([answer for answer in told if answer is not None])
+        return count
+
+    async def _claim(self, due: Sequence[DueRow], uow: BillingUnitOfWork) -> None:
+        until = self._clock.system_now() + timedelta(seconds=self._claim_s)
+        await uow.payment_attempts.load_for_update(row.id for row in due)
+        found = [await uow.payment_attempts.find_for_update(row.id) for row in due]
+        await uow.payment_methods.load_for_attempts(attempt for attempt in found if attempt is not None)
+        for row in due:
+            claim = await claim_attempt(row.id, now=row.now, claimed_until=until, uow=uow)
+            if claim is not None:
+                self._claims.add(claim)
+
+    async def _collect(self, claim: ClaimedAttempt) -> Answer | None:
+        """None when the outcome is unknown: the claim runs out, and the gateway is asked before a further try."""
+        attributes = {"perennial.payment_attempt.id": claim.attempt.id}
+        with span("collect payment", parent=claim.attempt.traceparent, attributes=attributes) as started:
+            try:
+                async with self._calls, asyncio.timeout(self._left_s(claim)):
+                    outcome = await collect_payment(claim, gateways=self._gateways)
+            except Exception as error:
+                log.warning("payment outcome unknown", extra={"attempt": claim.attempt.id}, exc_info=error)
+                metrics.payment("billing", "unknown")
+                return None
+            return Answer(claim, outcome, traceparent_of(started))
+
+    def _left_s(self, claim: ClaimedAttempt) -> float:
+        """Most of what is left of the claim; nothing of one that ran out while it waited for its turn."""
+        assert claim.attempt.claimed_until is not None
+        left = claim.attempt.claimed_until - self._clock.system_now()
+        return max(0.0, left.total_seconds() * 0.8)
+
+    async def _record(self, answers: Sequence[Answer]) -> None:
+        """All in one transaction; if that fails, each in its own, so that one cannot keep the others back."""
+        if not answers:
+            return
+        try:
+            await self._record_together(answers)
+        except Exception as error:
+            if is_outage(error):
+                raise
+            for answer in answers:
+                await self._record_alone(answer)
+
+    async def _record_alone(self, answer: Answer) -> None:
+        try:
+            await self._record_together([answer])
+        except Exception as error:
+            if is_outage(error):
+                raise
+            attempt = answer.claim.attempt
+            log.error("payment not recorded", extra={"attempt": attempt.id}, exc_info=error)
+            metrics.due_row_failed("billing", self.name)
+            told = f"{type(error).__name__}: {error}"[:ERROR_LENGTH_MAX]
+            async with self._units.open(answer.claim.tenant, f"schedule:{self.name}") as uow:
+                await uow.payment_attempts.put_off(attempt.id, now=self._clock.system_now(), error=told)
+
+    async def _record_together(self, answers: Sequence[Answer]) -> None:
+        async with self._units.open_for_many() as uow:
+            for tenant in sorted({answer.claim.tenant for answer in answers}):
+                await uow.become(tenant, f"schedule:{self.name}")
+                mine = [answer for answer in answers if answer.claim.tenant == tenant]
+                await uow.invoices.load_for_update(answer.claim.attempt.invoice_id for answer in mine)
+                await uow.payment_attempts.load_for_update(answer.claim.attempt.id for answer in mine)
+                for answer in mine:
+                    await record_payment(
+                        answer.claim,
+                        answer.outcome,
+                        retry_days=self._retry_days,
+                        traceparent=answer.traceparent,
+                        uow=uow,
+                    )
+        for answer in answers:
+            metrics.payment("billing", "succeeded" if isinstance(answer.outcome, Collected) else "declined")

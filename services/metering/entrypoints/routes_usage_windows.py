@@ -1,0 +1,66 @@
+"""Routes of usage windows, and of the very events behind their totals."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query
+from starlette.responses import Response
+
+from libs.common.paging import Slice
+from libs.common.web.pagination import Page, PageDep
+from services.metering.adapters.unit_of_work import MeteringUnitOfWork
+from services.metering.application import queries
+from services.metering.application.ports import WindowFilter
+from services.metering.domain.usage_window import State
+from services.metering.entrypoints.bodies import AnyId, CountedEventBody, UsageWindowBody, WindowId
+from services.metering.entrypoints.dependencies import PortalReadCall
+from services.metering.entrypoints.exact_json import counted_json, exact_page
+
+router = APIRouter(prefix="/v1/usage-windows", tags=["usage windows"])
+
+
+@router.get("", response_model=Page[UsageWindowBody], summary="List usage windows")
+async def list_usage_windows(
+    call: PortalReadCall,
+    page: PageDep,
+    subscription_id: Annotated[AnyId | None, Query()] = None,
+    customer_id: Annotated[AnyId | None, Query()] = None,
+    state: Annotated[State | None, Query()] = None,
+) -> Response:
+    """One for each billing period of each subscription that has usage prices."""
+    wanted = WindowFilter(subscription_id, customer_id, state)
+
+    async def work(uow: MeteringUnitOfWork) -> Slice[UsageWindowBody]:
+        found = await queries.list_usage_windows(wanted, page, of=call.customer, uow=uow)
+        return found.map(UsageWindowBody.from_domain)
+
+    return await call.page(work)
+
+
+@router.get("/{window_id}", response_model=UsageWindowBody, summary="Show a usage window")
+async def get_usage_window(window_id: WindowId, call: PortalReadCall) -> Response:
+    async def work(uow: MeteringUnitOfWork) -> UsageWindowBody:
+        window = await queries.get_usage_window(window_id, of=call.customer, uow=uow)
+        return UsageWindowBody.from_domain(window)
+
+    return await call.read(work)
+
+
+@router.get(
+    "/{window_id}/events", response_model=Page[CountedEventBody], summary="List the events behind a total"
+)
+async def list_usage_window_events(
+    window_id: WindowId,
+    call: PortalReadCall,
+    page: PageDep,
+    item_id: Annotated[AnyId | None, Query(description="Needed where the window has several items.")] = None,
+) -> Response:
+    """As they stand now, in the order in which they happened: their sum is the total, corrections included."""
+
+    async def work(uow: MeteringUnitOfWork) -> Slice[Mapping[str, Any]]:
+        found = await queries.list_window_events(window_id, item_id, page, of=call.customer, uow=uow)
+        return found.map(counted_json)
+
+    return exact_page(call.request, await call.run(work))

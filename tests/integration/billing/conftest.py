@@ -1,0 +1,47 @@
+"""Billing on a database of its own, shared by the tests of this folder: each has a tenant of its own."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+
+from services.billing.bootstrap import build
+from tests.integration.billing.workbench import Workbench
+from tests.support.postgres import PostgresForTests
+from tests.support.service_under_test import ServiceUnderTest, new_tenant, service_under_test
+
+
+@pytest_asyncio.fixture(scope="session")
+async def billing(
+    postgres: PostgresForTests, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[ServiceUnderTest]:
+    folder = tmp_path_factory.mktemp("billing")
+    async with service_under_test(postgres, "billing", build, folder=folder) as service:
+        yield service
+
+
+@pytest_asyncio.fixture
+async def own_billing(
+    postgres: PostgresForTests, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[ServiceUnderTest]:
+    """With a database that nobody else uses."""
+    folder = tmp_path_factory.mktemp("own-billing")
+    async with service_under_test(postgres, "billing", build, folder=folder) as service:
+        yield service
+
+
+@pytest.fixture
+def bench(billing: ServiceUnderTest) -> Workbench:
+    return Workbench(billing)
+
+
+@pytest.fixture
+def own_bench(own_billing: ServiceUnderTest) -> Workbench:
+    return Workbench(own_billing)
+
+
+@pytest.fixture
+def tenant() -> str:
+    return new_tenant()

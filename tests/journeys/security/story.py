@@ -1,0 +1,420 @@
+"""A short year of one tenant, told through the public API: every kind of thing is made, every write is done.
+
+Each request goes out under a token of its own, so that afterwards everything can be traced back to one request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json as json_module
+import re
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+
+from libs.common.contracts import group_of
+from libs.common.ids import new_id
+from libs.common.messaging.bus import Delivery
+from libs.common.messaging.failures import Failures
+from tests.support.all_services import AllServices
+
+ID = re.compile(r"\b([a-z]{2,5})_[0-9a-hjkmnp-tv-z]{26}\b")
+
+BEGINNING = "2024-01-01T00:00:00Z"
+AFTER_ONE_PERIOD = "2024-02-01T12:00:00Z"
+ARRIVES_WITHIN_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One request of the story that succeeded, and its answer."""
+
+    method: str
+    path: str
+    values: Mapping[str, str]
+    query: Mapping[str, str]
+    json: Any
+    media_type: str
+    answer: Any
+    status: int
+    token_id: str
+
+    @property
+    def route(self) -> tuple[str, str]:
+        return self.method, self.path
+
+
+@dataclass(slots=True)
+class Story:
+    """What happened to one tenant. Every name that it chose begins with `name`."""
+
+    everything: AllServices
+    tenant: str
+    name: str
+    asked: list[Asked] = field(default_factory=list)
+    ids: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    names: dict[str, str] = field(default_factory=dict)
+    customers: dict[str, str] = field(default_factory=dict)
+    subscriptions: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def all_ids(self) -> set[str]:
+        return {id for ids in self.ids.values() for id in ids}
+
+    def first(self, kind: str) -> str:
+        """An id or a name of this kind."""
+        return self.names[kind] if kind in self.names else self.ids[kind][0]
+
+    async def ask(
+        self,
+        method: str,
+        path: str,
+        *,
+        json: Any = None,
+        query: Mapping[str, str] | None = None,
+        media_type: str = "application/json",
+        operator: bool = False,
+        **values: str,
+    ) -> Any:
+        """Something that must succeed."""
+        token_id = new_id("tok")
+        query = query or {}
+        headers = {"if-match": "*"} if method in ("PATCH", "PUT", "DELETE") else {}
+        if method != "GET":
+            headers["idempotency-key"] = new_id("key")
+        content = json_module.dumps(json).encode() if json is not None else None
+        if content is not None:
+            headers["content-type"] = media_type
+        tenant = None if operator else self.tenant
+        async with self.everything.client(tenant, token_id=token_id) as client:
+            address = path.format(**values)
+            answered = await client.request(method, address, params=query, content=content, headers=headers)
+        assert answered.is_success, f"{method} {address}: {answered.status_code} {answered.text}"
+        for found in ID.finditer(answered.text):
+            if found.group() not in self.ids[found.group(1)]:
+                self.ids[found.group(1)].append(found.group())
+        answer = answered.json() if answered.content else None
+        self.asked.append(
+            Asked(method, path, values, query, json, media_type, answer, answered.status_code, token_id)
+        )
+        return answer
+
+    async def list(self, path: str, **query: str) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = (await self.ask("GET", path, query={"limit": "200", **query}))["data"]
+        return found
+
+
+async def tell(everything: AllServices, name: str) -> Story:
+    """From the seller to the paid invoice, with everything on the way."""
+    tenant = await everything.make_tenant(f"{name} tenant")
+    story = Story(everything, tenant, name)
+    await _offer(story)
+    await _agree(story)
+    await _use(story)
+    await _bill(story)
+    await _change_minds(story)
+    await _look_around(story)
+    return story
+
+
+async def _offer(story: Story) -> None:
+    name, ask = story.name, story.ask
+    story.names.update(
+        code=f"{name}-plan",
+        plan=f"{name}-plan",
+        product=f"{name}-engine",
+        meter=f"{name}-minutes",
+        subject=f"{name}-two-engine",
+        source=f"https://{name}.example/engines",
+        event=f"{name}-two-1",
+        event_type=f"{name}.flown",
+        external_id=f"{name}-two",
+        invoice_number=f"{name.upper()}-000001",
+    )
+    seller = {"code": f"{name}-inc", "name": f"{name} Inc.", "country": "US", "number_prefix": f"{name.upper()}-"}
+    await ask("POST", "/v1/sellers", json={**seller, "address": f"{name} street 1", "tax_number": f"{name}-1"})
+    engine = {
+        "code": f"{name}-engine",
+        "name": f"{name} engine",
+        "kind": "service",
+        "unit": "minute",
+        "description": f"{name} turns",
+        "external_id": f"{name}-two",
+        "metadata": {"note": f"{name} knows"},
+    }
+    made = await ask("POST", "/v1/products", json=engine)
+    await ask(
+        "PATCH", "/v1/products/{product_id}", product_id=made["id"], json={"description": f"{name} runs"}
+    )
+    spare = await ask("POST", "/v1/products", json={**engine, "code": f"{name}-spare", "external_id": None})
+    await ask("POST", "/v1/products/{product_id}/archival", product_id=spare["id"])
+    meter = {
+        "code": f"{name}-minutes",
+        "event_type": f"{name}.flown",
+        "aggregation": "sum",
+        "value": "/minutes",
+        "group_by": ["carrier"],
+        "filter": {"/cancelled": ["false"]},
+        "unit": "minute",
+        "description": f"{name} minutes",
+    }
+    await ask("POST", "/v1/meters", json=meter)
+    plan = {
+        "code": f"{name}-plan",
+        "name": f"{name} plan",
+        "currency": "USD",
+        "interval": {"unit": "month", "count": 1},
+        "prices": [_fee(name, product=f"{name}-engine"), _usage(name, product_id=made["id"])],
+        "external_id": f"{name}-two",
+        "metadata": {"note": f"{name} knows"},
+    }
+    made_plan = await ask("POST", "/v1/plans", json=plan)
+    draft = {"name": f"{name} plan", "currency": "USD", "interval": plan["interval"], "prices": plan["prices"]}
+    await ask("PUT", "/v1/plans/{plan_id}/draft", plan_id=made_plan["id"], json=draft)
+    await ask("POST", "/v1/plans/{plan_id}/publications", plan_id=made_plan["id"])
+    old = await ask("POST", "/v1/plans", json={**plan, "code": f"{name}-old", "external_id": None})
+    await ask("POST", "/v1/plans/{plan_id}/publications", plan_id=old["id"])
+    await ask("POST", "/v1/plans/{plan_id}/retirement", plan_id=old["id"])
+
+
+def _fee(name: str, **product: str) -> dict[str, Any]:
+    return {
+        **product,
+        "code": "engines",
+        "kind": "recurring",
+        "timing": "advance",
+        "model": "per_unit",
+        "unit_amount": "100.00",
+        "unit": "engine",
+        "description": f"{name} engines",
+        "included_quantity": "0",
+        "proration": "day",
+    }
+
+
+def _usage(name: str, **product: str) -> dict[str, Any]:
+    return {
+        **product,
+        "code": "minutes",
+        "kind": "usage",
+        "timing": "arrears",
+        "model": "graduated",
+        "meter": f"{name}-minutes",
+        "tiers": [{"up_to": "10", "unit_amount": "2.50"}, {"unit_amount": "2.00"}],
+    }
+
+
+async def _agree(story: Story) -> None:
+    name, ask = story.name, story.ask
+    clock = await ask("POST", "/v1/test-clocks", json={"name": f"{name} 2024", "starts_at": BEGINNING})
+    plan_version = (await story.list("/v1/plans", code=f"{name}-plan"))[0]["plan_version_id"]
+    for who, behaviour in (("one", "succeeds"), ("two", "always_fails")):
+        mine = f"{name}-{who}"
+        customer = await ask(
+            "POST",
+            "/v1/customers",
+            json={
+                "name": f"{mine} airways",
+                "email": f"{mine}@airways.example",
+                "external_id": mine,
+                "country": "US",
+                "currency": "USD",
+                "zone": "America/New_York",
+                "metadata": {"note": f"{mine} flies"},
+            },
+        )
+        id = story.customers[who] = customer["id"]
+        await ask(
+            "PATCH", "/v1/customers/{customer_id}", customer_id=id, json={"name": f"{mine} airlines"}
+        )
+        method = {"customer_id": id, "gateway": "sandbox", "behaviour": behaviour}
+        await ask("POST", "/v1/payment-methods", json=method)
+        agreed = {
+            "customer_id": id,
+            "quantities": {"engines": "2"},
+            "starts_on": "2024-01-01",
+            "zone": "UTC",
+            "test_clock_id": clock["id"],
+            "external_id": mine,
+        }
+        named = {"plan": f"{name}-plan"} if who == "one" else {"plan_version_id": plan_version}
+        started = await ask("POST", "/v1/subscriptions", json={**agreed, **named})
+        story.subscriptions[who] = started["id"]
+        await _bind(story, mine, started)
+
+
+async def _bind(story: Story, mine: str, started: Mapping[str, Any]) -> None:
+    """The engine of the story, and a spare one that is released, one by its item and one by its subscription."""
+    meter = f"{story.name}-minutes"
+    item_id = next(item["id"] for item in started["items"] if item["meter"] == meter)
+    shared = {"meter": meter, "bound_from": BEGINNING}
+    bindings = [
+        {**shared, "subject": f"{mine}-engine", "item_id": item_id},
+        {
+            **shared,
+            "subject": f"{mine}-spare",
+            "subscription_id": started["id"],
+            "bound_until": "2024-12-01T00:00:00Z",
+        },
+    ]
+    bound = await story.ask("POST", "/v1/subject-bindings", json={"bindings": bindings})
+    assert [result["status"] for result in bound["results"]] == ["created", "created"], bound
+    spare = bound["results"][1]["binding_id"]
+    await story.ask(
+        "POST",
+        "/v1/subject-bindings/{binding_id}/release",
+        binding_id=spare,
+        json={"at": "2024-11-01T00:00:00Z"},
+    )
+
+
+def an_event(story: Story, who: str, number: int, **changes: Any) -> dict[str, Any]:
+    event = {
+        "specversion": "1.0",
+        "id": f"{story.name}-{who}-{number}",
+        "source": f"https://{story.name}.example/engines",
+        "type": f"{story.name}.flown",
+        "subject": f"{story.name}-{who}-engine",
+        "time": f"2024-01-{number:02}T10:00:00Z",
+        "datacontenttype": "application/json",
+        "data": {"minutes": 7, "carrier": f"{story.name}-{who}", "cancelled": "false"},
+    }
+    return {**event, **changes}
+
+
+async def _use(story: Story) -> None:
+    """Usage of both customers; one event that cannot be read, and one that contradicts an earlier one."""
+    events = [an_event(story, who, number) for who in ("one", "two") for number in (1, 2, 3)]
+    bad = [
+        an_event(story, "two", 4, data={"minutes": None, "carrier": f"{story.name}-two", "cancelled": "false"}),
+        an_event(story, "two", 1, data={"minutes": 8, "carrier": f"{story.name}-two", "cancelled": "false"}),
+    ]
+    batch = "application/cloudevents-batch+json"
+    told = await story.ask("POST", "/v1/usage-events", json=[*events, *bad], media_type=batch)
+    assert [told[status] for status in ("stored", "rejected", "conflict")] == [6, 1, 1], told
+
+
+async def _bill(story: Story) -> None:
+    """A month goes by, and each customer has an invoice for its beginning and one for what came of it."""
+    move = await story.ask(
+        "POST",
+        "/v1/test-clocks/{test_clock_id}/moves",
+        test_clock_id=story.first("clk"),
+        json={"to": AFTER_ONE_PERIOD},
+    )
+    values = {"test_clock_id": move["test_clock_id"], "move_id": move["id"]}
+    async with asyncio.timeout(ARRIVES_WITHIN_S):
+        while move["state"] != "arrived":
+            await asyncio.sleep(0.1)
+            move = await _look(story, "/v1/test-clocks/{test_clock_id}/moves/{move_id}".format(**values))
+    await story.ask("GET", "/v1/test-clocks/{test_clock_id}/moves/{move_id}", **values)
+    for who, customer_id in story.customers.items():
+        invoices = await story.list("/v1/invoices", customer_id=customer_id)
+        assert len(invoices) == 2, (who, invoices)
+        for invoice in invoices:
+            assert invoice["status"] == ("paid" if who == "one" else "finalized"), (who, invoice)
+            shown = await story.ask("GET", "/v1/invoices/{invoice_id}", invoice_id=invoice["id"])
+            for line in shown["lines"]:
+                path = "/v1/invoices/{invoice_id}/lines/{line_id}/explanation"
+                await story.ask("GET", path, invoice_id=invoice["id"], line_id=line["id"])
+    unpaid = (await story.list("/v1/invoices", customer_id=story.customers["two"]))[0]["id"]
+    await story.ask("POST", "/v1/invoices/{invoice_id}/payment-attempts", invoice_id=unpaid)
+    async with asyncio.timeout(ARRIVES_WITHIN_S):
+        while await _is_tried(story, unpaid):
+            await asyncio.sleep(0.05)
+
+
+async def _is_tried(story: Story, invoice_id: str) -> bool:
+    """Whether a try is under way: the clock stands, so a further one waits for a day to come."""
+    attempts = (await _look(story, f"/v1/invoices/{invoice_id}/payment-attempts"))["data"]
+    due = [attempt["due_at"] for attempt in attempts]
+    return any(at is not None and at <= AFTER_ONE_PERIOD for at in due)
+
+
+async def _look(story: Story, address: str) -> Any:
+    async with story.everything.client(story.tenant) as client:
+        answer = await client.get(address)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+async def _change_minds(story: Story) -> None:
+    path = "/v1/subscriptions/{subscription_id}/cancellation"
+    for who, body in (("one", {"at_period_end": True}), ("two", {"at": "2024-12-31T00:00:00Z"})):
+        await story.ask("POST", path, subscription_id=story.subscriptions[who], json=body)
+        await story.ask("DELETE", path, subscription_id=story.subscriptions[who])
+    mistaken = {"token_id": f"{story.name}-stolen", "expires_at": None}
+    await story.ask("POST", "/v1/token-revocations", json=mistaken)
+
+
+async def _look_around(story: Story) -> None:
+    """All lists, so that every id of the tenant has been seen."""
+    for path in (
+        "/v1/sellers",
+        "/v1/products",
+        "/v1/meters",
+        "/v1/plans",
+        "/v1/customers",
+        "/v1/subscriptions",
+        "/v1/subject-bindings",
+        "/v1/test-clocks",
+        "/v1/usage-events",
+        "/v1/usage-rejects",
+        "/v1/usage-conflicts",
+        "/v1/usage-windows",
+        "/v1/payment-methods",
+        "/v1/invoices",
+        "/v1/ledger-entries",
+    ):
+        assert await story.list(path), f"{path} is empty"
+
+
+async def tell_of_operators(everything: AllServices) -> Story:
+    """What operators change: a tenant, and a dead letter of each service that is driven again."""
+    story = Story(everything, await everything.make_tenant("omega tenant"), "omega")
+    body = {"id": None, "name": "omega made", "mode": "sandbox"}
+    made = await story.ask("POST", "/v1/tenants", json=body, operator=True)
+    await story.ask(
+        "PATCH", "/v1/tenants/{tenant_id}", tenant_id=made["id"], json={"name": "omega"}, operator=True
+    )
+    for name in everything.services:
+        message_id = await a_dead_letter(everything, name, tenant=story.tenant)
+        path = f"/v1/{name}-operations/dead-letters/{{message_id}}/redrive"
+        await story.ask("POST", path, message_id=message_id, operator=True)
+        story.names["message"] = message_id
+    return story
+
+
+async def a_dead_letter(everything: AllServices, service: str, *, tenant: str) -> str:
+    """A message that the service could not handle."""
+    message_id = new_id("evt")
+    headers = {"ce_id": message_id, "ce_type": "perennial.catalog.tenant.changed.v1", "ce_tenant": tenant}
+    delivery = Delivery(
+        topic="perennial.catalog.v1", partition=0, offset=0, key="x", headers=headers, value=b"{}"
+    )
+    failures = Failures(everything.services[service].app.state.parts.api_units, group_of(service))
+    for _ in range(5):
+        await failures.put(delivery, ValueError("cannot be read"))
+    return message_id
+
+
+async def send(
+    client: httpx.AsyncClient, asked: Asked, *, values: Mapping[str, str] | None = None, json: Any = ...
+) -> httpx.Response:
+    """A request of the story once more, changed. What it names anew is as new as it was the first time."""
+    headers = {"if-match": "*"} if asked.method in ("PATCH", "PUT", "DELETE") else {}
+    if asked.method != "GET":
+        headers["idempotency-key"] = new_id("key")
+    body = asked.json if json is ... else json
+    if body is not None:
+        headers["content-type"] = asked.media_type
+    return await client.request(
+        asked.method,
+        asked.path.format(**(values or asked.values)),
+        params=asked.query,
+        content=None if body is None else json_module.dumps(body).encode(),
+        headers=headers,
+    )

@@ -1,0 +1,449 @@
+"""What billing hears, as events; and billing's unit of work and gateway in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from libs.common.contracts.catalog import PriceTierV1, PriceV1
+from libs.common.contracts.metering import UsageCorrectedV1, UsageTotalV1, UsageWindowClosedV1
+from libs.common.contracts.subscriptions import (
+    BillingPeriodV1,
+    CustomerV1,
+    SubscriptionChangedV1,
+    SubscriptionEndedV1,
+    SubscriptionItemV1,
+    SubscriptionRenewedV1,
+    SubscriptionStartedV1,
+    SubscriptionV1,
+    TestClockMovedV1,
+)
+from libs.common.errors import NotFound
+from libs.common.ids import new_id
+from libs.common.money import Money
+from libs.common.periods import Interval, Period, nth_period
+from services.billing.application import events
+from services.billing.domain.agreement import Agreement, BilledPeriod, CustomerDetails
+from services.billing.domain.charge import Charge, ItemUsage, UsageCorrection, UsageOfPeriod
+from services.billing.domain.invoice import NO_SELLER, Finalized, Invoice, InvoiceLine, InvoiceNotFound
+from services.billing.domain.ledger_entry import LedgerEntry
+from services.billing.domain.payment import (
+    Collected,
+    Declined,
+    Outcome,
+    PaymentAttempt,
+    PaymentAttemptNotFound,
+    PaymentMethod,
+    PaymentMethodNotFound,
+)
+from services.billing.domain.seller import Seller, SellerNotFound, invoice_number
+from tests.support.memory import MemoryRepository, MemoryUnitOfWork
+
+TENANT = "0197c7b3-41a2-7d6e-9f00-5a3c8e1b2d47"
+ZONE = "America/New_York"
+STARTS_ON = date(2025, 1, 1)
+GRACE = timedelta(hours=1)
+
+FEE = PriceV1(
+    id="prc_fee",
+    code="aircraft",
+    product_id="prd_1",
+    description="Aircraft",
+    kind="recurring",
+    timing="advance",
+    model="per_unit",
+    currency="USD",
+    unit_amount=Decimal("1200.00"),
+    unit="aircraft",
+)
+MINUTES = PriceV1(
+    id="prc_minutes",
+    code="minutes",
+    product_id="prd_1",
+    description="Flying minutes",
+    kind="usage",
+    timing="arrears",
+    model="graduated",
+    currency="USD",
+    tiers=(
+        PriceTierV1(up_to=Decimal(100_000), unit_amount=Decimal("5.20")),
+        PriceTierV1(up_to=Decimal(500_000), unit_amount=Decimal("4.75")),
+        PriceTierV1(unit_amount=Decimal("4.35")),
+    ),
+    meter="flying-minutes",
+    unit="minute",
+)
+
+
+class Story:
+    """One monthly subscription, told in events: aircraft in advance, flying minutes in arrears."""
+
+    def __init__(
+        self,
+        tenant: str = TENANT,
+        *,
+        quantity: str | None = "2",
+        metered: bool = True,
+        clock: str | None = None,
+        customer: CustomerV1 | None = None,
+        ends_on: date | None = None,
+        fee: PriceV1 = FEE,
+        starts_on: date = STARTS_ON,
+    ) -> None:
+        self.tenant, self.clock, self.starts_on = tenant, clock, starts_on
+        self.subscription_id = new_id("sub")
+        self.fee_item, self.minutes_item = new_id("itm"), new_id("itm")
+        self.customer = customer or a_customer()
+        self.ends_at = None if ends_on is None else Period.between(starts_on, ends_on, ZONE).end
+        self.items: list[SubscriptionItemV1] = []
+        if quantity is not None:
+            self.items.append(
+                SubscriptionItemV1(item_id=self.fee_item, price=fee, quantity=Decimal(quantity))
+            )
+        if metered:
+            self.items.append(SubscriptionItemV1(item_id=self.minutes_item, price=MINUTES))
+
+    def snapshot(self) -> SubscriptionV1:
+        return SubscriptionV1(
+            subscription_id=self.subscription_id,
+            customer=self.customer,
+            plan_version_id="plv_1",
+            plan_name="Engines by the minute",
+            currency="USD",
+            zone=ZONE,
+            anchor_on=self.starts_on,
+            interval_unit="month",
+            interval_count=1,
+            items=tuple(self.items),
+            starts_at=self.period(0).start,
+            ends_at=self.ends_at,
+        )
+
+    def period(self, index: int) -> BillingPeriodV1:
+        whole = nth_period(self.starts_on, Interval("month"), ZONE, index)
+        return _period(whole, index)
+
+    def boundary(self, index: int) -> datetime:
+        return self.period(index).start
+
+    def started(self) -> SubscriptionStartedV1:
+        period = self.period(0)
+        return SubscriptionStartedV1(
+            **self._about(1, period.start), subscription=self.snapshot(), period=period
+        )
+
+    def renewed(self, index: int) -> SubscriptionRenewedV1:
+        period = self.period(index)
+        return SubscriptionRenewedV1(
+            **self._about(index + 1, period.start),
+            subscription=self.snapshot(),
+            ended=self.period(index - 1),
+            period=period,
+        )
+
+    def ended(self, index: int, at: datetime | None = None) -> SubscriptionEndedV1:
+        """Period `index` is the last: it ends where it would, or is cut `at` an instant."""
+        whole = self.period(index)
+        at = whole.end if at is None else at
+        return SubscriptionEndedV1(
+            **self._about(index + 2, at),
+            subscription=self.snapshot().model_copy(update={"ends_at": at}),
+            ended=_period(Period(whole.start, at, ZONE), index),
+            ended_at=at,
+            reason="canceled",
+        )
+
+    def never_began(self) -> SubscriptionEndedV1:
+        at = self.boundary(0) - timedelta(days=1)
+        return SubscriptionEndedV1(
+            **self._about(2, at), subscription=self.snapshot(), ended=None, ended_at=at, reason="canceled"
+        )
+
+    def changed(self, version: int) -> SubscriptionChangedV1:
+        return SubscriptionChangedV1(**self._about(version, self.boundary(0)), subscription=self.snapshot())
+
+    def window_closed(
+        self, index: int, minutes: str = "0", *, event_count: int = 1, at: datetime | None = None
+    ) -> UsageWindowClosedV1:
+        period = self.period(index)
+        end = at or period.end
+        return UsageWindowClosedV1(
+            **self._about(1, end + GRACE),
+            window_id=f"uwin_{self.subscription_id}_{index}",
+            subscription_id=self.subscription_id,
+            period_index=index,
+            window_start=period.start,
+            window_end=end,
+            totals=self._totals(minutes, event_count),
+        )
+
+    def usage_corrected(
+        self, index: int, before: str, minutes: str, *, revision: int = 1
+    ) -> UsageCorrectedV1:
+        period = self.period(index)
+        return UsageCorrectedV1(
+            **self._about(revision + 1, period.end + timedelta(days=3)),
+            window_id=f"uwin_{self.subscription_id}_{index}",
+            subscription_id=self.subscription_id,
+            period_index=index,
+            revision=revision,
+            window_start=period.start,
+            window_end=period.end,
+            before=self._totals(before, 1),
+            totals=self._totals(minutes, 2),
+        )
+
+    def clock_moved(self, now: datetime, version: int = 1) -> TestClockMovedV1:
+        assert self.clock is not None
+        return TestClockMovedV1(
+            tenant=self.tenant,
+            version=version,
+            occurred_at=now,
+            test_clock=self.clock,
+            clock_id=self.clock,
+            now=now,
+        )
+
+    def agreement(self, version: int = 1) -> Agreement:
+        return events.agreement_from(self.snapshot(), version=version, clock_id=self.clock)
+
+    def billed(self, index: int) -> BilledPeriod:
+        return events.period_from(self.period(index))
+
+    def usage(self, index: int, minutes: str, at: datetime | None = None) -> UsageOfPeriod:
+        closed = self.window_closed(index, minutes, at=at)
+        return UsageOfPeriod(
+            window_id=closed.window_id,
+            subscription_id=closed.subscription_id,
+            period_index=index,
+            window_start=closed.window_start,
+            window_end=closed.window_end,
+            closed_at=closed.occurred_at,
+            totals=tuple(events.item_usage_from(total) for total in closed.totals),
+        )
+
+    def _totals(self, minutes: str, event_count: int) -> tuple[UsageTotalV1, ...]:
+        return (
+            UsageTotalV1(
+                item_id=self.minutes_item,
+                meter="flying-minutes",
+                quantity=Decimal(minutes),
+                event_count=event_count,
+            ),
+        )
+
+    def _about(self, version: int, at: datetime) -> dict[str, Any]:
+        return {"tenant": self.tenant, "version": version, "occurred_at": at, "test_clock": self.clock}
+
+
+def _period(period: Period, index: int) -> BillingPeriodV1:
+    return BillingPeriodV1(
+        index=index, start_on=period.start_on, end_on=period.end_on, start=period.start, end=period.end
+    )
+
+
+def a_customer(**changes: Any) -> CustomerV1:
+    plain = {"customer_id": new_id("cus"), "customer_version": 1, "name": "Cloudhop", "country": "US"}
+    return CustomerV1(**{**plain, **changes})
+
+
+def a_seller(**changes: Any) -> Seller:
+    seller = Seller(
+        id="sel_1",
+        code="main",
+        name="Engines Inc.",
+        country="US",
+        number_prefix="INV-",
+        payment_terms_days=14,
+        is_default=True,
+        version=1,
+        created_at=datetime(2025, 1, 1, tzinfo=UTC),
+    )
+    return replace(seller, **changes)
+
+
+def a_method(customer_id: str, **changes: Any) -> PaymentMethod:
+    method = PaymentMethod(
+        id="pm_1",
+        customer_id=customer_id,
+        gateway="sandbox",
+        behaviour="succeeds",
+        is_default=True,
+        version=1,
+        created_at=datetime(2025, 1, 1, tzinfo=UTC),
+    )
+    return replace(method, **changes)
+
+
+class MemoryCustomers:
+    def __init__(self) -> None:
+        self.by_id: dict[str, CustomerDetails] = {}
+
+    async def find_for_update(self, id: str) -> CustomerDetails | None:
+        return self.by_id.get(id)
+
+    def keep_newest(self, customer: CustomerDetails) -> None:
+        known = self.by_id.get(customer.id)
+        if known is None or known.version < customer.version:
+            self.by_id[customer.id] = customer
+
+
+class MemoryCharges:
+    def __init__(self) -> None:
+        self.by_id: dict[str, Charge] = {}
+
+    async def recorded(self, ids: Sequence[str]) -> set[str]:
+        return self.by_id.keys() & set(ids)
+
+    async def of_invoice(self, invoice_id: str) -> list[Charge]:
+        return [charge for charge in self.by_id.values() if charge.invoice_id == invoice_id]
+
+    def add(self, charge: Charge) -> None:
+        assert charge.id not in self.by_id, "a charge is recorded once"
+        self.by_id[charge.id] = charge
+
+
+class MemoryInvoices(MemoryRepository[Invoice]):
+    """Numbers are given at once: there is nobody to race with."""
+
+    def __init__(self, uow: MemoryBilling) -> None:
+        super().__init__(lambda id: InvoiceNotFound("no invoice has this id", id=id))
+        self._uow = uow
+        self._next = 1
+        self.lines: dict[str, tuple[InvoiceLine, ...]] = {}
+
+    async def release_waiting_for_seller(self) -> None:
+        for invoice in self.by_id.values():
+            if (invoice.status, invoice.status_reason) == ("draft", NO_SELLER):
+                self.by_id[invoice.id] = replace(invoice, due_at=invoice.created_at)
+
+    def finalize(self, outcome: Finalized) -> None:
+        invoice = outcome.invoice
+        assert invoice.seller is not None
+        numbered = replace(invoice, number=invoice_number(invoice.seller.number_prefix, self._next))
+        self._next += 1
+        self.save(numbered)
+        self.lines[invoice.id] = outcome.lines
+        event = events.invoice_finalized(numbered, tenant=self._uow.tenant)
+        self._uow.outbox.append(event, key=invoice.id, traceparent=invoice.traceparent)
+
+
+class MemoryUsageWindows:
+    def __init__(self) -> None:
+        self.by_period: dict[tuple[str, int], UsageOfPeriod] = {}
+        self.corrections: dict[str, UsageCorrection] = {}
+
+    async def find(self, subscription_id: str, period_index: int) -> UsageOfPeriod | None:
+        return self.by_period.get((subscription_id, period_index))
+
+    def add(self, usage: UsageOfPeriod) -> None:
+        self.by_period[usage.subscription_id, usage.period_index] = usage
+
+    def keep_newest_correction(self, correction: UsageCorrection) -> None:
+        known = self.corrections.get(correction.window_id)
+        if known is None or known.revision < correction.revision:
+            self.corrections[correction.window_id] = correction
+
+
+class MemorySellers(MemoryRepository[Seller]):
+    async def find_default(self) -> Seller | None:
+        return next((seller for seller in self.by_id.values() if seller.is_default), None)
+
+    async def lock_default(self) -> None:
+        """Nobody else is here."""
+
+
+class MemoryPaymentMethods(MemoryRepository[PaymentMethod]):
+    async def find_default(self, customer_id: str) -> PaymentMethod | None:
+        mine = (method for method in self.by_id.values() if method.customer_id == customer_id)
+        return next((method for method in mine if method.is_default), None)
+
+
+class MemoryPaymentAttempts(MemoryRepository[PaymentAttempt]):
+    def of_invoice(self, invoice_id: str) -> list[PaymentAttempt]:
+        mine = [attempt for attempt in self.by_id.values() if attempt.invoice_id == invoice_id]
+        return sorted(mine, key=lambda attempt: attempt.number)
+
+    async def last_of_invoice(self, invoice_id: str) -> PaymentAttempt | None:
+        attempts = self.of_invoice(invoice_id)
+        return await self.find_for_update(attempts[-1].id) if attempts else None
+
+
+class MemoryLedger:
+    def __init__(self) -> None:
+        self.entries: list[LedgerEntry] = []
+
+    def post(
+        self,
+        entries: Iterable[LedgerEntry],
+        *,
+        invoice_id: str,
+        posted_at: datetime,
+        attempt_id: str | None = None,
+    ) -> None:
+        self.entries += entries
+
+    def balance(self, account: str) -> int:
+        return sum(entry.amount.amount_minor for entry in self.entries if entry.account == account)
+
+
+class MemoryBilling(MemoryUnitOfWork):
+    """Billing's unit of work in memory, with a seller unless told otherwise."""
+
+    def __init__(self, *, seller: Seller | None = None, without_seller: bool = False) -> None:
+        super().__init__(tenant=TENANT)
+        self.agreements: MemoryRepository[Agreement] = MemoryRepository(
+            lambda id: NotFound("no agreement has this id", id=id)
+        )
+        self.customers = MemoryCustomers()
+        self.charges = MemoryCharges()
+        self.invoices = MemoryInvoices(self)
+        self.usage_windows = MemoryUsageWindows()
+        self.sellers = MemorySellers(lambda id: SellerNotFound("no seller has this id", id=id))
+        self.payment_methods = MemoryPaymentMethods(
+            lambda id: PaymentMethodNotFound("no payment method has this id", id=id)
+        )
+        self.payment_attempts = MemoryPaymentAttempts(
+            lambda id: PaymentAttemptNotFound("no payment attempt has this id", id=id)
+        )
+        self.ledger = MemoryLedger()
+        if not without_seller:
+            self.sellers.add(seller or a_seller())
+
+    @property
+    def told(self) -> list[str]:
+        """The names of the events that went out, in their order."""
+        return [type(event).__name__ for event in self.outbox.events]
+
+
+class MemoryGateway:
+    """Remembers what it took; does as it is told with each new key."""
+
+    def __init__(self, *behaviours: Outcome | Exception) -> None:
+        self._behaviours = list(behaviours)
+        self.outcomes: dict[str, Outcome] = {}
+        self.collected: list[tuple[str, str, Money]] = []
+
+    async def collect(
+        self, *, idempotency_key: str, method: PaymentMethod, amount: Money, at: datetime
+    ) -> Outcome:
+        if idempotency_key in self.outcomes:
+            return self.outcomes[idempotency_key]
+        behaviour = self._behaviours.pop(0) if self._behaviours else Collected(f"ref-{idempotency_key}")
+        outcome = behaviour if isinstance(behaviour, Collected | Declined) else Collected("late")
+        self.outcomes[idempotency_key] = outcome
+        if isinstance(outcome, Collected):
+            self.collected.append((idempotency_key, method.id, amount))
+        if isinstance(behaviour, Exception):
+            raise behaviour
+        return outcome
+
+    async def find_outcome(self, *, idempotency_key: str) -> Outcome | None:
+        return self.outcomes.get(idempotency_key)
+
+
+def used(story: Story, minutes: str) -> ItemUsage:
+    return ItemUsage(story.minutes_item, "flying-minutes", Decimal(minutes), 1)
