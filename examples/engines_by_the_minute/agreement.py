@@ -15,13 +15,14 @@ DECLINED_ONCE = "HA"  # its first payment fails, and is tried again a day later
 
 @dataclass(frozen=True, slots=True)
 class Airline:
-    """A customer with a subscription."""
+    """A customer with a subscription. The first payment of one that is `declined_once` fails."""
 
     carrier: str
     name: str
     aircraft: int
     customer_id: str
     subscription_id: str
+    declined_once: bool
 
 
 async def publish_offer(perennial: Perennial, story: Story) -> None:
@@ -65,19 +66,25 @@ async def agree_with_airlines(
     clock_id: str,
 ) -> list[Airline]:
     """Each airline a customer with a subscription and a payment method; by carrier."""
-    declined_once = DECLINED_ONCE if DECLINED_ONCE in aircraft else min(aircraft, default="")
+    unlucky = DECLINED_ONCE if DECLINED_ONCE in aircraft else min(aircraft, default="")
     at_once = asyncio.Semaphore(CUSTOMERS_AT_ONCE)
 
     async def agree(carrier: str) -> Airline:
         async with at_once:
-            behaviour = "fails_once" if carrier == declined_once else "succeeds"
-            customer_id = await _add_customer(perennial, story, carrier, names.get(carrier, carrier))
+            name = names.get(carrier, carrier)
+            customer_id = await _add_customer(perennial, story, carrier, name)
+            behaviour = "fails_once" if carrier == unlucky else "succeeds"
             await _add_payment_method(perennial, customer_id, behaviour)
             subscription_id = await _subscribe(
                 perennial, story, carrier, customer_id, aircraft[carrier], clock_id
             )
             return Airline(
-                carrier, names.get(carrier, carrier), aircraft[carrier], customer_id, subscription_id
+                carrier=carrier,
+                name=name,
+                aircraft=aircraft[carrier],
+                customer_id=customer_id,
+                subscription_id=subscription_id,
+                declined_once=carrier == unlucky,
             )
 
     return list(await asyncio.gather(*(agree(carrier) for carrier in sorted(aircraft))))

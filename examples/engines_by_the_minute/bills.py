@@ -7,7 +7,6 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
 
 from examples.engines_by_the_minute.agreement import Airline
 from examples.engines_by_the_minute.client import Perennial, Thing
@@ -26,7 +25,6 @@ class Bill:
     flights: int
     minutes: Decimal
     invoices: Sequence[Thing]
-    attempts: int
 
     @property
     def total(self) -> Decimal:
@@ -64,30 +62,32 @@ async def read_bills(
     """Down to the events: what the lines say was used, and how many events their explanations count."""
     at_once = asyncio.Semaphore(READS_AT_ONCE)
 
-    async def read(invoice: Thing) -> tuple[int, Decimal, int]:
+    async def read(invoice: Thing) -> tuple[int, Decimal]:
         async with at_once:
             whole = await perennial.get(f"/v1/invoices/{invoice['id']}")
-            attempts = await perennial.get(f"/v1/invoices/{invoice['id']}/payment-attempts")
             usage = [line for line in whole["lines"] if line["tier"] is not None]
             minutes = sum((Decimal(line["quantity"]) for line in usage), Decimal(0))
-            # The tiers of one window are explained by the same events.
+            # The tiers of one month are explained by the same events.
             explained = {line["service_period"]["start"]: line["explanation"] for line in usage}
             events = 0
             for address in explained.values():
-                explanation: dict[str, Any] = await perennial.get(address)
+                explanation = await perennial.get(address)
                 if not explanation["agrees"]:
                     raise Stopped(f"a line cannot be derived again: {address}")
                 events += explanation["usage"]["event_count"]
-            return events, minutes, len(attempts["data"])
+            return events, minutes
 
-    bills = []
-    for airline in airlines:
+    async def read_all(airline: Airline) -> Bill:
         mine = invoices[airline.subscription_id]
-        read_all = await asyncio.gather(*(read(invoice) for invoice in mine))
-        flights, minutes, attempts = (
-            sum(r[0] for r in read_all),
-            sum((r[1] for r in read_all), Decimal(0)),
-            sum(r[2] for r in read_all),
-        )
-        bills.append(Bill(airline, flights, minutes, mine, attempts))
-    return bills
+        read_each = await asyncio.gather(*(read(invoice) for invoice in mine))
+        flights = sum(events for events, _ in read_each)
+        minutes = sum((minutes for _, minutes in read_each), Decimal(0))
+        return Bill(airline, flights, minutes, mine)
+
+    return list(await asyncio.gather(*(read_all(airline) for airline in airlines)))
+
+
+async def count_failed_payments(perennial: Perennial, invoice: Thing) -> int:
+    """How many attempts at collecting it failed before one succeeded."""
+    attempts = await perennial.get(f"/v1/invoices/{invoice['id']}/payment-attempts")
+    return sum(attempt["state"] == "failed" for attempt in attempts["data"])

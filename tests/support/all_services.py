@@ -175,7 +175,7 @@ async def _served(origin: Origin, listener: socket.socket) -> AsyncIterator[None
     )
     server = uvicorn.Server(config)
     serving = asyncio.create_task(server._serve([listener]))
-    while not server.started and not serving.done():
+    while not server.started and not serving.done():  # noqa: ASYNC110
         await asyncio.sleep(0.01)
     try:
         yield

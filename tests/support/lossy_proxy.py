@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from pathlib import Path
 
 from sqlalchemy.engine import make_url
 
@@ -26,7 +26,7 @@ class LossyProxy:
 
         async def ask() -> None:
             while data := await client_reader.read(65536):
-                if b"COMMIT;\\x00" in data and self.losses > 0:
+                if b"COMMIT;\x00" in data and self.losses > 0:
                     self.losses -= 1
                     losing.set()
                 server_writer.write(data)
@@ -51,13 +51,13 @@ class LossyProxy:
 
 
 @asynccontextmanager
-async def lossy_proxy(dsn: str, folder: Path) -> AsyncIterator[tuple[LossyProxy, str]]:
-    """The proxy, and the address that leads through it. `folder` must have a short path."""
+async def lossy_proxy(dsn: str) -> AsyncIterator[tuple[LossyProxy, str]]:
+    """The proxy, and the address that leads through it. (The path of a socket must be short.)"""
     url = make_url(dsn)
     proxy = LossyProxy(f"{url.query['host']}/{SOCKET}")
-    server = await asyncio.start_unix_server(proxy.serve, str(folder / SOCKET))
-    try:
-        through = url.update_query_dict({"host": str(folder)}).render_as_string(hide_password=False)
-        yield proxy, through
-    finally:
-        server.close()
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        server = await asyncio.start_unix_server(proxy.serve, f"{folder}/{SOCKET}")
+        try:
+            yield proxy, url.update_query_dict({"host": folder}).render_as_string(hide_password=False)
+        finally:
+            server.close()

@@ -114,16 +114,19 @@ class Consumer(Generic[U]):
         return count
 
     async def _retry(self, delivery: Delivery) -> None:
-        try:
-            message = read(delivery, self._group)
-            # By now the group may have ceased to listen to it: then there is only the failure to forget.
-            messages = [] if message.event is None else [message]
-            await self._apply_together(messages, resolves=delivery)
-        except Exception as error:
-            if is_outage(error):
-                raise
+        error = await self._try_again(delivery)
+        if error is not None:
             dead = await self.failures.put(delivery, error)
             self._tell_failure(delivery, error, dead=dead)
+
+    async def _try_again(self, delivery: Delivery) -> Exception | None:
+        try:
+            message = read(delivery, self._group)
+        except UnreadableMessage as error:
+            return error
+        # By now the group may have ceased to listen to it: then there is only the failure to forget.
+        messages = [] if message.event is None else [message]
+        return await self._try_together(messages, resolves=delivery)
 
     async def apply(self, deliveries: Sequence[Delivery]) -> None:
         """Handle the messages, each exactly once; those that cannot be handled are put among the failures.
@@ -144,17 +147,27 @@ class Consumer(Generic[U]):
     async def _apply_by_halves(self, messages: Sequence[Message]) -> None:
         if not messages:
             return
+        error = await self._try_together(messages)
+        if error is None:
+            return
+        if len(messages) == 1:
+            await self._keep(messages[0].delivery, error)
+            return
+        middle = len(messages) // 2
+        await self._apply_by_halves(messages[:middle])
+        await self._apply_by_halves(messages[middle:])
+
+    async def _try_together(
+        self, messages: Sequence[Message], *, resolves: Delivery | None = None
+    ) -> Exception | None:
+        """What went wrong, if anything. It is returned, so that what goes wrong next is not taken for its sequel."""
         try:
-            await self._apply_together(messages)
+            await self._apply_together(messages, resolves=resolves)
         except Exception as error:
             if is_outage(error):
                 raise
-            if len(messages) == 1:
-                await self._keep(messages[0].delivery, error)
-                return
-            middle = len(messages) // 2
-            await self._apply_by_halves(messages[:middle])
-            await self._apply_by_halves(messages[middle:])
+            return error
+        return None
 
     async def _keep(self, delivery: Delivery, error: Exception) -> None:
         await self.failures.keep(delivery, error)

@@ -81,16 +81,26 @@ class DueJob(Generic[U]):
     async def _run(self, only: Sequence[str] | None) -> int:
         for race in range(1, RACES_MAX + 1):
             claimed: list[_Claimed] = []
-            try:
-                await self._run_together(only, claimed)
+            error = await self._try_together(only, claimed)
+            if error is None:
                 return len(claimed)
-            except Exception as error:
-                if is_outage(error) or not claimed:
-                    raise
-                if not is_lost_race(error) or race == RACES_MAX:
-                    return await self._run_by_halves([c.row for c in claimed], error)
-                await asyncio.sleep(RACE_PAUSE_S * race)
-        raise AssertionError("the last race returns or raises")
+            if not is_lost_race(error) or race == RACES_MAX:
+                break
+            await asyncio.sleep(RACE_PAUSE_S * race)
+        return await self._run_by_halves([one.row for one in claimed], error)
+
+    async def _try_together(self, only: Sequence[str] | None, claimed: list[_Claimed]) -> Exception | None:
+        """What went wrong, if anything. It is returned, so that what goes wrong next is not taken for its sequel.
+
+        Raises: what is an outage, and what went wrong before anything was claimed.
+        """
+        try:
+            await self._run_together(only, claimed)
+        except Exception as error:
+            if is_outage(error) or not claimed:
+                raise
+            return error
+        return None
 
     async def _run_by_halves(self, rows: Sequence[DueRow], error: Exception) -> int:
         if len(rows) == 1:

@@ -103,7 +103,10 @@ class Failures:
             return bool((await uow.connection.execute(again.returning(table.c.dead))).scalar_one())
 
     def _first_failure(self, uow: UnitOfWork, delivery: Delivery, error: BaseException) -> Insert:
-        headers = {_storable(name): _storable(value) for name, value in delivery.headers.items()}
+        # Left out and not mended: mended, a message that could not be read might come back as another one.
+        headers = {
+            name: value for name, value in delivery.headers.items() if _storable(name + value) == name + value
+        }
         traceparent = headers.get("traceparent", "")
         return insert(uow.machinery.message_failure).values(
             handler=self._handler,

@@ -5,10 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import ClassVar
 
 from sqlalchemy import Table, func, select
 
+from libs.common.errors import NotFound
 from libs.common.persistence.unit_of_work import UnitOfWork
+
+
+class TestClockNotHeardOf(NotFound):
+    """There is none, or the service has yet to hear of it; another tenant's is as good as none."""
+
+    code: ClassVar[str] = "test_clock_not_heard_of"
+    title: ClassVar[str] = "No such test clock has been heard of"
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +27,7 @@ class ClockDues:
     `last_position` is the last outbox row of the clock: if it has not moved between two looks, nothing happened.
     """
 
-    clock_now: datetime | None
+    clock_now: datetime
     earliest_due_at: datetime | None
     busy: int
     unpublished: int
@@ -26,8 +35,14 @@ class ClockDues:
 
 
 async def read_clock_dues(uow: UnitOfWork, clock_id: str, due_tables: Sequence[Table]) -> ClockDues:
-    """Look at the due rows of a clock. The unit of work's tenant is the clock's."""
+    """Look at the due rows of a clock of the unit of work's tenant.
+
+    The outbox and the failures know no tenants: they are asked about clocks that are this tenant's only.
+    Raises: TestClockNotHeardOf.
+    """
     clock = await uow.test_clock(clock_id)
+    if clock is None:
+        raise TestClockNotHeardOf("this service has heard of no test clock with this id")
     earliest: list[datetime] = []
     busy = 0
     for table in due_tables:
@@ -36,9 +51,8 @@ async def read_clock_dues(uow: UnitOfWork, clock_id: str, due_tables: Sequence[T
         row = (await uow.connection.execute(select(func.min(due).label("first")).where(mine))).one()
         if row.first is not None:
             earliest.append(row.first)
-        if clock is not None:
-            counted = select(func.count()).select_from(table).where(mine, due <= clock.now)
-            busy += (await uow.connection.execute(counted)).scalar_one()
+        counted = select(func.count()).select_from(table).where(mine, due <= clock.now)
+        busy += (await uow.connection.execute(counted)).scalar_one()
     outbox, failure = uow.machinery.outbox, uow.machinery.message_failure
     sent = select(
         func.count().filter(outbox.c.published_at.is_(None)).label("unpublished"),
@@ -50,7 +64,7 @@ async def read_clock_dues(uow: UnitOfWork, clock_id: str, due_tables: Sequence[T
     )
     busy += (await uow.connection.execute(retrying)).scalar_one()
     return ClockDues(
-        clock_now=clock.now if clock else None,
+        clock_now=clock.now,
         earliest_due_at=min(earliest, default=None),
         busy=busy,
         unpublished=told.unpublished,

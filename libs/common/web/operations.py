@@ -115,7 +115,7 @@ class DeadLetterDetailBody(DeadLetterBody):
 class ClockDuesBody(StrictBody):
     """The service is at rest for the clock when nothing is `busy` or `unpublished`, twice at one position."""
 
-    clock_now: Instant | None
+    clock_now: Instant
     earliest_due_at: Instant | None
     busy: int
     unpublished: int
@@ -192,7 +192,7 @@ def operations_router(
     ) -> Response:
         """Whoever moves a test clock asks each service before the next step.
 
-        A clock of which the service has not heard shows no time.
+        A clock of which the service has not heard is not found.
         """
 
         async def work(uow: UnitOfWork) -> ClockDuesBody:

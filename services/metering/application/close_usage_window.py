@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from libs.common.telemetry.spans import span
 from services.metering.application import events
 from services.metering.application.ports import UnitOfWork
 from services.metering.domain.usage_window import (
@@ -69,9 +70,6 @@ async def _close(windows: Sequence[UsageWindow], command: CloseUsageWindows, uow
         now = command.now_by_id[window.id]
         closed = close(window, totals[window.id], now)
         uow.windows.save(closed)
-        uow.outbox.append(
-            events.for_closed(closed, tenant=uow.tenant, now=now),
-            key=closed.id,
-            traceparent=closed.traceparent,
-        )
-        uow.record("usage_window.closed", closed.id)
+        with span("close usage window", parent=closed.traceparent):
+            uow.outbox.append(events.for_closed(closed, tenant=uow.tenant, now=now), key=closed.id)
+            uow.record("usage_window.closed", closed.id)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+from libs.common.telemetry.spans import span
 from services.metering.application import events
 from services.metering.application.ports import UnitOfWork
 from services.metering.domain.usage_window import correct
@@ -38,11 +39,10 @@ async def correct_usage(command: CorrectUsage, *, uow: UnitOfWork) -> int:
             continue
         corrected_count += 1
         uow.windows.save(corrected)
-        uow.outbox.append(
-            events.for_corrected(corrected, window.totals, tenant=uow.tenant, now=now_by_window[window.id]),
-            key=corrected.id,
-            traceparent=corrected.traceparent,
-        )
-        uow.record("usage.corrected", corrected.id, corrected.revision)
+        now = now_by_window[window.id]
+        with span("correct usage window", parent=corrected.traceparent):
+            event = events.for_corrected(corrected, window.totals, tenant=uow.tenant, now=now)
+            uow.outbox.append(event, key=corrected.id)
+            uow.record("usage.corrected", corrected.id, corrected.revision)
     await uow.late.remove([note.id for note in notes])
     return corrected_count

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from itertools import permutations
 from typing import Any
 
 import pytest
 
 from libs.common.contracts.envelope import Event
-from libs.common.periods import Interval, nth_period, start_of_day
+from services.billing.entrypoints.event_handlers import on_subscription_started
 from tests.integration.billing.workbench import Workbench, delivered
-from tests.support.billing import FEE, GRACE, ZONE, Story, a_customer
+from tests.support.billing import GRACE, Story, a_customer
 from tests.support.service_under_test import new_tenant
 
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -76,7 +76,7 @@ async def documents(bench: Workbench, tenant: str) -> list[Any]:
     hidden = {"tenant", "id", "subscription_id", "customer_id", "number", "seller", "seller_id", "customer"}
     hidden |= {"version", "traceparent"}
     found = await bench.invoices(tenant)
-    plain = [{name: row[name] for name in row.keys() - hidden} for row in found]  # noqa: SIM118
+    plain = [{name: row[name] for name in row.keys() - hidden} for row in found]
     return [plain, await bench.lines(tenant)]
 
 
@@ -144,8 +144,6 @@ async def test_a_transaction_that_rolls_back_takes_no_number(bench: Workbench, t
     await bench.add_seller(tenant)
 
     async def finalize(story: Story, *, fails: bool) -> None:
-        from services.billing.entrypoints.event_handlers import on_subscription_started
-
         async with bench.open(tenant) as uow:
             await on_subscription_started(story.started(), uow)
             await uow.flush()  # the number is taken
@@ -182,7 +180,6 @@ async def test_several_tenants_in_one_batch(bench: Workbench) -> None:
         await bench.add_seller(tenant)
     await bench.hear(*[Story(tenant, metered=False).started() for _ in range(2) for tenant in tenants])
     for tenant in tenants:
-        assert [row["number"] for row in await bench.invoices(tenant)] is not None
         assert {row["number"] for row in await bench.invoices(tenant)} == {"INV-000001", "INV-000002"}
 
 
@@ -275,9 +272,9 @@ async def test_usage_of_what_is_not_agreed_is_not_lost(bench: Workbench, tenant:
     )
     (error,) = await bench.failures({tenant})
     assert "UsageOfUnknownItem" in error
-    assert [row["status"] for row in await bench.invoices(tenant)] == ["finalized"] * 3 + ["draft"] or [
-        row["status"] for row in await bench.invoices(tenant)
-    ].count("draft") == 1
+    invoices = await bench.invoices(tenant)
+    drafts = [row["subscription_id"] for row in invoices if row["status"] == "draft"]
+    assert drafts == [story.subscription_id]
 
 
 @pytest.mark.parametrize("correction_first", [False, True])
@@ -318,10 +315,3 @@ async def test_every_change_says_what_made_it(bench: Workbench, tenant: str) -> 
         ("event:evt_1", "invoice.opened"),
         ("event:evt_1", "invoice.finalized"),
     ]
-
-
-def test_the_story_tells_whole_months() -> None:
-    """The periods that these tests speak of are those of the calendar in New York."""
-    assert Story().period(1).end == start_of_day(date(2025, 3, 1), ZONE)
-    assert nth_period(date(2025, 1, 1), Interval("month"), ZONE, 0).start == datetime(2025, 1, 1, 5, tzinfo=UTC)
-    assert FEE.timing == "advance"

@@ -70,9 +70,7 @@ async def test_every_tenant_table_has_forced_row_policies(bench: Workbench) -> N
         "UPDATE sandbox_gateway_payment SET succeeded = true",
     ],
 )
-async def test_the_app_has_no_right_to_rewrite_history(
-    bench: Workbench, tenant: str, statement: str
-) -> None:
+async def test_the_app_has_no_right_to_rewrite_history(bench: Workbench, tenant: str, statement: str) -> None:
     async with as_app(bench, tenant) as app:
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
             await app.execute(statement)

@@ -134,7 +134,7 @@ class Workbench:
     async def rows(self, sql: str, *arguments: Any) -> list[Mapping[str, Any]]:
         """Seen by a superuser: all tenants."""
         async with self.admin() as admin:
-            return list(await admin.fetch(sql, *arguments))
+            return [dict(row) for row in await admin.fetch(sql, *arguments)]
 
     @asynccontextmanager
     async def admin(self) -> AsyncIterator[asyncpg.Connection[Any]]:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-import tempfile
-from pathlib import Path
+from collections.abc import Sequence
 
 import asyncpg
 from sqlalchemy import text
@@ -157,7 +156,7 @@ async def test_what_handlers_save_is_written_for_their_own_tenant(service: Small
 async def test_preparation_sees_all_events_of_a_tenant_at_once(service: SmallService) -> None:
     seen: list[tuple[str, list[int]]] = []
 
-    async def prepare(events: list[ThingHappenedV1], uow: SmallUnitOfWork) -> None:
+    async def prepare(events: Sequence[ThingHappenedV1], uow: SmallUnitOfWork) -> None:
         seen.append((uow.tenant, [event.number for event in events]))
 
     group = service.handlers.group()
@@ -170,7 +169,7 @@ async def test_preparation_sees_all_events_of_a_tenant_at_once(service: SmallSer
 
 async def test_events_that_the_group_does_not_listen_to_are_passed_over(service: SmallService) -> None:
     group = service.handlers.group()
-    deaf = HandlerGroup(group.name, group.topics, {})
+    deaf: HandlerGroup[SmallUnitOfWork] = HandlerGroup(group.name, group.topics, {})
     await service.consumer(group=deaf).apply(a_batch(3))
     assert await service.rows("SELECT FROM inbox UNION ALL SELECT FROM message_failure") == []
 
@@ -307,15 +306,14 @@ async def test_an_outage_of_the_bus_loses_nothing(service: SmallService) -> None
 
 async def test_a_commit_whose_answer_is_lost_takes_effect_once(service: SmallService) -> None:
     """The server has committed; the connection dies before it can say so."""
-    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
-        async with lossy_proxy(service.worker.dsn, Path(folder)) as (proxy, dsn):
-            database = Database(dsn)
-            units = UnitsOfWork(database, SmallUnitOfWork)
-            await service.say(*(happened("t1", number) for number in range(10)))
-            proxy.losses = 2
-            async with background(service.relay().run, service.consumer(units=units).run):
-                await eventually(lambda: handled_so_far_of(service, 10))
-            await database.close()
+    async with lossy_proxy(service.worker.dsn) as (proxy, dsn):
+        database = Database(dsn)
+        units = UnitsOfWork(database, SmallUnitOfWork)
+        await service.say(*(happened("t1", number) for number in range(10)))
+        proxy.losses = 2
+        async with background(service.relay().run, service.consumer(units=units).run):
+            await eventually(lambda: handled_so_far_of(service, 10))
+        await database.close()
     assert proxy.lost >= 1
     assert await service.effects() == effects_of(10)
     assert await service.failures() == []
@@ -331,14 +329,13 @@ async def test_a_failure_that_is_kept_in_a_lost_commit_counts_once(service: Smal
         raise ValueError("always")
 
     service.handlers.trouble["t1"] = fail
-    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
-        async with lossy_proxy(service.worker.dsn, Path(folder)) as (proxy, dsn):
-            database = Database(dsn)
-            units = UnitsOfWork(database, SmallUnitOfWork)
-            await service.say(happened("t1", 1))
-            async with background(service.relay().run, service.consumer(units=units).run):
-                await eventually(lambda: handled_so_far_and_something(service))
-            await database.close()
+    async with lossy_proxy(service.worker.dsn) as (proxy, dsn):
+        database = Database(dsn)
+        units = UnitsOfWork(database, SmallUnitOfWork)
+        await service.say(happened("t1", 1))
+        async with background(service.relay().run, service.consumer(units=units).run):
+            await eventually(lambda: handled_so_far_and_something(service))
+        await database.close()
     assert proxy.lost == 1
     (failure,) = await service.failures()
     assert failure["attempts"] == 1
@@ -373,4 +370,4 @@ async def test_handlers_see_no_other_tenant(service: SmallService) -> None:
     )
     assert seen == [Thing("t1", note="t1"), None]
     async with service.worker.transaction(APP) as connection:
-        assert (await connection.execute(text("SELECT FROM effect"))).first() is None
+        assert (await connection.execute(text("SELECT 1 FROM effect"))).first() is None

@@ -130,7 +130,7 @@ async def test_an_unknown_plan_is_not_found_in_the_end(story: Story) -> None:
             "/v1/subscriptions", json={"customer_id": customer["id"], "plan": "none"}, headers=key()
         )
     assert (answer.status_code, answer.json()["code"]) == (404, "plan_not_found")
-    assert 2 < time.monotonic() - began < 5
+    assert 2 < time.monotonic() - began < 20
 
 
 async def test_a_retired_plan_takes_no_new_subscriptions(story: Story) -> None:

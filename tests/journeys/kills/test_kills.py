@@ -29,7 +29,7 @@ from tests.journeys.flights.test_a_year_of_flights import (
 )
 from tests.support.one_process import OneProcess, one_process
 
-MONTHS = 3
+MONTHS = 2
 TIMEOUT_S = 400
 PATIENCE_S = 120
 STREAMING, BILLING = "flights", "clock"
@@ -76,7 +76,7 @@ def free_port() -> int:
 
 @pytest.fixture
 def process(tmp_path: Path) -> Iterator[OneProcess]:
-    with one_process(tmp_path / "log", port=free_port()) as process:
+    with one_process(tmp_path / "log", port=free_port(), PERENNIAL_BILLING_PAYMENT_CLAIM_S="4") as process:
         process.start()
         yield process
 

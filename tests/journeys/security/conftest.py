@@ -29,7 +29,7 @@ class LogLines(logging.Handler):
         self.lines.append(self.format(record))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class World:
     """`alpha` is whose things are asked for, `beta` who asks for them."""
 

@@ -134,8 +134,15 @@ async def _offer(story: Story) -> None:
         external_id=f"{name}-two",
         invoice_number=f"{name.upper()}-000001",
     )
-    seller = {"code": f"{name}-inc", "name": f"{name} Inc.", "country": "US", "number_prefix": f"{name.upper()}-"}
-    await ask("POST", "/v1/sellers", json={**seller, "address": f"{name} street 1", "tax_number": f"{name}-1"})
+    seller = {
+        "code": f"{name}-inc",
+        "name": f"{name} Inc.",
+        "country": "US",
+        "number_prefix": f"{name.upper()}-",
+    }
+    await ask(
+        "POST", "/v1/sellers", json={**seller, "address": f"{name} street 1", "tax_number": f"{name}-1"}
+    )
     engine = {
         "code": f"{name}-engine",
         "name": f"{name} engine",
@@ -172,9 +179,15 @@ async def _offer(story: Story) -> None:
         "metadata": {"note": f"{name} knows"},
     }
     made_plan = await ask("POST", "/v1/plans", json=plan)
-    draft = {"name": f"{name} plan", "currency": "USD", "interval": plan["interval"], "prices": plan["prices"]}
+    draft = {
+        "name": f"{name} plan",
+        "currency": "USD",
+        "interval": plan["interval"],
+        "prices": plan["prices"],
+    }
     await ask("PUT", "/v1/plans/{plan_id}/draft", plan_id=made_plan["id"], json=draft)
     await ask("POST", "/v1/plans/{plan_id}/publications", plan_id=made_plan["id"])
+    await ask("GET", "/v1/plans/{plan_id}/versions/{number}", plan_id=made_plan["id"], number="1")
     old = await ask("POST", "/v1/plans", json={**plan, "code": f"{name}-old", "external_id": None})
     await ask("POST", "/v1/plans/{plan_id}/publications", plan_id=old["id"])
     await ask("POST", "/v1/plans/{plan_id}/retirement", plan_id=old["id"])
@@ -227,9 +240,7 @@ async def _agree(story: Story) -> None:
             },
         )
         id = story.customers[who] = customer["id"]
-        await ask(
-            "PATCH", "/v1/customers/{customer_id}", customer_id=id, json={"name": f"{mine} airlines"}
-        )
+        await ask("PATCH", "/v1/customers/{customer_id}", customer_id=id, json={"name": f"{mine} airlines"})
         method = {"customer_id": id, "gateway": "sandbox", "behaviour": behaviour}
         await ask("POST", "/v1/payment-methods", json=method)
         agreed = {
@@ -289,7 +300,9 @@ async def _use(story: Story) -> None:
     """Usage of both customers; one event that cannot be read, and one that contradicts an earlier one."""
     events = [an_event(story, who, number) for who in ("one", "two") for number in (1, 2, 3)]
     bad = [
-        an_event(story, "two", 4, data={"minutes": None, "carrier": f"{story.name}-two", "cancelled": "false"}),
+        an_event(
+            story, "two", 4, data={"minutes": None, "carrier": f"{story.name}-two", "cancelled": "false"}
+        ),
         an_event(story, "two", 1, data={"minutes": 8, "carrier": f"{story.name}-two", "cancelled": "false"}),
     ]
     batch = "application/cloudevents-batch+json"
@@ -323,7 +336,7 @@ async def _bill(story: Story) -> None:
     unpaid = (await story.list("/v1/invoices", customer_id=story.customers["two"]))[0]["id"]
     await story.ask("POST", "/v1/invoices/{invoice_id}/payment-attempts", invoice_id=unpaid)
     async with asyncio.timeout(ARRIVES_WITHIN_S):
-        while await _is_tried(story, unpaid):
+        while await _is_tried(story, unpaid):  # noqa: ASYNC110
             await asyncio.sleep(0.05)
 
 

@@ -1,0 +1,174 @@
+"""Use cases of usage windows: opened, ended, closed, corrected; and the bindings between."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from libs.common.contracts.metering import UsageCorrectedV1, UsageWindowClosedV1
+from services.metering.application.bind_subject import bind_subject
+from services.metering.application.close_usage_window import CloseUsageWindows, close_usage_windows
+from services.metering.application.correct_usage import CorrectUsage, correct_usage
+from services.metering.application.end_usage_window import end_usage_window
+from services.metering.application.ingest_usage_events import (
+    IngestUsageEvents,
+    UsageBatch,
+    ingest_usage_events,
+)
+from services.metering.application.open_usage_window import OpenUsageWindow, open_usage_window
+from services.metering.application.ports import LateNote
+from services.metering.domain.subject_binding import SubjectBinding
+from services.metering.domain.usage_event import AcceptWindow
+from services.metering.domain.usage_window import MeteredItem, UsageWindow, window_id
+from tests.application.metering.memory import AT, MemoryMeteringUnitOfWork, an_event
+from tests.unit.metering.meters import a_meter
+
+START, END = datetime(2025, 1, 1, tzinfo=UTC), datetime(2025, 2, 1, tzinfo=UTC)
+GRACE = timedelta(hours=1)
+NOW = END + GRACE
+BINDING = SubjectBinding("sbd_1", 1, "N1", "minutes", "sub_1", "si_1", START, None)
+
+
+def a_period(**changes: object) -> OpenUsageWindow:
+    period = OpenUsageWindow(
+        subscription_id="sub_1",
+        customer_id="cus_1",
+        period_index=0,
+        version=1,
+        start=START,
+        end=END,
+        items=(MeteredItem("si_1", "minutes"),),
+        clock_id="clk_1",
+        traceparent="trace",
+        now=START,
+    )
+    return replace(period, **changes)  # type: ignore[arg-type]
+
+
+async def ingest(uow: MemoryMeteringUnitOfWork, id: str, minutes: int) -> None:
+    batch = UsageBatch("batch", "token", AT, [an_event(id, minutes)])
+    await ingest_usage_events(IngestUsageEvents([batch]), uow=uow, accept=AcceptWindow())
+
+
+async def close(uow: MemoryMeteringUnitOfWork, ends: int = 0, handled: int = 0) -> int:
+    now_by_id = {id: NOW for id, window in uow.windows.by_id.items() if window.due_at is not None}
+    return await close_usage_windows(CloseUsageWindows(now_by_id, {0: ends}, {0: handled}), uow=uow)
+
+
+def only(uow: MemoryMeteringUnitOfWork) -> UsageWindow:
+    [window] = uow.windows.by_id.values()
+    return window
+
+
+async def test_opening_twice_opens_once(uow: MemoryMeteringUnitOfWork) -> None:
+    await open_usage_window(a_period(), uow=uow)
+    await open_usage_window(a_period(version=2, end=NOW), uow=uow)
+    assert (only(uow).id, only(uow).window_end) == (window_id(uow.tenant, "sub_1", 0), END)
+    assert [recorded.action for recorded in uow.recorded] == ["usage_window.opened"]
+
+
+async def test_a_subscription_without_metered_items_has_no_windows(uow: MemoryMeteringUnitOfWork) -> None:
+    assert await open_usage_window(a_period(items=()), uow=uow) is None
+    assert await end_usage_window(a_period(items=()), grace=GRACE, uow=uow) is None
+    assert uow.windows.by_id == {}
+
+
+@pytest.mark.parametrize("opened", [True, False])
+async def test_a_period_that_ends_makes_its_window_due_opened_or_not(
+    uow: MemoryMeteringUnitOfWork, opened: bool
+) -> None:
+    if opened:
+        await open_usage_window(a_period(), uow=uow)
+    for _ in range(2):
+        await end_usage_window(a_period(version=2, traceparent="renewal"), grace=GRACE, uow=uow)
+    assert (only(uow).due_at, only(uow).state, only(uow).traceparent) == (NOW, "open", "renewal")
+
+
+async def test_closing_takes_its_steps_and_says_the_totals_once(uow: MemoryMeteringUnitOfWork) -> None:
+    await uow.meters.insert(a_meter())
+    await bind_subject(BINDING, uow=uow)
+    await ingest(uow, "a", 5)
+    await end_usage_window(a_period(), grace=GRACE, uow=uow)
+
+    assert await close(uow, ends=7, handled=7) == 1
+    assert only(uow).state == "due"
+    assert await close(uow, ends=7, handled=6) == 1  # what is awaited was noted
+    assert await close(uow, ends=9, handled=6) == 0
+    assert uow.outbox.appended == []
+    assert await close(uow, ends=9, handled=7) == 1
+    assert await close(uow, ends=9, handled=9) == 0
+
+    [appended] = uow.outbox.appended
+    event = appended.event
+    assert isinstance(event, UsageWindowClosedV1)
+    assert [(t.item_id, t.quantity, t.event_count) for t in event.totals] == [("si_1", 5, 1)]
+    assert (event.occurred_at, event.test_clock, appended.traceparent) == (NOW, "clk_1", "trace")
+    assert appended.key == only(uow).id
+    assert uow.usage.calls == ["wait_for_writers"]
+
+
+async def test_a_window_does_not_close_while_a_message_of_its_tenant_is_tried_again(
+    uow: MemoryMeteringUnitOfWork,
+) -> None:
+    await end_usage_window(a_period(), grace=GRACE, uow=uow)
+    uow.pending_messages = 1
+    for _ in range(3):
+        await close(uow)
+    assert only(uow).state == "due"
+    uow.pending_messages = 0
+    await close(uow)
+    assert only(uow).state == "closed"
+
+
+async def closed_window(uow: MemoryMeteringUnitOfWork) -> UsageWindow:
+    await uow.meters.insert(a_meter())
+    await bind_subject(BINDING, uow=uow)
+    await ingest(uow, "a", 5)
+    await end_usage_window(a_period(), grace=GRACE, uow=uow)
+    await close(uow)
+    await close(uow)
+    return only(uow)
+
+
+async def test_late_usage_corrects_its_window_once_however_many_notes_there_are(
+    uow: MemoryMeteringUnitOfWork,
+) -> None:
+    window = await closed_window(uow)
+    await ingest(uow, "late", 2)
+    for _ in range(2):
+        uow.late.notes = [LateNote(f"late_{n}", window.id) for n in range(3)]
+        await correct_usage(CorrectUsage({note.id: NOW for note in uow.late.notes}), uow=uow)
+        assert uow.late.notes == []
+    corrections = [event for event in uow.outbox.events if isinstance(event, UsageCorrectedV1)]
+    assert [(c.revision, c.version, c.before[0].quantity, c.totals[0].quantity) for c in corrections] == [
+        (1, 2, 5, 7)
+    ]
+
+
+async def test_a_note_about_a_window_that_is_not_closed_yet_is_left_to_its_closing(
+    uow: MemoryMeteringUnitOfWork,
+) -> None:
+    await end_usage_window(a_period(), grace=GRACE, uow=uow)
+    await close(uow)
+    uow.late.notes = [LateNote("late_1", only(uow).id)]
+    assert await correct_usage(CorrectUsage({"late_1": NOW}), uow=uow) == 0
+    assert uow.late.notes == []
+    assert uow.outbox.appended == []
+
+
+async def test_a_newer_end_of_a_closed_window_asks_for_a_recount(uow: MemoryMeteringUnitOfWork) -> None:
+    window = await closed_window(uow)
+    uow.late.noted.clear()
+    await end_usage_window(a_period(version=3, end=AT), grace=GRACE, uow=uow)
+    assert uow.late.noted == [("window", window.id)]
+
+
+async def test_the_newest_version_of_a_binding_wins_in_any_order(uow: MemoryMeteringUnitOfWork) -> None:
+    released = replace(BINDING, version=2, bound_until=AT)
+    assert await bind_subject(released, uow=uow)
+    assert not await bind_subject(BINDING, uow=uow)
+    assert not await bind_subject(released, uow=uow)
+    assert uow.bindings.by_id == {"sbd_1": released}
+    assert len(uow.late.noted) == 1

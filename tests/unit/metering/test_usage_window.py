@@ -1,0 +1,133 @@
+"""The states of a usage window, and what may follow what."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+import pytest
+
+from services.metering.domain.usage_window import (
+    MeteredItem,
+    UsageTotal,
+    UsageWindow,
+    await_offsets,
+    close,
+    correct,
+    finish,
+    may_close,
+    moved,
+    note_due,
+    window_id,
+)
+
+START, END, LATER = (datetime(2025, month, 1, tzinfo=UTC) for month in (1, 2, 3))
+GRACE = timedelta(hours=1)
+
+
+def a_window() -> UsageWindow:
+    return UsageWindow(
+        id=window_id("t", "sub_1", 0),
+        subscription_id="sub_1",
+        customer_id="cus_1",
+        period_index=0,
+        version=1,
+        state="open",
+        window_start=START,
+        window_end=END,
+        items=(MeteredItem("si_1", "minutes"),),
+        clock_id=None,
+        created_at=START,
+        traceparent="first",
+    )
+
+
+def total(quantity: str, count: int = 1, item: str = "si_1") -> UsageTotal:
+    return UsageTotal(item, "minutes", Decimal(quantity), count)
+
+
+def ended(window: UsageWindow, end: datetime = END, version: int = 2) -> UsageWindow:
+    return finish(window, end=end, grace=GRACE, version=version, traceparent="renewal")
+
+
+def test_a_period_that_ends_makes_its_window_due_after_the_grace_in_its_renewals_trace() -> None:
+    window = ended(a_window())
+    assert (window.state, window.due_at, window.traceparent) == ("open", END + GRACE, "renewal")
+    assert ended(window) == window
+
+
+def test_a_cut_period_cuts_its_window() -> None:
+    cut = ended(a_window(), end=START + timedelta(days=9))
+    assert (cut.window_end, cut.due_at) == (START + timedelta(days=9), START + timedelta(days=9) + GRACE)
+
+
+def test_an_older_version_that_comes_late_moves_nothing() -> None:
+    window = ended(a_window(), version=5)
+    assert ended(window, end=LATER, version=4) == window
+
+
+def test_a_newer_version_may_move_the_end_of_a_closed_window_which_must_be_counted_again() -> None:
+    closed = close(note_due(ended(a_window())), [total("1")], END)
+    after = ended(closed, end=LATER, version=3)
+    assert (after.window_end, after.due_at, after.state) == (LATER, None, "closed")
+    assert moved(closed, after)
+    assert not moved(a_window(), ended(a_window(), end=LATER))
+
+
+@pytest.mark.parametrize(
+    ("handled", "reached"),
+    [({0: 5, 1: 3}, True), ({0: 9, 1: 3}, True), ({0: 5, 1: 2}, False), ({0: 5}, False), ({}, False)],
+)
+def test_a_window_may_close_when_all_that_it_awaits_is_handled(
+    handled: dict[int, int], reached: bool
+) -> None:
+    due = note_due(ended(a_window()))
+    assert not may_close(due, handled)  # nothing was noted yet
+    assert may_close(await_offsets(due, {0: 5, 1: 3}), handled) == reached
+
+
+def test_partitions_that_held_nothing_are_not_waited_for() -> None:
+    due = await_offsets(note_due(ended(a_window())), {0: 0, 1: 0})
+    assert may_close(due, {})
+
+
+def test_closing_says_the_totals_once() -> None:
+    closed = close(note_due(ended(a_window())), [total("12.5", 3)], LATER)
+    assert (closed.state, closed.due_at, closed.closed_at, closed.revision) == ("closed", None, LATER, 0)
+    assert closed.totals == (total("12.5", 3),)
+    with pytest.raises(AssertionError):
+        close(closed, [], LATER)
+
+
+@pytest.mark.parametrize(
+    ("now", "revision"),
+    [([total("12.50", 3)], None), ([total("12.5", 4)], 1), ([total("12", 3)], 1)],
+    ids=["same", "more_events", "less"],
+)
+def test_a_correction_is_made_when_anything_differs(now: list[UsageTotal], revision: int | None) -> None:
+    closed = close(note_due(ended(a_window())), [total("12.5", 3)], LATER)
+    corrected = correct(closed, now)
+    assert (corrected.revision if corrected else None) == revision
+
+
+def test_a_second_correction_is_compared_with_the_first() -> None:
+    closed = close(note_due(ended(a_window())), [total("1")], LATER)
+    once = correct(closed, [total("2")])
+    assert once is not None
+    assert correct(once, [total("2")]) is None
+    back = correct(once, [total("1")])
+    assert back is not None
+    assert back.revision == 2
+
+
+def test_the_order_of_items_is_no_difference() -> None:
+    window = replace(a_window(), items=(MeteredItem("si_1", "minutes"), MeteredItem("si_2", "minutes")))
+    closed = close(note_due(ended(window)), [total("1"), total("2", item="si_2")], LATER)
+    assert correct(closed, [total("2", item="si_2"), total("1")]) is None
+
+
+def test_ids_of_windows_derive_from_tenant_subscription_and_period() -> None:
+    ids = {window_id(t, s, n) for t in ("t", "u") for s in ("sub_1", "sub_2") for n in (0, 1)}
+    assert len(ids) == 8
+    assert window_id("t", "sub_1", 0) == a_window().id
