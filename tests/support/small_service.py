@@ -343,6 +343,18 @@ async def small_service(postgres: PostgresForTests, bus: Bus) -> AsyncIterator[S
             await api.close()
 
 
+TABLES = ", ".join(table.name for table in metadata.sorted_tables)
+
+
+async def forget_everything(service: SmallService) -> None:
+    """As if the service and its bus had just been made: much quicker than making them."""
+    assert isinstance(service.bus, EmbeddedBus)
+    await service.rows(f"TRUNCATE {TABLES} RESTART IDENTITY")
+    bus = await asyncpg.connect(service.bus._dsn)
+    await bus.execute("TRUNCATE bus_record, bus_offset; UPDATE bus_partition SET next = 0")
+    await bus.close()
+
+
 @asynccontextmanager
 async def background(*loops: Callable[[], Awaitable[Any]]) -> AsyncIterator[list[asyncio.Task[Any]]]:
     """The loops run while the block runs; one that ends by an error fails the test."""

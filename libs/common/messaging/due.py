@@ -85,9 +85,9 @@ class DueJob(Generic[U]):
             if error is None:
                 return len(claimed)
             if not is_lost_race(error) or race == RACES_MAX:
-                break
+                return await self._run_by_halves([one.row for one in claimed], error)
             await asyncio.sleep(RACE_PAUSE_S * race)
-        return await self._run_by_halves([one.row for one in claimed], error)
+        raise AssertionError("the last race returns")
 
     async def _try_together(self, only: Sequence[str] | None, claimed: list[_Claimed]) -> Exception | None:
         """What went wrong, if anything. It is returned, so that what goes wrong next is not taken for its sequel.

@@ -72,7 +72,7 @@ _CHECKS: dict[str, tuple[str, str]] = {
     "ledger_has_each_invoice": (
         f"""SELECT i.id, i.total_minor, coalesce(sum(e.amount_minor), 0) AS posted_minor
             FROM invoice i LEFT JOIN ledger_entry e ON e.invoice_id = i.id
-                 AND e.account = 'accounts_receivable' AND e.posting_key = 'invoice:' || i.id || ':final'
+                 AND e.account = 'accounts_receivable' AND e.posting_key = 'invoice:' || i.id || '\\:final'
             WHERE i.status IN {ISSUED} GROUP BY i.id, i.total_minor
             HAVING i.total_minor <> coalesce(sum(e.amount_minor), 0)""",
         f"SELECT count(*) FROM invoice WHERE status IN {ISSUED}",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 
-from sqlalchemy import func, select, update
+from sqlalchemy import select, update
 
 from libs.common.persistence.repository import Repository
 from libs.common.persistence.unit_of_work import UnitOfWork
@@ -17,8 +17,6 @@ from services.billing.domain.payment import (
     PaymentMethod,
     PaymentMethodNotFound,
 )
-
-RETRY_FIRST_S, RETRY_LAST_S = 30, 3600
 
 
 class PaymentMethodRepository(Repository[PaymentMethod]):
@@ -85,16 +83,11 @@ class PaymentAttemptRepository(Repository[PaymentAttempt]):
         id = (await self.uow.connection.execute(newest)).scalar_one_or_none()
         return None if id is None else await self.find_for_update(id)
 
-    async def put_off(self, id: str, *, now: datetime, error: str) -> None:
-        """What went wrong stands beside the attempt, and nobody looks at it for a while, longer each time."""
+    async def put_off(self, id: str, *, until: datetime, error: str) -> None:
+        """What went wrong stands beside the attempt, and no scheduler looks at it until then, by the wall."""
         table = rows.payment_attempt
-        pause_s = func.least(func.power(2, table.c.attempts) * RETRY_FIRST_S, RETRY_LAST_S)
         await self.uow.connection.execute(
             update(table)
             .where(table.c.id == id, table.c.due_at.is_not(None))
-            .values(
-                attempts=table.c.attempts + 1,
-                retry_at=now + func.make_interval(0, 0, 0, 0, 0, 0, pause_s),
-                last_error=error,
-            )
+            .values(attempts=table.c.attempts + 1, retry_at=until, last_error=error)
         )

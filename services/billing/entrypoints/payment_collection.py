@@ -28,6 +28,7 @@ from services.billing.domain.payment import Collected, Outcome
 log = logging.getLogger(__name__)
 
 BATCH_MAX = 100
+RECORD_AGAIN_S = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +156,8 @@ class CollectPayments:
             metrics.due_row_failed("billing", self.name)
             told = f"{type(error).__name__}: {error}"[:ERROR_LENGTH_MAX]
             async with self._units.open(answer.claim.tenant, f"schedule:{self.name}") as uow:
-                await uow.payment_attempts.put_off(attempt.id, now=self._clock.system_now(), error=told)
+                until = self._clock.system_now() + timedelta(seconds=RECORD_AGAIN_S)
+                await uow.payment_attempts.put_off(attempt.id, until=until, error=told)
 
     async def _record_together(self, answers: Sequence[Answer]) -> None:
         async with self._units.open_for_many() as uow:

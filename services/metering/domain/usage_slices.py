@@ -36,7 +36,7 @@ def slice_bounds(start: datetime, end: datetime, length: SliceLength, zone: str)
         raise EmptyRange("from must lie before to")
     if length == "none":
         return [start, end]
-    if (end - start) / _SHORTEST[length] > SLICES_MAX:
+    if (end - start) // _SHORTEST[length] > SLICES_MAX:
         raise TooManySlices(
             f"an answer has at most {SLICES_MAX} windows", remedy="Ask for less time, or for longer windows."
         )

@@ -1,4 +1,7 @@
-"""What the routes ask for: who calls, with which scope, the clock, and the queue of what is to be stored."""
+"""What the routes ask for: who calls, with which scope, the clock, and the queue of what is to be stored.
+
+The providers are coroutines, although they wait for nothing: a plain function would cost a thread's turn each.
+"""
 
 from __future__ import annotations
 
@@ -13,17 +16,17 @@ from services.metering.entrypoints.ingest_queue import IngestQueue
 from services.metering.settings import MeteringSettings
 
 
-def _clock(request: Request) -> Clock:
+async def _clock(request: Request) -> Clock:
     clock: Clock = request.app.state.platform.clock
     return clock
 
 
-def _queue(request: Request) -> IngestQueue:
+async def _queue(request: Request) -> IngestQueue:
     queue: IngestQueue = request.app.state.ingest_queue
     return queue
 
 
-def _settings(request: Request) -> MeteringSettings:
+async def _settings(request: Request) -> MeteringSettings:
     settings: MeteringSettings = request.app.state.settings
     return settings
 

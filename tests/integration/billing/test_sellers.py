@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from datetime import timedelta
 
+from libs.common.ids import new_id
 from tests.integration.billing.workbench import Workbench, after
 from tests.support.billing import Story
 
@@ -39,7 +40,7 @@ async def test_drafts_wait_for_a_seller_and_are_then_finalized(bench: Workbench,
 
 
 async def test_a_test_clocks_draft_is_finalized_in_its_own_time(bench: Workbench, tenant: str) -> None:
-    story = Story(tenant, metered=False, clock="clk_1")
+    story = Story(tenant, metered=False, clock=new_id("clk"))
     now = story.boundary(0) + timedelta(days=3)
     await bench.hear(story.clock_moved(now), story.started())
     await bench.add_seller(tenant)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 
 import pytest
 import pytest_asyncio
@@ -11,7 +12,14 @@ from libs.common.contracts import EVENTS
 from libs.common.messaging.embedded_bus import EmbeddedBus
 from libs.common.telemetry import Tracing, setup_tracing
 from tests.support.postgres import PostgresForTests, running_postgres
-from tests.support.small_service import SmallService, ThingHappenedV1, small_bus, small_service
+from tests.support.small_service import (
+    Handlers,
+    SmallService,
+    ThingHappenedV1,
+    forget_everything,
+    small_bus,
+    small_service,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -20,16 +28,24 @@ def contract(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(EVENTS, ThingHappenedV1.TYPE, ThingHappenedV1)
 
 
-@pytest_asyncio.fixture
-async def bus(postgres: PostgresForTests) -> AsyncIterator[EmbeddedBus]:
-    async with small_bus(postgres) as bus:
-        yield bus
-
-
-@pytest_asyncio.fixture
-async def service(postgres: PostgresForTests, bus: EmbeddedBus) -> AsyncIterator[SmallService]:
-    async with small_service(postgres, bus) as service:
+@pytest_asyncio.fixture(scope="session")
+async def shared_service(postgres: PostgresForTests) -> AsyncIterator[SmallService]:
+    async with small_bus(postgres) as bus, small_service(postgres, bus) as service:
         yield service
+
+
+@pytest_asyncio.fixture
+async def service(shared_service: SmallService) -> SmallService:
+    """Empty, and with handlers and pools of the test's own."""
+    await forget_everything(shared_service)
+    await shared_service.worker.close()
+    return replace(shared_service, handlers=Handlers())
+
+
+@pytest.fixture
+def bus(service: SmallService) -> EmbeddedBus:
+    assert isinstance(service.bus, EmbeddedBus)
+    return service.bus
 
 
 @pytest.fixture(scope="session")

@@ -159,7 +159,10 @@ def test_the_payment_that_failed_was_tried_again(process: OneProcess, first: Tol
     hawaiian = invoices_by_airline(process)["HA"]
     with process.client() as client:
         attempts = [
-            client.get(f"/v1/invoices/{invoice['id']}/payment-attempts").json()["data"]
+            sorted(
+                client.get(f"/v1/invoices/{invoice["id"]}/payment-attempts").json()["data"],
+                key=lambda attempt: int(attempt["number"]),
+            )
             for invoice in hawaiian
         ]
     assert [attempt["state"] for attempt in attempts[0]] == ["failed", "succeeded"]

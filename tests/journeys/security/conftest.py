@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass
 
 import pytest
 import pytest_asyncio
 
 from libs.common.telemetry.logs import JsonLines
-from tests.journeys.security.routes import Operation, operations_of
-from tests.journeys.security.story import Asked, Story, tell, tell_of_operators
+from tests.journeys.security.routes import operations_of
+from tests.journeys.security.story import tell, tell_of_operators
+from tests.journeys.security.world import World
 from tests.support.all_services import AllServices, all_services
 from tests.support.postgres import PostgresForTests
 
@@ -27,25 +27,6 @@ class LogLines(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         self.lines.append(self.format(record))
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class World:
-    """`alpha` is whose things are asked for, `beta` who asks for them."""
-
-    everything: AllServices
-    operations: list[Operation]
-    alpha: Story
-    beta: Story
-    operators: Story
-
-    def told(self, story: Story, operation: Operation) -> list[Asked]:
-        """How the story asked for this route."""
-        return [
-            asked
-            for asked in [*story.asked, *self.operators.asked]
-            if asked.route == (operation.method, operation.path)
-        ]
 
 
 @pytest.fixture(scope="package")

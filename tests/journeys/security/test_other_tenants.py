@@ -6,7 +6,6 @@ Generated from the routes. A route, a parameter or a field that is new fails her
 from __future__ import annotations
 
 import asyncio
-import itertools
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -14,9 +13,9 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.journeys.security.conftest import World
 from tests.journeys.security.routes import (
     MESSAGE,
+    NUMBER,
     PATH_KINDS,
     PLAIN_FIELDS,
     PLAIN_QUERIES,
@@ -24,45 +23,12 @@ from tests.journeys.security.routes import (
     QUERY_SENT_TOGETHER,
     REFERENCES,
     TENANT,
-    Operation,
 )
 from tests.journeys.security.snapshots import changed, rows_of
-from tests.journeys.security.story import ID, Asked, Story, send
+from tests.journeys.security.story import Asked, Story, send
+from tests.journeys.security.trying import REFUSED, ask_for, assert_empty, mixtures, names_in
+from tests.journeys.security.world import World
 from tests.support.all_services import AllServices
-
-NOT_THERE = (404,)
-REFUSED = (404, 422)
-
-
-def names_in(story: Story, answer: httpx.Response) -> set[str]:
-    """Ids and names of the story that stand in an answer, without those that the request itself said."""
-    request = answer.request
-    said = f"{request.url}{request.content.decode('utf-8', 'replace')}"
-    told = {match.group() for match in ID.finditer(answer.text)} & story.all_ids
-    if story.name in answer.text.lower() and story.name not in said.lower():
-        told.add(story.name)
-    return {id for id in told if id not in said}
-
-
-def things_at(operation: Operation, world: World, story: Story) -> list[dict[str, str]]:
-    """Everything of the story that the path can name; of two parameters, those that belong together."""
-    special = {TENANT: [story.tenant], MESSAGE: [world.operators.names["message"]]}
-    if len(operation.path_parameters) == 1:
-        (name,) = operation.path_parameters
-        kind = PATH_KINDS[name]
-        return [{name: id} for id in special.get(kind) or story.ids[kind]]
-    found = [dict(asked.values) for asked in world.told(story, operation)]
-    assert found, f"the story does not ask for {operation}"
-    return found
-
-
-def mixtures(mine: dict[str, str], foreign: dict[str, str]) -> Iterator[dict[str, str]]:
-    """Every way to fill the parameters of which at least one is foreign."""
-    named = [name for name in mine if mine[name] != foreign[name]]
-    for chosen in itertools.product((False, True), repeat=len(named)):
-        if any(chosen):
-            taken = {name for name, is_foreign in zip(named, chosen, strict=True) if is_foreign}
-            yield {name: (foreign if name in taken else mine)[name] for name in mine}
 
 
 async def test_every_parameter_and_every_field_is_known(world: World) -> None:
@@ -98,7 +64,7 @@ async def test_the_owner_sees_all_of_it(world: World) -> None:
         for operation in world.operations:
             if operation.writes or operation.for_operators or not operation.path_parameters:
                 continue
-            for values in things_at(operation, world, world.alpha):
+            for values in world.things_at(operation, world.alpha):
                 answer = await owner.get(operation.address(values))
                 assert answer.status_code == 200, f"{operation} {values}: {answer.text}"
             seen += 1
@@ -114,26 +80,17 @@ async def test_every_route_with_every_foreign_id_in_its_path_is_not_found(world:
             if not operation.path_parameters:
                 continue
             body = next((asked for asked in world.told(beta, operation)), None)
-            mine = things_at(operation, world, beta)[0]
-            for foreign in things_at(operation, world, alpha):
+            mine = world.things_at(operation, beta)[0]
+            for foreign in world.things_at(operation, alpha):
                 for values in mixtures(mine, foreign) if mine != foreign else [foreign]:
-                    answer = await _ask(stranger, operation, body, values)
-                    expected = (403,) if operation.for_operators else NOT_THERE
-                    assert answer.status_code in expected, f"{operation} {values}: {answer.text}"
+                    answer = await ask_for(stranger, operation, body, values)
+                    expected = 403 if operation.for_operators else 404
+                    assert answer.status_code == expected, f"{operation} {values}: {answer.text}"
                     assert not names_in(alpha, answer), f"{operation}: {answer.text}"
                     tried += 1
     assert tried >= 80
     for story, then in zip((alpha, beta), before, strict=True):
         assert not changed(then, await rows_of(world.everything, story.tenant))
-
-
-async def _ask(
-    client: httpx.AsyncClient, operation: Operation, asked: Asked | None, values: dict[str, str]
-) -> httpx.Response:
-    if asked is not None:
-        return await send(client, asked, values=values)
-    assert not operation.writes, f"the story does not tell how to ask for {operation}"
-    return await client.get(operation.address(values))
 
 
 async def test_every_list_shows_nothing_of_others_whatever_it_is_asked_for(world: World) -> None:
@@ -144,7 +101,7 @@ async def test_every_list_shows_nothing_of_others_whatever_it_is_asked_for(world
         for operation in world.operations:
             if operation.writes or operation.for_operators:
                 continue
-            address = operation.address(things_at(operation, world, beta)[0])
+            address = operation.address(world.things_at(operation, beta)[0])
             needed = {
                 name: beta.first(QUERY_KINDS[name])
                 for name, parameter in operation.queries.items()
@@ -163,20 +120,10 @@ async def test_every_list_shows_nothing_of_others_whatever_it_is_asked_for(world
                 }
                 query = {**needed, **together, name: alpha.first(QUERY_KINDS[name])}
                 answer = await stranger.get(address, params=query)
-                _assert_empty(operation, query, answer)
+                assert_empty(operation, query, answer)
                 assert not names_in(alpha, answer), f"{operation} {query}: {answer.text}"
                 tried += 1
     assert tried >= 25
-
-
-def _assert_empty(operation: Operation, query: dict[str, str], answer: httpx.Response) -> None:
-    if answer.status_code in REFUSED:
-        return
-    assert answer.status_code == 200, f"{operation} {query}: {answer.text}"
-    for row in answer.json()["data"]:  # asked about a subject, usage answers what there is of it: nothing
-        assert (row.get("quantity"), row.get("event_count")) == ("0", 0), (
-            f"{operation} {query}: {answer.text}"
-        )
 
 
 async def test_a_cursor_of_another_tenant_is_refused(world: World) -> None:

@@ -1,0 +1,246 @@
+"""The audit: clean on good data, and each check proven able to fail."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from typing import NamedTuple
+
+import pytest
+import pytest_asyncio
+
+from libs.common.persistence.audit import AuditReport
+from services.billing.adapters.audit import _CHECKS
+from tests.integration.billing.workbench import Workbench, after
+from tests.support.billing import Story
+from tests.support.service_under_test import ServiceUnderTest, new_tenant
+
+
+@pytest_asyncio.fixture
+async def told(own_billing: ServiceUnderTest) -> AsyncIterator[Workbench]:
+    """Invoices that are paid, failed, skipped, and waiting for their usage."""
+    bench, tenant = Workbench(own_billing), new_tenant()
+    await bench.add_seller(tenant)
+    stories = [Story(tenant) for _ in range(3)]
+    for story, behaviour in zip(stories, ("succeeds", "fails_once", "always_fails"), strict=True):
+        await bench.hear(story.started())
+        await bench.add_method(story, behaviour)
+    clock = after(stories[0].boundary(0), minutes=1)
+    await bench.collect(clock=clock)
+    for story in stories:
+        await bench.hear(story.renewed(1), story.window_closed(0, "150000"), story.ended(1))
+    await bench.hear(stories[0].window_closed(1, "0"), stories[0].usage_corrected(0, "150000", "150000"))
+    clock.now = stories[0].boundary(1) + timedelta(hours=2)
+    await bench.collect(clock=clock)
+    # Whatever the schedule still has to do lies ahead.
+    async with bench.admin() as admin:
+        await admin.execute(
+            "UPDATE payment_attempt SET due_at = now() + interval '1 day' WHERE due_at IS NOT NULL"
+        )
+        await admin.execute("UPDATE outbox SET published_at = now()")
+    yield bench
+
+
+def failing(report: AuditReport) -> dict[str, tuple[str, ...]]:
+    return {check.name: check.problems for check in report.checks if not check.ok}
+
+
+async def test_good_data_is_clean(told: Workbench) -> None:
+    report = await told.audit()
+    assert failing(report) == {}
+    counted = {check.name: check.checked_count for check in report.checks}
+    assert [name for name in _CHECKS if not counted[name]] == []
+    assert report.facts["invoices"] == 6
+    statuses = [status for _, _, status, _ in report.facts["documents"]]
+    assert sorted(statuses) == ["draft"] * 2 + ["finalized"] * 2 + ["paid"] * 4 + ["skipped"]
+    assert len(report.facts["windows"]) == 4
+
+
+class Corruption(NamedTuple):
+    name: str
+    statement: str
+    checks: tuple[str, ...]
+
+
+PAID = "(SELECT id FROM invoice WHERE status = 'paid' ORDER BY number LIMIT 1)"
+
+CORRUPTIONS = [
+    Corruption(
+        "a_line_lost",
+        "DELETE FROM invoice_line WHERE ordinal = 2",
+        ("invoice_lines_sum_to_net", "charges_stand_on_their_lines"),
+    ),
+    Corruption(
+        "a_cent_on_a_charge",
+        f"UPDATE charge SET amount_minor = amount_minor + 1 WHERE invoice_id = {PAID}",
+        ("charges_stand_on_their_lines", "rated_again_gives_the_same"),
+    ),
+    Corruption(
+        "something_owed_on_a_skipped_document",
+        "UPDATE charge SET amount_minor = 5 WHERE invoice_id IN (SELECT id FROM invoice WHERE status = 'skipped')",
+        ("charges_stand_on_their_lines", "rated_again_gives_the_same"),
+    ),
+    Corruption(
+        "a_price_changed_afterwards",
+        "UPDATE charge SET price = jsonb_set(price, '{unit_amount}', '\"1200.01\"') WHERE kind = 'advance'",
+        ("rated_again_gives_the_same",),
+    ),
+    Corruption(
+        "a_formula_changed",
+        "UPDATE invoice_line SET formula = 'because'",
+        ("rated_again_gives_the_same",),
+    ),
+    Corruption(
+        "a_charge_on_no_document",
+        "UPDATE charge SET invoice_id = NULL WHERE invoice_id IN (SELECT id FROM invoice WHERE status = 'draft')",
+        ("charges_are_on_a_document",),
+    ),
+    Corruption(
+        "a_charge_on_a_document_of_another",
+        """UPDATE charge SET subscription_id = 'sub_other'
+           WHERE invoice_id IN (SELECT id FROM invoice WHERE status = 'skipped')""",
+        ("charges_are_on_a_document",),
+    ),
+    Corruption(
+        "a_number_skipped",
+        "UPDATE invoice SET number = 'INV-000099' WHERE number = 'INV-000006'",
+        ("numbers_without_gap",),
+    ),
+    Corruption(
+        "a_number_twice",
+        "UPDATE invoice SET number = 'INV-00003' WHERE number = 'INV-000002'",
+        ("numbers_without_gap",),
+    ),
+    Corruption(
+        "a_number_that_is_none",
+        "UPDATE invoice SET number = 'INV-later' WHERE number = 'INV-000002'",
+        ("numbers_without_gap",),
+    ),
+    Corruption("the_last_number_lost", "UPDATE number_series SET next = 9", ("numbers_without_gap",)),
+    Corruption("a_series_lost", "DELETE FROM number_series", ("numbers_without_gap",)),
+    Corruption(
+        "a_posting_out_of_balance",
+        "UPDATE ledger_entry SET amount_minor = amount_minor + 1 WHERE account = 'revenue'",
+        ("ledger_sets_balance",),
+    ),
+    Corruption(
+        "an_invoice_not_posted",
+        f"DELETE FROM ledger_entry WHERE posting_key = 'invoice:' || {PAID} || ':final'",
+        ("ledger_has_each_invoice",),
+    ),
+    Corruption(
+        "a_posting_of_no_invoice",
+        "UPDATE ledger_entry SET invoice_id = 'inv_none' WHERE account = 'revenue'",
+        ("ledger_has_nothing_else",),
+    ),
+    Corruption(
+        "a_posting_of_no_payment",
+        "UPDATE ledger_entry SET attempt_id = 'pay_none' WHERE attempt_id IS NOT NULL",
+        ("ledger_has_nothing_else",),
+    ),
+    Corruption(
+        "paid_and_not_posted",
+        f"DELETE FROM ledger_entry WHERE attempt_id IS NOT NULL AND invoice_id = {PAID}",
+        ("payments_match_ledger_and_invoice",),
+    ),
+    Corruption(
+        "posted_and_not_paid",
+        f"UPDATE invoice SET status = 'finalized', paid_minor = 0 WHERE id = {PAID}",
+        ("payments_match_ledger_and_invoice",),
+    ),
+    Corruption(
+        "collected_and_not_recorded",
+        f"UPDATE payment_attempt SET state = 'failed' WHERE invoice_id = {PAID}",
+        ("payments_match_ledger_and_invoice", "gateway_took_what_was_recorded", "ledger_has_nothing_else"),
+    ),
+    Corruption(
+        "the_gateway_took_more",
+        "UPDATE sandbox_gateway_payment SET amount_minor = amount_minor + 1",
+        ("gateway_took_what_was_recorded",),
+    ),
+    Corruption(
+        "the_gateway_knows_nothing_of_it",
+        "DELETE FROM sandbox_gateway_payment WHERE succeeded",
+        ("gateway_took_what_was_recorded",),
+    ),
+    Corruption(
+        "the_gateway_took_what_nobody_asked_for",
+        """INSERT INTO sandbox_gateway_payment (idempotency_key, payment_method_id, amount_minor, currency, succeeded)
+           VALUES ('pay_none', 'pm_none', 1, 'USD', true)""",
+        ("gateway_took_what_was_recorded",),
+    ),
+    Corruption(
+        "an_invoice_that_nobody_collects",
+        "DELETE FROM payment_attempt WHERE state IN ('failed', 'pending')",
+        ("issued_invoices_have_an_attempt",),
+    ),
+    Corruption(
+        "a_draft_left_behind",
+        "UPDATE invoice SET awaits_window = false WHERE status = 'draft'",
+        ("complete_drafts_are_finalized",),
+    ),
+    Corruption(
+        "a_window_missed",
+        """INSERT INTO closed_window (tenant, id, subscription_id, period_index, window_start, window_end,
+                                      closed_at, totals)
+           SELECT tenant, 'uwin_x', subscription_id, period_index - 1, created_at, boundary_at, created_at, '[]'
+           FROM invoice WHERE status = 'draft' LIMIT 1""",
+        ("drafts_do_not_wait_in_vain",),
+    ),
+    Corruption(
+        "a_payment_overdue",
+        """UPDATE payment_attempt SET due_at = now() - interval '2 minutes', claimed_until = NULL
+           WHERE due_at IS NOT NULL""",
+        ("payments_are_not_overdue",),
+    ),
+    Corruption(
+        "usage_that_came_late",
+        """UPDATE corrected_window SET totals = jsonb_set(totals, '{0,quantity}', '"150001"')""",
+        ("late_usage_not_billed",),
+    ),
+    Corruption(
+        "an_event_not_published",
+        "UPDATE outbox SET published_at = NULL, recorded_at = now() - interval '2 minutes'",
+        ("outbox_stale",),
+    ),
+    Corruption(
+        "a_dead_letter",
+        """INSERT INTO message_failure (handler, message_id, topic, partition, "offset", key, headers, value,
+                                        dead, error)
+           VALUES ('perennial.billing', 'evt_x', 't', 0, 0, 'k', '{}', '', true, 'no')""",
+        ("dead_letters",),
+    ),
+]
+
+
+@pytest.mark.parametrize("case", CORRUPTIONS, ids=lambda case: case.name)
+async def test_the_audit_finds(told: Workbench, case: Corruption) -> None:
+    async with told.admin() as admin, admin.transaction():
+        await admin.execute("SET LOCAL session_replication_role = replica")  # triggers do not hinder us
+        assert await admin.execute(case.statement) not in ("UPDATE 0", "DELETE 0", "INSERT 0 0")
+    found = failing(await told.audit())
+    assert set(case.checks) <= found.keys()
+    assert all(found[name] for name in case.checks)
+
+
+def test_every_check_is_proven() -> None:
+    proven = {name for case in CORRUPTIONS for name in case.checks}
+    assert proven >= {*_CHECKS, "rated_again_gives_the_same"}
+
+
+async def test_a_missing_seller_is_named_with_its_reason(own_bench: Workbench) -> None:
+    await own_bench.hear(Story(new_tenant(), metered=False).started())
+    (problem,) = failing(await own_bench.audit())["complete_drafts_are_finalized"]
+    assert "status_reason=no_seller" in problem
+
+
+async def test_a_payment_waits_for_its_own_clock(own_bench: Workbench, tenant: str) -> None:
+    """By the wall it has been due for years; by its clock it is not."""
+    await own_bench.add_seller(tenant)
+    story = Story(tenant, metered=False, clock="clk_1")
+    await own_bench.hear(story.clock_moved(story.boundary(0)), story.started())
+    async with own_bench.admin() as admin:
+        await admin.execute("UPDATE outbox SET published_at = now()")
+    assert failing(await own_bench.audit()) == {}
+    await own_bench.hear(story.clock_moved(story.boundary(0) + timedelta(days=1), version=2))
+    assert list(failing(await own_bench.audit())) == ["payments_are_not_overdue"]

@@ -1,0 +1,38 @@
+"""Whose things are asked for, and who asks for them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tests.journeys.security.routes import MESSAGE, PATH_KINDS, TENANT, Operation
+from tests.journeys.security.story import Asked, Story
+from tests.support.all_services import AllServices
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class World:
+    """`alpha` is whose things are asked for, `beta` a stranger with things of the same kinds."""
+
+    everything: AllServices
+    operations: list[Operation]
+    alpha: Story
+    beta: Story
+    operators: Story
+
+    def told(self, story: Story, operation: Operation) -> list[Asked]:
+        """How the story, or the operators', asked for this route."""
+        route = operation.method, operation.path
+        return [asked for asked in [*story.asked, *self.operators.asked] if asked.route == route]
+
+    def things_at(self, operation: Operation, story: Story) -> list[dict[str, str]]:
+        """Everything of the story that the path can name; of two parameters, those that belong together."""
+        special = {TENANT: [story.tenant], MESSAGE: [self.operators.names["message"]]}
+        if not operation.path_parameters:
+            return [{}]
+        if len(operation.path_parameters) == 1:
+            (name,) = operation.path_parameters
+            kind = PATH_KINDS[name]
+            return [{name: id} for id in special.get(kind) or story.ids[kind]]
+        found = [dict(asked.values) for asked in self.told(story, operation)]
+        assert found, f"the story does not ask for {operation}"
+        return found
