@@ -1,100 +1,11 @@
-"""`make run`: everything on this machine, in one process."""
+"""`python -m deploy.local`: the time of the imports is part of the time to ready."""
 
-from __future__ import annotations
-
-import asyncio
-import os
 import sys
 import time
-from datetime import datetime
 
-from deploy.local.databases import Databases
-from deploy.local.process import Running, serve, until_told
-from deploy.local.run_lock import StillRunning, run_lock
-from deploy.local.sandbox import tenant_token
-from deploy.local.settings import LocalSettings
-from libs.common.clock import SystemClock
-from libs.common.errors import ServiceError
-from libs.common.telemetry import setup_logging
+STARTED = time.monotonic()
 
-TOKEN_FILE = "sandbox-token"  # noqa: S105  # the name of a file
-
-
-def main() -> int:
-    """Run until Ctrl-C. Exit code 1: it could not start; 3: it runs already."""
-    started = time.monotonic()
-    settings = LocalSettings.from_environment(os.environ)
-    setup_logging(level=settings.log_level)
-    address = f"http://{settings.host}:{settings.port}"
-    try:
-        with run_lock(settings.var_folder / "run.lock", address=address):
-            databases = Databases(settings)
-            print("perennial: starting PostgreSQL", flush=True)
-            databases.start()
-            try:
-                asyncio.run(_run(settings, databases, started))
-            finally:
-                print("perennial: stopping PostgreSQL", flush=True)
-                databases.stop()
-    except StillRunning as error:
-        print(f"perennial: the first run is still running ({error.told}); stop it with Ctrl-C first")
-        return 3
-    except (ServiceError, OSError) as error:
-        print(f"perennial: could not start: {error}", file=sys.stderr)
-        if isinstance(error, ServiceError) and error.remedy:
-            print(f"           {error.remedy}", file=sys.stderr)
-        return 1
-    return 0
-
-
-async def _run(settings: LocalSettings, databases: Databases, started: float) -> None:
-    async with until_told(lambda: print("\nperennial: stopping", flush=True)) as told_to_stop:
-        print("perennial: migrating", flush=True)
-        await databases.migrate()
-        async with serve(settings, databases) as running:
-            token = _token(settings, running, now=SystemClock().system_now())
-            print(_welcome(settings, running, token, elapsed_s=time.monotonic() - started), flush=True)
-            await told_to_stop.wait()
-
-
-def _token(settings: LocalSettings, running: Running, *, now: datetime) -> str:
-    """A new token of 30 days, also written where the demo and the command line find it."""
-    token = tenant_token(running.key_path, now=now)
-    path = settings.var_folder / TOKEN_FILE
-    path.unlink(missing_ok=True)
-    with open(path, "w", encoding="ascii", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
-        file.write(token)
-    return token
-
-
-def _welcome(settings: LocalSettings, running: Running, token: str, *, elapsed_s: float) -> str:
-    base, token_path = running.base_url, settings.var_folder / TOKEN_FILE
-    return f"""
-Perennial is ready after {elapsed_s:.1f} s.
-
-  address     {base}
-  API docs    {base}/docs
-  traces      {base}/ops/traces  (sign in with: .venv/bin/perennial token --operate)
-  token       {token}
-              (sandbox tenant, good for 30 days; also in {token_path})
-
-Try:
-
-  TOKEN=$(cat {token_path})
-
-  curl -s -H "Authorization: Bearer $TOKEN" {base}/v1/products
-
-  curl -s -H "Authorization: Bearer $TOKEN" -H "Idempotency-Key: first-customer" -H "Content-Type: application/json" \\
-    -d '{{"name": "Ada Airways", "external_id": "ada"}}' {base}/v1/customers
-
-  curl -s -H "Authorization: Bearer $TOKEN" -H "Content-Type: application/cloudevents+json" \\
-    -d '{{"specversion": "1.0", "id": "1", "source": "curl", "type": "wash", "subject": "machine-1", "data": {{}}}}' \\
-    {base}/v1/usage-events
-
-Or, in another terminal: make demo    (a year of 336,776 real flights becomes paid invoices)
-Ctrl-C stops everything.
-"""
-
+from deploy.local.command import main  # noqa: E402
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(STARTED))

@@ -18,9 +18,11 @@ from services.metering.entrypoints import (
     routes_usage_events,
     routes_usage_windows,
 )
+from services.metering.entrypoints.dependencies import Ingest
 from services.metering.entrypoints.event_handlers import handlers
 from services.metering.entrypoints.ingest_queue import IngestQueue
 from services.metering.entrypoints.scheduler import jobs
+from services.metering.entrypoints.usage_request import RequestLimits
 from services.metering.settings import MeteringSettings
 
 NAME = "metering"
@@ -65,7 +67,14 @@ def build(platform: Platform) -> Service:
             body_bytes_max_by_prefix={routes_usage_events.PATH: settings.request_bytes_max},
             raw_body_prefixes=(routes_usage_events.PATH,),
         ),
-        state={"ingest_queue": queue, "settings": settings},
+        state={
+            "settings": settings,
+            "ingest": Ingest(
+                queue,
+                platform.clock,
+                RequestLimits(settings.request_events_max, settings.request_bytes_max),
+            ),
+        },
     )
     return _closing_after(service, queue)
 

@@ -46,6 +46,11 @@ InvoiceId = Annotated[str, identifier("inv")]
 LineId = Annotated[str, identifier("lin")]
 
 
+def _is_for_another(call: Call[BillingUnitOfWork], customer_id: str | None) -> bool:
+    """Whether a portal token asks for a customer who is not its own: nothing of theirs is there for it."""
+    return call.customer is not None and customer_id not in (None, call.customer)
+
+
 def billing_router(clock: Clock) -> APIRouter:
     """The routes, on the clock of the process."""
     router = APIRouter(prefix="/v1")
@@ -113,6 +118,8 @@ def billing_router(clock: Clock) -> APIRouter:
         call: PortalRead, page: PageDep, customer_id: Annotated[CustomerId | None, Query()] = None
     ) -> Response:
         async def work(uow: BillingUnitOfWork) -> Slice[PaymentMethodBody]:
+            if _is_for_another(call, customer_id):
+                return Slice(items=())
             found = await SqlBillingQueries(uow).list_payment_methods(
                 page, customer_id=call.customer or customer_id
             )
@@ -160,6 +167,8 @@ def billing_router(clock: Clock) -> APIRouter:
         )
 
         async def work(uow: BillingUnitOfWork) -> Slice[InvoiceSummaryBody]:
+            if _is_for_another(call, customer_id):
+                return Slice(items=())
             found = await SqlBillingQueries(uow).list_invoices(wanted, page)
             return found.map(InvoiceSummaryBody.from_domain)
 

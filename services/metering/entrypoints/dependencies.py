@@ -1,10 +1,11 @@
-"""What the routes ask for: who calls, with which scope, the clock, and the queue of what is to be stored.
+"""What the routes ask for: who calls, with which scope, the clock, and the ingest path.
 
 The providers are coroutines, although they wait for nothing: a plain function would cost a thread's turn each.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import Depends, Request
@@ -13,6 +14,7 @@ from libs.common.clock import Clock
 from libs.common.web.calls import Call, authorised
 from services.metering.adapters.unit_of_work import MeteringUnitOfWork
 from services.metering.entrypoints.ingest_queue import IngestQueue
+from services.metering.entrypoints.usage_request import RequestLimits
 from services.metering.settings import MeteringSettings
 
 
@@ -21,9 +23,18 @@ async def _clock(request: Request) -> Clock:
     return clock
 
 
-async def _queue(request: Request) -> IngestQueue:
-    queue: IngestQueue = request.app.state.ingest_queue
-    return queue
+@dataclass(frozen=True, slots=True)
+class Ingest:
+    """What the ingest path needs."""
+
+    queue: IngestQueue
+    clock: Clock
+    limits: RequestLimits
+
+
+def ingest_of(request: Request) -> Ingest:
+    ingest: Ingest = request.app.state.ingest
+    return ingest
 
 
 async def _settings(request: Request) -> MeteringSettings:
@@ -32,7 +43,6 @@ async def _settings(request: Request) -> MeteringSettings:
 
 
 ClockDep = Annotated[Clock, Depends(_clock)]
-QueueDep = Annotated[IngestQueue, Depends(_queue)]
 SettingsDep = Annotated[MeteringSettings, Depends(_settings)]
 
 ReadCall = Annotated[Call[MeteringUnitOfWork], authorised("usage:read")]

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import msgspec
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Query
 from starlette.responses import Response
 
 from libs.common.ids import new_uuid7
@@ -28,9 +28,9 @@ from services.metering.entrypoints.bodies import (
     UsageEventBody,
     UsageRejectBody,
 )
-from services.metering.entrypoints.dependencies import ClockDep, QueueDep, ReadCall, SettingsDep, WriteCall
+from services.metering.entrypoints.dependencies import ReadCall, WriteCall, ingest_of
 from services.metering.entrypoints.exact_json import event_json, exact_page
-from services.metering.entrypoints.usage_request import MEDIA_TYPES, Event, RequestLimits, read_events
+from services.metering.entrypoints.usage_request import MEDIA_TYPES, Event, read_events
 
 PATH = "/v1/usage-events"
 
@@ -76,19 +76,17 @@ assert tuple(sorted(_CONTENT)) == tuple(sorted(MEDIA_TYPES))
     summary="Send usage events",
     openapi_extra={"requestBody": {"required": True, "content": _CONTENT}},
 )
-async def post_usage_events(
-    request: Request, call: WriteCall, queue: QueueDep, clock: ClockDep, settings: SettingsDep
-) -> Response:
+async def post_usage_events(call: WriteCall) -> Response:
     """Up to 10,000 CloudEvents: one, an array, or one on each line; gzip allowed; also in HTTP binary mode.
 
     Each event has its own result, in order. When the answer comes, what is `stored` is durable and counted.
     Whatever happened, the same request may be sent again: an event counts once.
     """
-    arrived_at = clock.system_now()
-    limits = RequestLimits(settings.request_events_max, settings.request_bytes_max)
-    events = await read_events(request, tenant=call.tenant, arrived_at=arrived_at, limits=limits)
+    ingest = ingest_of(call.request)  # not a dependency: on this path even those few microseconds count
+    arrived_at = ingest.clock.system_now()
+    events = await read_events(call.request, tenant=call.tenant, arrived_at=arrived_at, limits=ingest.limits)
     batch = UsageBatch(str(new_uuid7()), call.caller.actor, arrived_at, events)
-    results = await queue.submit(call.tenant, batch) if events else []
+    results = await ingest.queue.submit(call.tenant, batch) if events else []
     return Response(_answer(events, results), media_type="application/json")
 
 

@@ -7,6 +7,7 @@ import random
 from collections.abc import Sequence
 
 import asyncpg
+import pytest
 from sqlalchemy import text
 
 from libs.common.access.tenancy import APP
@@ -14,6 +15,7 @@ from libs.common.contracts.envelope import Event
 from libs.common.messaging.bus import Delivery
 from libs.common.messaging.embedded_bus import EmbeddedBus
 from libs.common.messaging.handlers import HandlerGroup
+from libs.common.persistence.outage import is_outage
 from libs.common.persistence.session import Database, asyncpg_dsn
 from libs.common.persistence.unit_of_work import UnitsOfWork
 from libs.common.telemetry.metrics import REGISTRY
@@ -256,6 +258,25 @@ async def test_a_message_that_came_with_an_outage_is_not_blamed_for_it(service: 
     await service.say(happened("t1", 1))
     async with background(service.relay().run, service.consumer().run):
         await eventually(service.effects, [("t1", 1)])
+    assert await service.failures() == []
+
+
+async def test_an_outage_that_follows_another_failure_is_still_an_outage(service: SmallService) -> None:
+    """A batch took too long and is tried by halves: what happens then is judged by itself."""
+    tries: list[int] = []
+
+    async def too_long(event: ThingHappenedV1, uow: SmallUnitOfWork) -> None:
+        tries.append(event.number)
+        if len(tries) == 1:
+            await uow.connection.execute(text("SET LOCAL statement_timeout = '20 ms'"))
+            await uow.connection.execute(text("SELECT pg_sleep(10)"))
+        await service.cut_connections()
+
+    service.handlers.trouble["t1"] = too_long
+    with pytest.raises(Exception) as lost:
+        await service.consumer().apply([delivery_of(happened(id, 1)) for id in ("t1", "t2")])
+    assert is_outage(lost.value)
+    assert len(tries) == 2
     assert await service.failures() == []
 
 

@@ -160,7 +160,7 @@ def test_the_payment_that_failed_was_tried_again(process: OneProcess, first: Tol
     with process.client() as client:
         attempts = [
             sorted(
-                client.get(f"/v1/invoices/{invoice["id"]}/payment-attempts").json()["data"],
+                client.get(f"/v1/invoices/{invoice['id']}/payment-attempts").json()["data"],
                 key=lambda attempt: int(attempt["number"]),
             )
             for invoice in hawaiian
