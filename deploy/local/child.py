@@ -9,12 +9,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from deploy.local.settings import ROOT
 
 START_TIMEOUT_S = 120.0
-STOP_TIMEOUT_S = 60.0
+STOP_TIMEOUT_S = 30.0
 _READY = re.compile(r"^Perennial is ready after .*$.*?^ +address +(\S+)$", re.MULTILINE | re.DOTALL)
 _TAIL_CHARACTERS = 2_000
 
@@ -45,7 +46,7 @@ class Child:
         return self._process is not None and self._process.poll() is None
 
     def start(self, *, timeout_s: float = START_TIMEOUT_S) -> None:
-        """Start it and wait until it is ready. One that is not ready in time is killed. Raises: ChildFailed."""
+        """Start it and wait until it is ready. One that is not, in time, is stopped. Raises: ChildFailed."""
         assert not self.is_running, "it runs already"
         self._log.parent.mkdir(parents=True, exist_ok=True)
         with self._log.open("ab") as said:
@@ -61,8 +62,9 @@ class Child:
             )
         try:
             self._base_url = self._until_ready(begin, time.monotonic() + timeout_s)
-        except BaseException:
-            self.kill()
+        except BaseException:  # Ctrl-C too
+            with suppress(ChildFailed):
+                self.stop()
             raise
 
     def _until_ready(self, begin: int, deadline: float) -> str:

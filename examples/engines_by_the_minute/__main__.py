@@ -21,6 +21,7 @@ from examples.engines_by_the_minute.story import MONTHS, Story
 from examples.engines_by_the_minute.told import Stopped
 
 PATIENCE_S = 30.0
+COLUMNS = 100  # where there is no terminal that says how wide it is
 
 
 def main(
@@ -37,7 +38,7 @@ def main(
     Runs against the server at PERENNIAL_URL, or at the usual address, or starts one.
     """
     chosen = frozenset(part.strip().upper() for part in carriers.split(",") if part.strip())
-    screen = Screen(Console(quiet=quiet))
+    screen = Screen(Console(quiet=quiet, width=None if sys.stdout.isatty() else COLUMNS))
     try:
         outcome = _tell(Story(months, chosen), screen, patience_s=patience)
     except Stopped as error:

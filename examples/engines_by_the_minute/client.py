@@ -53,6 +53,7 @@ class Perennial:
         self.base_url = base_url
         self.new: Counter[str] = Counter()
         self._patience_s, self._say = patience_s, say
+        self._outage_told = False  # once for each, however many requests wait
         self._client = httpx.AsyncClient(
             base_url=base_url,
             headers={"authorization": f"Bearer {token}", "accept": JSON},
@@ -116,6 +117,7 @@ class Perennial:
                 reason = f"{self.base_url} does not answer ({type(error).__name__})"
             else:
                 if answer.is_success:
+                    self._outage_told = False
                     return answer
                 refusal = Refused(told, answer)
                 if refusal.status not in _TRY_AGAIN and refusal.code != _UNDER_WAY:
@@ -126,8 +128,9 @@ class Perennial:
                     f"{told}: {reason}",
                     remedy="Start it again with `make run`, then run the demo again: it goes on where it was.",
                 )
-            if pause_s >= PAUSE_MAX_S:
-                self._say(f"{reason}; waiting for it")
+            if pause_s >= PAUSE_MAX_S and not self._outage_told:
+                self._outage_told = True
+                self._say(f"  {reason.splitlines()[0]}; waiting for it, {self._patience_s:g} s at most")
             await asyncio.sleep(pause_s)
             pause_s = min(PAUSE_MAX_S, pause_s * 2)
 

@@ -71,7 +71,7 @@ async def tell(perennial: Perennial, story: Story, *, data: Path, screen: Screen
     before = await _invoices_so_far(perennial, story)
     with screen.stage("survey"):
         fleet = survey(read_flights(data, story))
-    screen.told("survey", f"{fleet.rows:,} flights by {fleet.aircraft_count:,} aircraft that were in the air")
+    screen.told("survey", f"{fleet.rows:,} flights; {fleet.aircraft_count:,} aircraft were in the air")
     if not fleet.aircraft_count:
         raise Stopped("no flight of the story was flown", remedy="Choose other carriers, or more months.")
 
@@ -81,7 +81,7 @@ async def tell(perennial: Perennial, story: Story, *, data: Path, screen: Screen
         airlines = await agree_with_airlines(
             perennial, story, names=read_airlines(data), aircraft=fleet.aircraft, clock_id=clock_id
         )
-    screen.told("agreement", f"a plan, and {len(airlines)} airlines that subscribe to it")
+    screen.told("agreement", f"a plan, {len(airlines)} airlines that subscribe to it")
 
     tenures = fleet.tenures(start=instant_text(story.starts_at), end=instant_text(story.ends_at))
     early = [tenure for place, tenure in enumerate(tenures) if place % LATE != LATE - 1]
@@ -92,19 +92,17 @@ async def tell(perennial: Perennial, story: Story, *, data: Path, screen: Screen
     clock_steps = await _move(perennial, story, clock_id, screen)
     with screen.stage("payments"):
         after = await wait_until_paid(perennial, [airline.subscription_id for airline in airlines])
-        failed = [
-            f"{airline.name}'s first payment failed {await count_failed_payments(perennial, first)} time"
-            for airline in airlines
-            if airline.declined_once
-            for first in after[airline.subscription_id][:1]
-        ]
     known = {invoice["id"] for invoices in before.values() for invoice in invoices}
     paid = [invoice for invoices in after.values() for invoice in invoices]
     perennial.new["invoices"] += sum(invoice["id"] not in known for invoice in paid)
-    screen.told("payments", f"{len(paid):,} invoices, each of them paid ({'; '.join(failed)})")
+    screen.told("payments", f"{len(paid):,} invoices, each of them paid")
+    for airline in airlines:
+        if airline.declined_once and (mine := after[airline.subscription_id]):
+            failed = await count_failed_payments(perennial, mine[0])
+            screen.say(f"  {airline.name}'s first payment failed {failed} time, and was tried again")
     with screen.stage("reading"):
         bills = await read_bills(perennial, airlines, after)
-    screen.told("reading", "each bill down to its lines and the events behind them")
+    screen.told("reading", "each bill, down to the events behind its lines")
     outcome = Outcome(
         story=story,
         fleet=fleet,
@@ -140,7 +138,7 @@ async def _bind(
     subscriptions = {airline.carrier: airline.subscription_id for airline in airlines}
     with screen.stage(stage):
         statuses = await bind_aircraft(perennial, story, tenures, subscriptions=subscriptions)
-    known = f" ({statuses['unchanged']:,} of them before)" if statuses["unchanged"] else ""
+    known = f", {statuses['unchanged']:,} before" if statuses["unchanged"] else ""
     screen.told(stage, f"{len(tenures):,} bound to those who fly them{known}")
     return statuses
 

@@ -48,7 +48,7 @@ class Screen:
     def told(self, stage: str, what: str) -> None:
         """The line that a finished stage leaves behind."""
         self.console.print(
-            f"[green]✓[/] {stage:<24} {what:<64} [dim]{self.durations_s[stage]:6.1f} s[/]", highlight=False
+            f"[green]✓[/] {stage:<15} {what:<52} [dim]{self.durations_s[stage]:6.1f} s[/]", highlight=False
         )
 
     def counting(self) -> Progress:

@@ -139,7 +139,7 @@ def assemble(
     `recorded_one_in` thins out the spans of hot routes. `overdue` names the gauge of a table with due rows.
     """
     platform = parts.platform
-    revoked = RevokedTokens(lambda: _revoked_ids(parts.api_database, machinery))
+    revoked = RevokedTokens(lambda: _revocations(parts.api_database, machinery))
     verifier = TokenVerifier(
         platform.key_path, issuers=platform.issuers, revoked=revoked, clock=platform.clock
     )
@@ -217,7 +217,7 @@ def assemble(
     )
 
 
-async def _revoked_ids(database: Database, machinery: Machinery) -> list[str]:
+async def _revocations(database: Database, machinery: Machinery) -> list[str]:
     async with database.transaction(APP) as connection:
         return list((await connection.execute(select(machinery.revoked_token.c.token_id))).scalars())
 

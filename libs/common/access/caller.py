@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+OPERATORS = "00000000-0000-0000-0000-000000000000"
+"""The tenant under which operators' own transactions, events and idempotency keys stand; no business has it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Caller:

@@ -1,4 +1,8 @@
-"""Ids of tokens that are refused before they expire, kept in memory and read again every two seconds."""
+"""Tokens that are refused before they expire, kept in memory and read again every two seconds.
+
+A tenant refuses its own tokens only, an operator anybody's: whoever learns the id of another tenant's token, or
+of an operator's, can do nothing with it.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,7 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable
 from typing import ClassVar
 
+from libs.common.access.caller import OPERATORS, Caller
 from libs.common.errors import TransientError
 
 REFRESH_EVERY_S = 2.0
@@ -21,8 +26,13 @@ class RevocationsUnknown(TransientError):
     title: ClassVar[str] = "Revoked tokens are not known yet"
 
 
+def revocation_key(tenant: str, token_id: str) -> str:
+    """What a revocation by this tenant is kept under: beside its tenant, or alone when operators said so."""
+    return token_id if tenant == OPERATORS else f"{tenant}:{token_id}"
+
+
 class RevokedTokens:
-    """`load` returns the ids of all revoked tokens that have not expired.
+    """`load` returns the keys of all revocations that have not expired.
 
     The last list that could be read stays until the next.
     """
@@ -32,21 +42,24 @@ class RevokedTokens:
     ) -> None:
         self._load = load
         self._every_s = every_s
-        self._ids: frozenset[str] | None = None
+        self._keys: frozenset[str] | None = None
         self._failing = False
 
     @property
     def loaded(self) -> bool:
         """For readiness: a process that has never read the list must not serve."""
-        return self._ids is not None
+        return self._keys is not None
 
-    def __contains__(self, token_id: str) -> bool:
-        if self._ids is None:
+    def __contains__(self, caller: Caller) -> bool:
+        if self._keys is None:
             raise RevocationsUnknown("the list of revoked tokens has not been read yet")
-        return token_id in self._ids
+        return any(
+            revocation_key(revoker, caller.token_id) in self._keys
+            for revoker in (OPERATORS, caller.tenant or OPERATORS)
+        )
 
     async def refresh(self) -> None:
-        self._ids = frozenset(await self._load())
+        self._keys = frozenset(await self._load())
 
     async def run(self) -> None:
         """Refresh for ever. An outage is waited out, and told once when it begins and once when it ends."""

@@ -209,7 +209,7 @@ class TokenVerifier:
                 self._verified.popitem(last=False)
         else:
             self._verified.move_to_end(digest)
-        if self._revoked is not None and known.caller.token_id in self._revoked:
+        if self._revoked is not None and known.caller in self._revoked:
             raise TokenRevoked("the token was revoked", remedy=_ASK_AGAIN)
         return known.caller
 

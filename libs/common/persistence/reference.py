@@ -7,6 +7,7 @@ from typing import Literal
 from sqlalchemy import func, select
 from sqlalchemy.dialects.postgresql import insert
 
+from libs.common.access.revocation import revocation_key
 from libs.common.contracts.catalog import TenantChangedV1, TokenRevokedV1
 from libs.common.contracts.subscriptions import TestClockMovedV1
 from libs.common.persistence.unit_of_work import UnitOfWork
@@ -25,8 +26,10 @@ async def on_tenant_changed(event: TenantChangedV1, uow: UnitOfWork) -> None:
 
 
 async def on_token_revoked(event: TokenRevokedV1, uow: UnitOfWork) -> None:
+    """Refuse the token: a tenant its own, operators anybody's."""
     table = uow.machinery.revoked_token
-    row = insert(table).values(token_id=event.token_id, expires_at=event.expires_at)
+    key = revocation_key(event.tenant, event.token_id)
+    row = insert(table).values(token_id=key, expires_at=event.expires_at)
     longer = {"expires_at": func.greatest(table.c.expires_at, row.excluded.expires_at)}
     await uow.connection.execute(row.on_conflict_do_update(index_elements=["token_id"], set_=longer))
 

@@ -78,6 +78,12 @@ _usage_events = Counter(
     ("service", "result"),
     registry=REGISTRY,
 )
+_usage_waiting = Gauge(
+    "perennial_usage_events_waiting",
+    "Usage events received and not stored yet.",
+    ("service",),
+    registry=REGISTRY,
+)
 _windows_overdue = Gauge(
     "perennial_usage_windows_overdue", "Usage windows due and not closed.", ("service",), registry=REGISTRY
 )
@@ -160,6 +166,11 @@ def dead_letters(service: str, count: int, *, group: str = "") -> None:
 def usage_events(service: str, result: str, count: int = 1) -> None:
     """Usage events received, by result."""
     _usage_events.labels(service, result).inc(count)
+
+
+def usage_waiting(service: str, count: int) -> None:
+    """Usage events that wait for a writer, or for its commit."""
+    _usage_waiting.labels(service).set(count)
 
 
 def windows_overdue(service: str, count: int) -> None:

@@ -16,7 +16,7 @@ from fastapi import Depends, Request
 from pydantic import BaseModel
 from starlette.responses import Response
 
-from libs.common.access.caller import Caller
+from libs.common.access.caller import OPERATORS, Caller
 from libs.common.access.scopes import OPERATE, require
 from libs.common.access.token import TokenMissing
 from libs.common.errors import Forbidden, ServiceError
@@ -26,9 +26,6 @@ from libs.common.web import etag, idempotency
 from libs.common.web.context import caller_of
 from libs.common.web.idempotency import StoredResponse, TenantTransaction, fingerprint_of, read_key, run_once
 from libs.common.web.pagination import page_body
-
-OPERATORS = "00000000-0000-0000-0000-000000000000"
-"""The tenant under which operators' own transactions and idempotency keys stand; no business has it."""
 
 ATTEMPTS_MAX = 5
 PAUSE_S = 0.02

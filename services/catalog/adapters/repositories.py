@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import RowMapping, Table, or_, select
 from sqlalchemy.dialects.postgresql import insert
 
+from libs.common.access.revocation import revocation_key
 from libs.common.paging import PageRequest, Slice
 from libs.common.persistence.paging import fetch_page
 from libs.common.persistence.repository import Repository
@@ -120,7 +121,8 @@ class RevokedTokenRepository:
 
     async def put(self, revocation: TokenRevocation) -> bool:
         table = self._uow.machinery.revoked_token
-        row = insert(table).values(token_id=revocation.token_id, expires_at=revocation.expires_at)
+        key = revocation_key(self._uow.tenant, revocation.token_id)
+        row = insert(table).values(token_id=key, expires_at=revocation.expires_at)
         longer = row.on_conflict_do_update(
             index_elements=["token_id"],
             set_={"expires_at": row.excluded.expires_at},

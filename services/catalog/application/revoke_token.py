@@ -20,7 +20,9 @@ class RevokeToken:
 
 
 async def revoke_token(command: RevokeToken, *, uow: UnitOfWork, clock: Clock) -> TokenRevocation:
-    """Refuse the token id. Nobody can tell whose it is, so a stranger's or an unknown one is revoked as well.
+    """Refuse the token id among the unit of work's tenant's tokens; on behalf of operators, among all.
+
+    Nobody can tell whether there is such a token, so an unknown one is revoked as well.
 
     Revoking it again says nothing new, unless it is to be remembered for longer.
     Emits: TokenRevoked, on behalf of whoever asked.

@@ -83,10 +83,10 @@ async def patch_tenant(
 async def post_token_revocation(
     body: TokenRevocationCreateBody, call: RevokeCall, clock: ClockDep
 ) -> Response:
-    """Every service refuses the token within seconds. Nobody can tell from an id whose token it is.
+    """Every service refuses the token within seconds: a tenant's own, or anybody's when operators say so.
 
-    So an id that is unknown, or another tenant's, is accepted as well: whoever knows a token's id can have it
-    refused, and learns nothing by it.
+    Nobody can tell from an id whether there is such a token, or whose it is. So any id is accepted; revoking
+    another tenant's, or an operator's, has no effect and tells nothing.
     """
     command = RevokeToken(token_id=body.token_id, expires_at=body.expires_at)
 

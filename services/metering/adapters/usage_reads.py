@@ -15,7 +15,7 @@ from libs.common.persistence.paging import fetch_page
 from libs.common.persistence.unit_of_work import UnitOfWork
 from services.metering.adapters import row_mapping, rows
 from services.metering.adapters.usage_sums import sum_usage
-from services.metering.application.ports import (
+from services.metering.application.reads import (
     ConflictView,
     CountedEvent,
     EventFilter,

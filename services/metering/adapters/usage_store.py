@@ -19,7 +19,8 @@ from libs.common.persistence.base import raw
 from libs.common.persistence.unit_of_work import UnitOfWork
 from services.metering.adapters import row_mapping
 from services.metering.adapters.usage_sums import sum_windows
-from services.metering.application.ports import Arrival, MeterBook, Reject, Stored, UsageConflict
+from services.metering.application.ports import Arrival, MeterBook, Stored
+from services.metering.application.reads import Reject, UsageConflict
 from services.metering.domain.aggregation import BucketSums
 from services.metering.domain.meter import Meter
 from services.metering.domain.usage_event import EPOCH, HASH_BYTES

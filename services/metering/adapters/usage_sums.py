@@ -16,7 +16,7 @@ from typing import Any
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from libs.common.persistence.base import raw
-from services.metering.application.ports import UsageRow
+from services.metering.application.reads import UsageRow
 from services.metering.domain.aggregation import Usage, bucket_start, usage_of
 from services.metering.domain.meter import Meter
 from services.metering.domain.usage_window import UsageTotal, UsageWindow

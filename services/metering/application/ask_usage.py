@@ -9,8 +9,9 @@ from typing import ClassVar
 
 from libs.common.clock import Clock
 from libs.common.errors import RuleViolation
-from services.metering.application.ports import UnitOfWork, UsageRow
+from services.metering.application.ports import UnitOfWork
 from services.metering.application.queries import MeteredItemNotFound, MeterNotFound, UsageQuestionUnclear
+from services.metering.application.reads import UsageRow
 from services.metering.domain.aggregation import NO_USAGE, Usage
 from services.metering.domain.meter import Meter
 from services.metering.domain.usage_slices import SliceLength, TooManySlices, month_around, slice_bounds
@@ -115,9 +116,9 @@ async def _items(question: UsageQuestion, uow: UnitOfWork) -> Sequence[str] | No
         customer_id=customer_id,
         of=question.of,
     )
-    if items is None:
+    if items is None and any(named):
         raise MeteredItemNotFound("nothing that is metered has this id")
-    return items
+    return items or []
 
 
 def _dimensions(meter: Meter, group_by: Sequence[str]) -> list[int]:

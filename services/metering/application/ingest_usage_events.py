@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from services.metering.application.ports import Arrival, MeterBook, Reject, UnitOfWork, UsageConflict
+from services.metering.application.ports import Arrival, MeterBook, UnitOfWork
+from services.metering.application.reads import Reject, UsageConflict
 from services.metering.domain.aggregation import BucketSums
 from services.metering.domain.measurement import Measurement, measure, objections
 from services.metering.domain.meter import Meter

@@ -6,13 +6,8 @@ from typing import ClassVar
 
 from libs.common.errors import NotFound, RuleViolation
 from libs.common.paging import PageRequest, Slice
-from services.metering.application.ports import (
-    CountedEvent,
-    EventFilter,
-    StoredEvent,
-    UnitOfWork,
-    WindowFilter,
-)
+from services.metering.application.ports import UnitOfWork
+from services.metering.application.reads import CountedEvent, EventFilter, StoredEvent, WindowFilter
 from services.metering.domain.meter import Meter
 from services.metering.domain.usage_window import UsageWindow
 

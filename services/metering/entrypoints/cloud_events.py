@@ -7,45 +7,37 @@ Source: CloudEvents 1.0.2: JSON format, JSON batch format, HTTP protocol binding
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from decimal import Context, Decimal
-from typing import Any, ClassVar, NoReturn
+from typing import Any, ClassVar
 from urllib.parse import unquote
 
 import msgspec
 
 from libs.common.web.problem import BadRequest
-from services.metering.domain.json_pointer import to_pointer
-from services.metering.domain.measurement import DIGITS_MAX
-from services.metering.domain.usage_event import (
-    ID_BYTES_MAX,
-    SOURCE_BYTES_MAX,
-    SUBJECT_BYTES_MAX,
-    TYPE_BYTES_MAX,
-    MalformedEvent,
-    Reason,
-    UsageEvent,
+from services.metering.domain.usage_event import MalformedEvent, Reason, UsageEvent
+from services.metering.entrypoints.event_flaws import (
+    BYTES_MAX,
+    CONTROL,
+    DEPTH_MAX,
+    REASONS_MAX,
+    SURELY_SHORT,
+    check_version,
+    data_flaws,
+    load_json,
+    media_flaws,
+    read_attribute,
+    read_time,
+    too_deep,
 )
+from services.metering.entrypoints.exact_numbers import INTEGER_BOUND, NumberTooLong, exact
 
 EVENT_BYTES_MAX = 262_144
-DEPTH_MAX = 32
-REASONS_MAX = 20
 
-_BYTES_MAX = {
-    "id": ID_BYTES_MAX,
-    "source": SOURCE_BYTES_MAX,
-    "type": TYPE_BYTES_MAX,
-    "subject": SUBJECT_BYTES_MAX,
-}
-_SURELY_SHORT = 64  # characters of at most four bytes each: no need to count those
-_INTEGER_BOUND = 10**DIGITS_MAX
-_WIDE = Context(prec=DIGITS_MAX)
-_CONTROL = re.compile(r"[\x00-\x1f]")
-_JSON_MEDIA = re.compile(r"application/(?:[a-z0-9.-]+\+)?json(?:\s*;.*)?", re.IGNORECASE)
+
+class _Unusual(Exception):
+    """The fast way gives up: the careful one is to say what it is."""
 
 
 class UnreadableEvents(BadRequest):
@@ -53,10 +45,6 @@ class UnreadableEvents(BadRequest):
 
     code: ClassVar[str] = "unreadable_events"
     title: ClassVar[str] = "The body holds no events"
-
-
-class _Unusual(Exception):
-    """The fast way gives up: the careful one is to say what it is."""
 
 
 class _Event(msgspec.Struct):
@@ -73,19 +61,7 @@ class _Event(msgspec.Struct):
     data: Any = None
 
 
-def _exact(text: str) -> int | Decimal:
-    """A JSON number with a point or an exponent, exactly, in its one spelling: 1.50 is 1.5, and 1e2 is 100."""
-    number = Decimal(text)
-    if len(text) > DIGITS_MAX or "e" in text or "E" in text:
-        _, digits, exponent = number.as_tuple()
-        assert isinstance(exponent, int), "JSON has neither NaN nor infinity"
-        if len(digits) > DIGITS_MAX or exponent < -DIGITS_MAX or number.adjusted() >= DIGITS_MAX:
-            raise _Unusual
-    whole = int(number)
-    return whole if whole == number else number.normalize(_WIDE)
-
-
-_READ = msgspec.json.Decoder(_Event, float_hook=_exact)
+_READ = msgspec.json.Decoder(_Event, float_hook=exact)
 _READ_LIST = msgspec.json.Decoder(list[msgspec.Raw])
 _WRITE = msgspec.json.Encoder(order="sorted", decimal_format="number")
 
@@ -102,7 +78,7 @@ class Reader:
         """One event from its JSON text, which is UTF-8."""
         try:
             return self._read_fast(raw)
-        except (_Unusual, msgspec.MsgspecError, ValueError, RecursionError, OverflowError):
+        except (_Unusual, NumberTooLong, msgspec.MsgspecError, ValueError, RecursionError, OverflowError):
             return self._read_carefully(raw)
 
     def _read_fast(self, raw: bytes) -> UsageEvent:
@@ -112,8 +88,8 @@ class Reader:
             (version != "1.0" and (version is not None or self.specversion_needed))
             or event.data_base64 is not msgspec.UNSET
             or (event.datacontenttype is not None and event.datacontenttype != "application/json")
-            or not (0 < len(event.id) <= _SURELY_SHORT and 0 < len(event.type) <= _SURELY_SHORT)
-            or not (0 < len(event.source) <= _SURELY_SHORT and 0 < len(event.subject) <= _SURELY_SHORT)
+            or not (0 < len(event.id) <= SURELY_SHORT and 0 < len(event.type) <= SURELY_SHORT)
+            or not (0 < len(event.source) <= SURELY_SHORT and 0 < len(event.subject) <= SURELY_SHORT)
             or len(raw) > EVENT_BYTES_MAX
             or (b"\\" in raw and (b"\\u" in raw or _has_control(event)))
             or not _fits(event.data, 1)
@@ -131,11 +107,9 @@ class Reader:
         if len(raw) > EVENT_BYTES_MAX:
             return _malformed([Reason("event_too_long", "", f"has more than {EVENT_BYTES_MAX} bytes")], text)
         try:
-            given = json.loads(
-                text, parse_int=_integer, parse_float=_decimal, parse_constant=_refuse_constant
-            )
+            given = load_json(text)
         except RecursionError:
-            return _malformed([_too_deep("")], text)
+            return _malformed([too_deep("")], text)
         except ValueError:
             return _malformed([Reason("not_json", "", "is not valid JSON")], text)
         if not isinstance(given, dict):
@@ -145,11 +119,11 @@ class Reader:
     def read_attributes(self, given: Mapping[str, Any], text: str) -> UsageEvent | MalformedEvent:
         """The same from attributes and data, decoded; `text` is what to show of it if it is malformed."""
         reasons: list[Reason] = []
-        named = {name: _attribute(given, name, reasons) for name in _BYTES_MAX}
-        _check_version(given, self.specversion_needed, reasons)
-        time = _time(given, reasons)
+        named = {name: read_attribute(given, name, reasons) for name in BYTES_MAX}
+        check_version(given, self.specversion_needed, reasons)
+        time = read_time(given, reasons)
         data = given.get("data")
-        flaws = _flaws(data, ("data",), 1) or _unsuitable(given)
+        flaws = data_flaws(data, ("data",), 1) or media_flaws(given)
         reasons += flaws
         if not reasons:
             source, event_id = str(named["source"]), str(named["id"])
@@ -218,38 +192,14 @@ def attributes_from_headers(headers: Mapping[str, str], body: bytes) -> dict[str
     given.pop("data", None)
     if body.strip():
         try:
-            given["data"] = json.loads(
-                body, parse_int=_integer, parse_float=_decimal, parse_constant=_refuse_constant
-            )
+            given["data"] = load_json(body)
         except (ValueError, RecursionError):
             raise UnreadableEvents("in binary mode the body is the event's data, as JSON") from None
     return given
 
 
 def _has_control(event: _Event) -> bool:
-    return any(_CONTROL.search(text) for text in (event.id, event.source, event.type, event.subject))
-
-
-class _TooLong:
-    """Stands where a number with too many digits stood, until its place is told."""
-
-
-_TOO_LONG = _TooLong()
-
-
-def _integer(text: str) -> int | _TooLong:
-    return int(text) if len(text.lstrip("-")) <= DIGITS_MAX else _TOO_LONG
-
-
-def _decimal(text: str) -> int | Decimal | _TooLong:
-    try:
-        return _exact(text)
-    except _Unusual:
-        return _TOO_LONG
-
-
-def _refuse_constant(text: str) -> NoReturn:
-    raise ValueError(f"{text} is no JSON")
+    return any(CONTROL.search(text) for text in (event.id, event.source, event.type, event.subject))
 
 
 def _fits(data: Any, depth: int) -> bool:
@@ -258,106 +208,15 @@ def _fits(data: Any, depth: int) -> bool:
     if kind is dict:
         data = data.values()
     elif kind is not list:
-        return kind is not int or -_INTEGER_BOUND < data < _INTEGER_BOUND
+        return kind is not int or -INTEGER_BOUND < data < INTEGER_BOUND
     for value in data:
         kind = type(value)
         if kind is dict or kind is list:
             if depth >= DEPTH_MAX or not _fits(value, depth + 1):
                 return False
-        elif kind is int and not -_INTEGER_BOUND < value < _INTEGER_BOUND:
+        elif kind is int and not -INTEGER_BOUND < value < INTEGER_BOUND:
             return False
     return True
-
-
-def _attribute(given: Mapping[str, Any], name: str, reasons: list[Reason]) -> str | None:
-    """An attribute that must be there; None when it is not, or cannot be one. Null counts as not there."""
-    value, pointer = given.get(name), f"/{name}"
-    bytes_max = _BYTES_MAX[name]
-    if value is None:
-        reasons.append(Reason(f"{name}_missing", pointer, f"every event has a {name}"))
-    elif not isinstance(value, str):
-        reasons.append(Reason(f"{name}_not_text", pointer, "must be a string"))
-    elif not value:
-        reasons.append(Reason(f"{name}_empty", pointer, "must not be empty"))
-    elif _CONTROL.search(value) or not _is_unicode(value):
-        reasons.append(Reason(f"{name}_not_printable", pointer, "must not hold control characters"))
-    elif len(value) > _SURELY_SHORT and len(value.encode()) > bytes_max:
-        reasons.append(Reason(f"{name}_too_long", pointer, f"has more than {bytes_max} bytes"))
-    else:
-        return value
-    return None
-
-
-def _check_version(given: Mapping[str, Any], needed: bool, reasons: list[Reason]) -> None:
-    version = given.get("specversion")
-    if version is None and needed:
-        reasons.append(Reason("specversion_missing", "/specversion", 'must be "1.0"'))
-    elif version is not None and version != "1.0":
-        reasons.append(Reason("specversion_unknown", "/specversion", 'must be "1.0"'))
-
-
-def _time(given: Mapping[str, Any], reasons: list[Reason]) -> datetime | None:
-    """RFC 3339, in UTC from here on. Absent or null: the event happens when it arrives."""
-    value = given.get("time")
-    if value is None:
-        return None
-    try:
-        time = msgspec.convert(value, datetime)
-        if time.tzinfo is not None:
-            return time.astimezone(UTC)
-    except (msgspec.ValidationError, OverflowError):
-        pass
-    told = 'must be an instant with its offset, such as "2025-06-01T12:00:00Z" (RFC 3339)'
-    reasons.append(Reason("time_malformed", "/time", told))
-    return None
-
-
-def _unsuitable(given: Mapping[str, Any]) -> list[Reason]:
-    """Data that is not JSON cannot be measured."""
-    media = given.get("datacontenttype")
-    if given.get("data_base64") is not None:
-        return [Reason("data_not_json", "/data_base64", "data must be JSON")]
-    if media is not None and not (isinstance(media, str) and _JSON_MEDIA.fullmatch(media)):
-        return [Reason("data_not_json", "/datacontenttype", "must be application/json")]
-    return []
-
-
-def _flaws(data: Any, path: tuple[str, ...], depth: int) -> list[Reason]:
-    """What of the data cannot be stored exactly, and where."""
-    if data is _TOO_LONG:
-        told = f"has more than {DIGITS_MAX} digits when it is written out"
-        return [Reason("number_too_long", to_pointer(path), told)]
-    if isinstance(data, str):
-        return [] if _is_storable(data) else [_not_storable(path)]
-    if not isinstance(data, dict | list):
-        return []
-    if depth > DEPTH_MAX:
-        return [_too_deep(to_pointer(path[:DEPTH_MAX]))]
-    found: list[Reason] = []
-    for name, value in data.items() if isinstance(data, dict) else enumerate(data):
-        if isinstance(name, str) and not _is_storable(name):
-            found.append(_not_storable(path))
-        elif not isinstance(value, int | Decimal | None):
-            found += _flaws(value, (*path, str(name)), depth + 1)
-        if len(found) >= REASONS_MAX:
-            break
-    return found
-
-
-def _is_unicode(text: str) -> bool:
-    return not any("\ud800" <= character <= "\udfff" for character in text)
-
-
-def _is_storable(text: str) -> bool:
-    return "\0" not in text and (text.isascii() or _is_unicode(text))
-
-
-def _not_storable(path: tuple[str, ...]) -> Reason:
-    return Reason("text_not_storable", to_pointer(path), "text must not hold NUL nor half a surrogate pair")
-
-
-def _too_deep(pointer: str) -> Reason:
-    return Reason("too_deep", pointer, f"is nested more than {DEPTH_MAX} levels deep")
 
 
 def _canonical(given: Mapping[str, Any], text: str) -> str:

@@ -14,7 +14,7 @@ from starlette.responses import Response
 from libs.common.paging import Slice
 from libs.common.web.bodies import decimal_text, instant_text
 from libs.common.web.pagination import page_body
-from services.metering.application.ports import CountedEvent, StoredEvent
+from services.metering.application.reads import CountedEvent, StoredEvent
 
 
 class _Placeholder(BaseModel):

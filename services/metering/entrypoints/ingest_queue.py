@@ -96,6 +96,7 @@ class IngestQueue:
 
     def _count(self, change: int) -> None:
         self.waiting_events += change
+        metrics.usage_waiting(self._service, self.waiting_events)
 
     async def _write(self) -> None:
         with service_scope(self._service):

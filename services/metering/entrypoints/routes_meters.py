@@ -13,8 +13,9 @@ from libs.common.web.pagination import Page, PageDep
 from services.metering.adapters.unit_of_work import MeteringUnitOfWork
 from services.metering.application import queries
 from services.metering.application.define_meter import define_meter
-from services.metering.entrypoints.bodies import EventType, MeterBody, MeterCreateBody, MeterId
+from services.metering.entrypoints.bodies import MeterBody, MeterCreateBody, MeterId
 from services.metering.entrypoints.dependencies import ClockDep, MakeCall, ReadCall, SettingsDep
+from services.metering.entrypoints.usage_event_bodies import EventType
 
 router = APIRouter(prefix="/v1/meters", tags=["meters"])
 

@@ -11,8 +11,9 @@ from libs.common.web.bodies import Code, Instant, Zone
 from services.metering.adapters.unit_of_work import MeteringUnitOfWork
 from services.metering.application.ask_usage import UsageQuestion, ask_usage
 from services.metering.domain.usage_slices import SliceLength
-from services.metering.entrypoints.bodies import AnyId, Dimension, Subject, UsageBody
+from services.metering.entrypoints.bodies import AnyId, Dimension, UsageBody
 from services.metering.entrypoints.dependencies import ClockDep, PortalReadCall
+from services.metering.entrypoints.usage_event_bodies import Subject
 
 router = APIRouter(prefix="/v1/usage", tags=["usage"])
 

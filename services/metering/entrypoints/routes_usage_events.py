@@ -16,9 +16,11 @@ from libs.common.web.bodies import Instant
 from libs.common.web.pagination import Page, PageDep
 from services.metering.adapters.unit_of_work import MeteringUnitOfWork
 from services.metering.application.ingest_usage_events import EventResult, UsageBatch
-from services.metering.application.ports import EventFilter
 from services.metering.application.queries import list_usage_events as find_usage_events
-from services.metering.entrypoints.bodies import (
+from services.metering.application.reads import EventFilter
+from services.metering.entrypoints.dependencies import ReadCall, WriteCall, ingest_of
+from services.metering.entrypoints.exact_json import event_json, exact_page
+from services.metering.entrypoints.usage_event_bodies import (
     EventId,
     EventType,
     IngestResultBody,
@@ -28,8 +30,6 @@ from services.metering.entrypoints.bodies import (
     UsageEventBody,
     UsageRejectBody,
 )
-from services.metering.entrypoints.dependencies import ReadCall, WriteCall, ingest_of
-from services.metering.entrypoints.exact_json import event_json, exact_page
 from services.metering.entrypoints.usage_request import MEDIA_TYPES, Event, read_events
 
 PATH = "/v1/usage-events"

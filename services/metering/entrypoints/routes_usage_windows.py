@@ -12,11 +12,12 @@ from libs.common.paging import Slice
 from libs.common.web.pagination import Page, PageDep
 from services.metering.adapters.unit_of_work import MeteringUnitOfWork
 from services.metering.application import queries
-from services.metering.application.ports import WindowFilter
+from services.metering.application.reads import WindowFilter
 from services.metering.domain.usage_window import State
-from services.metering.entrypoints.bodies import AnyId, CountedEventBody, UsageWindowBody, WindowId
+from services.metering.entrypoints.bodies import AnyId, UsageWindowBody, WindowId
 from services.metering.entrypoints.dependencies import PortalReadCall
 from services.metering.entrypoints.exact_json import counted_json, exact_page
+from services.metering.entrypoints.usage_event_bodies import CountedEventBody
 
 router = APIRouter(prefix="/v1/usage-windows", tags=["usage windows"])
 

@@ -28,7 +28,7 @@ Units = UnitsOfWork[MeteringUnitOfWork]
 
 
 def jobs(units: Units, clock: Clock, bus: Bus) -> Sequence[Job]:
-    """In the order in which they run. Late usage first: it is what closed windows wait for."""
+    """In the order in which they run: corrections first, since somebody was told a wrong total."""
     late = DueJob("correct_usage", service=SERVICE, table=late_usage, units=units, clock=clock, work=_correct)
     return (late, WindowClosing(units, clock, bus), OverdueCount(units, clock))
 

@@ -22,6 +22,7 @@ from services.metering.entrypoints.cloud_events import (
     split_lines,
     split_object,
 )
+from services.metering.entrypoints.event_flaws import is_json_media
 
 BODY_TIMEOUT_S = 30.0
 PIECE_BYTES = 262_144
@@ -70,7 +71,7 @@ async def read_events(
         tenant, arrived_at, specversion_needed=binary or media_type in (CLOUDEVENT, CLOUDEVENTS_BATCH)
     )
     if binary:
-        if media_type not in ("", JSON):
+        if media_type and not is_json_media(media_type):
             raise UnsupportedMedia("in binary mode the data is application/json")
         return [reader.read_attributes(attributes_from_headers(request.headers, body), "")]
     found = _splitter(media_type, body)(body)

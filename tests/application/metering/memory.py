@@ -9,18 +9,9 @@ from decimal import Decimal
 from typing import Any, cast
 
 from libs.common.paging import PageRequest, Slice
-from services.metering.application.ports import (
-    Arrival,
-    LateNote,
-    MeterBook,
-    MeteredSubscription,
-    Reject,
-    Stored,
-    UsageConflict,
-    UsageReads,
-    UsageRow,
-)
+from services.metering.application.ports import Arrival, LateNote, MeterBook, MeteredSubscription, Stored
 from services.metering.application.queries import UsageWindowNotFound
+from services.metering.application.reads import Reject, UsageConflict, UsageReads, UsageRow
 from services.metering.domain.aggregation import NO_USAGE, BucketSums, TouchedBucket, Usage, usage_of
 from services.metering.domain.measurement import measure
 from services.metering.domain.meter import Meter

@@ -10,8 +10,9 @@ import pytest
 
 from services.metering.application import ask_usage as use_case
 from services.metering.application.ask_usage import DimensionUnknown, UsageQuestion, ask_usage
-from services.metering.application.ports import MeteredSubscription, UsageRow
+from services.metering.application.ports import MeteredSubscription
 from services.metering.application.queries import MeteredItemNotFound, MeterNotFound, UsageQuestionUnclear
+from services.metering.application.reads import UsageRow
 from services.metering.domain.aggregation import Usage
 from services.metering.domain.usage_slices import TooManySlices
 from services.metering.domain.usage_window import MeteredItem

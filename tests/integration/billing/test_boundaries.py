@@ -58,7 +58,8 @@ async def test_an_invoice_waits_for_the_usage_behind_it(bench: Workbench, tenant
     assert second["due_on"] == date(2025, 2, 15)
 
 
-ORDERS: list[tuple[str, ...]] = list(permutations(("started", "renewed", "closed", "ended", "last")))
+# Every twelfth of all orders; the use cases are told all 120 in memory.
+ORDERS = list(permutations(("started", "renewed", "closed", "ended", "last")))[::12]
 
 
 def told_by(story: Story, word: str) -> Event:
@@ -81,7 +82,7 @@ async def documents(bench: Workbench, tenant: str) -> list[Any]:
 
 
 async def test_order_does_not_matter(bench: Workbench) -> None:
-    """Every order of the five events, half of them in one batch, half one by one; some told twice."""
+    """Half of the orders come in one batch, half one by one; some events are told twice."""
     expected: list[Any] | None = None
     for number, order in enumerate(ORDERS):
         tenant = new_tenant()

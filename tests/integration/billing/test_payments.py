@@ -172,15 +172,15 @@ async def test_who_lost_his_claim_writes_nothing(bench: Workbench, tenant: str) 
     story = await a_story(bench, tenant, None)
     clock = after(story.boundary(0), minutes=5)
     slow, quick = bench.jobs(clock=clock)[1], bench.jobs(clock=clock)[1]
-    claims = slow._claims  # type: ignore[attr-defined]
-    await slow._due.run_once()  # type: ignore[attr-defined]
+    claims = slow._claims
+    await slow._due.run_once()
     (claim,) = claims.take()
     assert claim.method is None
     await bench.add_method(story)
     clock.advance(timedelta(seconds=CLAIM_S))
     await quick.run_once()
-    answer = await slow._collect(claim)  # type: ignore[attr-defined]
-    assert answer is None or await slow._record([answer]) is None  # type: ignore[attr-defined]
+    answer = await slow._collect(claim)
+    assert answer is None or await slow._record([answer]) is None
     assert await states(bench, tenant) == ["succeeded"]
     assert await told(bench, tenant) == ["invoice.finalized.v1", "invoice.paid.v1"]
 

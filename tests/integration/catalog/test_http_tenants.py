@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import pytest
 
-from libs.common.web.calls import OPERATORS
+from libs.common.access.caller import OPERATORS
 from tests.support.service_under_test import ServiceUnderTest, new_tenant
 
 

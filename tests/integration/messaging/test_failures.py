@@ -295,7 +295,7 @@ async def test_a_token_is_revoked_once_whoever_says_so_again(service: SmallServi
         event = TokenRevokedV1(tenant=TENANT_A, occurred_at=NOW, token_id="tok_1", expires_at=expires_at)
         await service.consumer().apply([delivery_of(event)])
     (revoked,) = await service.rows("SELECT token_id, expires_at FROM revoked_token")
-    assert tuple(revoked) == ("tok_1", NOW + timedelta(hours=3))
+    assert tuple(revoked) == (f"{TENANT_A}:tok_1", NOW + timedelta(hours=3))
 
 
 async def test_a_clock_of_another_tenant_cannot_be_moved(service: SmallService) -> None:

@@ -13,7 +13,7 @@ from libs.common.messaging import housekeeping as housekeeping_module
 from libs.common.messaging.embedded_bus import EmbeddedBus
 from libs.common.messaging.housekeeping import BusHousekeeping, Housekeeping
 from libs.common.persistence.base import bulk_insert
-from libs.common.web.calls import OPERATORS
+from libs.common.access.caller import OPERATORS
 from libs.common.web.idempotency import StoredResponse, run_once
 from tests.support.clocks import FixedClock
 from tests.support.small_service import (

@@ -335,7 +335,7 @@ async def test_an_event_in_http_binary_mode_is_the_same_event(metering: Metering
         "ce-type": FLIGHT,
         "ce-subject": "N1",
         "ce-time": AT,
-        "content-type": "application/json",
+        "content-type": "application/vnd.flights+json; charset=utf-8",
     }
     answer = await post(metering, b'{"minutes": 5.0}', **headers)
     assert answer.json()["results"] == [{"id": "a b", "source": SOURCE, "status": "stored"}]

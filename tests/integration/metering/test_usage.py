@@ -135,6 +135,13 @@ async def test_a_customer_sees_his_own_usage_and_nobody_elses(metering: Metering
             assert (await portal.get(path)).status_code == 403
 
 
+async def test_a_customer_without_a_subscription_has_used_nothing(metering: Metering) -> None:
+    await metering.define()
+    async with client_of(metering, READ, customer="cus_new") as portal:
+        answer = await portal.get("/v1/usage", params={"meter": "minutes"})
+        assert [row["quantity"] for row in answer.json()["data"]] == ["0"]
+
+
 async def test_another_tenants_ids_are_not_there(metering: Metering, story: Story) -> None:
     await metering.define()
     await metering.hear(story.started(), story.bound(), story.renewed(1))

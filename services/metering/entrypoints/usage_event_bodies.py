@@ -1,0 +1,148 @@
+"""What is said about usage events: as they were stored, what became of them, and those that were refused."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, Field
+
+from libs.common.web.bodies import DecimalText, Instant, StrictBody
+from services.metering.application.reads import ConflictView, RejectView
+from services.metering.domain.usage_event import (
+    ID_BYTES_MAX,
+    SOURCE_BYTES_MAX,
+    SUBJECT_BYTES_MAX,
+    TYPE_BYTES_MAX,
+    Reason,
+)
+
+
+def plain(value: str) -> str:
+    if any(character < " " for character in value):
+        raise ValueError("must not hold control characters")
+    return value
+
+
+EventId = Annotated[str, Field(min_length=1, max_length=ID_BYTES_MAX), AfterValidator(plain)]
+Source = Annotated[
+    str,
+    Field(min_length=1, max_length=SOURCE_BYTES_MAX, examples=["https://ops.example/nyc"]),
+    AfterValidator(plain),
+]
+EventType = Annotated[
+    str,
+    Field(min_length=1, max_length=TYPE_BYTES_MAX, examples=["flight.landed"]),
+    AfterValidator(plain),
+]
+Subject = Annotated[
+    str,
+    Field(min_length=1, max_length=SUBJECT_BYTES_MAX, examples=["N14228"]),
+    AfterValidator(plain),
+]
+
+
+class ReasonBody(StrictBody):
+    """One thing wrong with an event. Programs read `code`; `pointer` leads to the place in the event."""
+
+    code: str = Field(examples=["value_missing"])
+    pointer: str = Field(examples=["/data/air_time"])
+    detail: str
+
+    @classmethod
+    def from_domain(cls, reason: Reason) -> Self:
+        return cls(code=reason.code, pointer=reason.pointer, detail=reason.detail)
+
+
+class EventResultBody(StrictBody):
+    """What became of one event. A rejected one leaves its id free; in a conflict, the first event stays."""
+
+    id: str | None
+    source: str | None
+    status: Literal["stored", "duplicate", "conflict", "rejected"]
+    reasons: list[ReasonBody] | None = None
+
+
+class IngestResultBody(StrictBody):
+    """One result for each event, in the order in which they were sent, and how many of each kind."""
+
+    results: list[EventResultBody]
+    stored: int
+    duplicate: int
+    conflict: int
+    rejected: int
+
+
+class UsageEventBody(StrictBody):
+    """An event as it was stored. Numbers in `data` are exact: read them as decimals."""
+
+    id: str
+    source: str
+    type: str
+    subject: str
+    time: Instant
+    arrived_at: Instant
+    data: Any
+
+
+class CountedEventBody(UsageEventBody):
+    """An event behind a total; `value` is what the meter took from it, null where it only counts."""
+
+    value: DecimalText | None
+
+
+class UsageRejectBody(StrictBody):
+    """An event that was refused, kept once, however often it was sent."""
+
+    id: str
+    event_id: str | None
+    source: str | None
+    type: str | None
+    subject: str | None
+    reasons: list[ReasonBody]
+    payload: str = Field(description="The event as it was sent, cut if it was very long.")
+    seen_count: int
+    first_seen_at: Instant
+    last_seen_at: Instant
+
+    @classmethod
+    def from_view(cls, view: RejectView) -> Self:
+        reject = view.reject
+        return cls(
+            id=reject.id,
+            event_id=reject.event_id,
+            source=reject.source,
+            type=reject.type,
+            subject=reject.subject,
+            reasons=[ReasonBody.from_domain(reason) for reason in reject.reasons],
+            payload=reject.payload,
+            seen_count=view.seen_count,
+            first_seen_at=view.first_seen_at,
+            last_seen_at=view.last_seen_at,
+        )
+
+
+class UsageConflictBody(StrictBody):
+    """Another payload under the id of a stored event, which stays as it is."""
+
+    id: str
+    event_id: str
+    source: str
+    stored_time: Instant | None = Field(description="When the event that stays happened.")
+    payload: str = Field(description="The event that came later, and was not stored.")
+    seen_count: int
+    first_seen_at: Instant
+    last_seen_at: Instant
+
+    @classmethod
+    def from_view(cls, view: ConflictView) -> Self:
+        conflict = view.conflict
+        return cls(
+            id=conflict.id,
+            event_id=conflict.event_id,
+            source=conflict.source,
+            stored_time=view.stored_occurred_at,
+            payload=conflict.payload,
+            seen_count=view.seen_count,
+            first_seen_at=view.first_seen_at,
+            last_seen_at=view.last_seen_at,
+        )
