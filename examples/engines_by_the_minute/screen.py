@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from rich.console import Console
 from rich.progress import (
     BarColumn,
-    MofNCompleteColumn,
     Progress,
     ProgressColumn,
     Task,
@@ -56,7 +55,7 @@ class Screen:
         return Progress(
             TextColumn("  {task.description}"),
             BarColumn(bar_width=30),
-            MofNCompleteColumn(),
+            TextColumn("{task.completed:,.0f} of {task.total:,.0f}"),
             _Rate(),
             TextColumn("·"),
             TimeRemainingColumn(compact=True, elapsed_when_finished=True),

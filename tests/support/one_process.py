@@ -84,7 +84,7 @@ class OneProcess:
 @contextmanager
 def one_process(log: Path, *, port: int = 0, **environment: str) -> Iterator[OneProcess]:
     """One that was not started yet, in a new folder; in the end it is stopped, and its folder is gone."""
-    with _private_folder() as folder:
+    with private_folder() as folder:
         process = OneProcess(folder, log=log, port=port, **environment)
         try:
             yield process
@@ -93,7 +93,7 @@ def one_process(log: Path, *, port: int = 0, **environment: str) -> Iterator[One
 
 
 @contextmanager
-def _private_folder() -> Iterator[Path]:
+def private_folder() -> Iterator[Path]:
     """A data folder to be. What a killed test run left behind is stopped and removed by the next one.
 
     A run holds the lock beside its folder, so that several runs at once leave each other alone.

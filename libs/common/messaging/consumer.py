@@ -229,6 +229,7 @@ class Consumer(Generic[U]):
                 uow.actor = f"event:{message.envelope.id}"
                 with process_span(self._group.name, message.delivery, message.envelope):
                     await self._group.handle[type(message.event)](message.event, uow)
+                await asyncio.sleep(0)  # a long batch whose handlers find all at hand must not hold the loop
             handled += by_tenant[tenant]
         await uow.flush()
         return handled

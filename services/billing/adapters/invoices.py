@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
@@ -15,6 +16,8 @@ from services.billing.adapters import mapping, rows
 from services.billing.application import events
 from services.billing.domain.invoice import NO_SELLER, Finalized, Invoice, InvoiceLine, InvoiceNotFound
 from services.billing.domain.seller import invoice_number
+
+SLICE = 100
 
 
 class InvoiceRepository(Repository[Invoice]):
@@ -47,7 +50,9 @@ class InvoiceRepository(Repository[Invoice]):
         final, self._final = self._final, {}
         numbers = await self._take_numbers([outcome.invoice for outcome in final.values()])
         lines: list[InvoiceLine] = []
-        for id, outcome in final.items():
+        for index, (id, outcome) in enumerate(final.items(), start=1):
+            if index % SLICE == 0:
+                await asyncio.sleep(0)  # others may go on while a long batch is put into words
             current = self._locked[id]
             assert current is not None
             numbered = replace(current, number=numbers[id])

@@ -123,22 +123,27 @@ def _totals(given: Iterable[UsageTotalV1]) -> tuple[ItemUsage, ...]:
 async def prepare_boundaries(given: Sequence[Lifecycle], uow: BillingUnitOfWork) -> None:
     """Lock and load, in a few statements, what the boundaries of a batch will need."""
     await uow.agreements.load_for_update(event.subscription.subscription_id for event in given)
-    boundaries = [_boundary(event) for event in given if not _never_began(event)]
-    drafts = [invoice_id(boundary.agreement.id, boundary.boundary_at) for boundary in boundaries]
+    billed = [event for event in given if not _never_began(event)]
+    drafts = [invoice_id(event.subscription.subscription_id, _boundary_at(event)) for event in billed]
     await uow.invoices.load_for_update(drafts)
     await uow.charges.load_of_invoices(drafts)
-    await uow.charges.load_recorded(id for boundary in boundaries for id in _charge_ids(boundary))
+    await uow.charges.load_recorded(id for event in billed for id in _charge_ids(event))
     await uow.usage_windows.load(
-        (boundary.agreement.id, boundary.ended.index) for boundary in boundaries if boundary.ended is not None
+        (event.subscription.subscription_id, event.ended.index)
+        for event in billed
+        if not isinstance(event, SubscriptionStartedV1) and event.ended is not None
     )
 
 
-def _charge_ids(boundary: ReconcileCharges) -> Iterator[str]:
-    for item in boundary.agreement.items:
-        if boundary.begins is not None and not item.is_metered:
-            yield charge_id(item.id, item.price.id, boundary.begins.index, "advance")
-        if boundary.ended is not None and item.is_metered:
-            yield charge_id(item.id, item.price.id, boundary.ended.index, "usage")
+def _charge_ids(event: Lifecycle) -> Iterator[str]:
+    """What the charges of a boundary will be called."""
+    begins = None if isinstance(event, SubscriptionEndedV1) else event.period
+    ended = None if isinstance(event, SubscriptionStartedV1) else event.ended
+    for item in event.subscription.items:
+        if item.price.kind == "recurring" and begins is not None:
+            yield charge_id(item.item_id, item.price.id, begins.index, "advance")
+        if item.price.kind == "usage" and ended is not None:
+            yield charge_id(item.item_id, item.price.id, ended.index, "usage")
 
 
 async def prepare_changes(given: Sequence[SubscriptionChangedV1], uow: BillingUnitOfWork) -> None:

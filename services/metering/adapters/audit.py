@@ -63,7 +63,8 @@ _BINDINGS_OVERLAP = """
     SELECT a.tenant, a.subject, a.meter, a.id, b.id AS other_id
     FROM subject_binding a JOIN subject_binding b
       ON b.tenant = a.tenant AND b.subject = a.subject AND b.meter = a.meter AND b.id > a.id
-     AND tstzrange(a.bound_from, a.bound_until) && tstzrange(b.bound_from, b.bound_until)
+     AND greatest(a.bound_from, b.bound_from)
+         < least(coalesce(a.bound_until, 'infinity'), coalesce(b.bound_until, 'infinity'))
 """
 # The slow way to a total: every event of every binding, no running sum.
 _RECOUNT = """

@@ -85,7 +85,7 @@ def read_time(given: Mapping[str, Any], reasons: list[Reason]) -> datetime | Non
         time = msgspec.convert(value, datetime)
         if time.tzinfo is not None:
             return time.astimezone(UTC)
-    except (msgspec.ValidationError, OverflowError):
+    except (msgspec.ValidationError, OverflowError, UnicodeEncodeError):
         pass
     told = 'must be an instant with its offset, such as "2025-06-01T12:00:00Z" (RFC 3339)'
     reasons.append(Reason("time_malformed", "/time", told))

@@ -162,7 +162,8 @@ async def test_a_restart_of_the_database_is_waited_out(bus: EmbeddedBus, fragile
         await service.worker.engine.dispose()
         await service.say(happened("t1", 3))
         await eventually(service.unpublished, 0)
-        assert list(dict.fromkeys(versions(await all_on_the_bus(bus, 3)))) == [1, 2, 3]
+        # The second may stand there twice: published, and not marked before the server stopped.
+        assert list(dict.fromkeys(versions(await all_on_the_bus(bus)))) == [1, 2, 3]
 
 
 async def test_an_outage_of_the_bus_is_waited_out_and_shows_as_a_backlog(

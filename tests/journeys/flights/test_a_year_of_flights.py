@@ -20,7 +20,7 @@ import pytest
 
 from examples.engines_by_the_minute.dataset import installed_data
 from tests.journeys.flights.straight_from_the_csv import NEW_YORK, Owed, owed_by_airline, rows_of
-from tests.support.one_process import OneProcess, one_process
+from tests.support.one_process import OneProcess, one_process, private_folder
 
 Thing = dict[str, Any]
 
@@ -219,6 +219,27 @@ def test_a_run_that_is_broken_off_is_gone_on_with(
     found = as_owed(invoices_by_airline(process, label="-2m-9ehaoo"))
     assert found == {carrier: owed[carrier] for carrier in ("9E", "HA", "OO")}
     assert tell(process, tmp_path, *SLICE).written["airlines"] == told.written["airlines"]
+
+
+def test_without_a_server_the_demo_starts_one_and_stops_it() -> None:
+    with private_folder() as folder:
+        answer = subprocess.run(
+            [*DEMO, "--months", "1", "--carriers", "OO"],
+            cwd=ROOT,
+            env=os.environ
+            | {
+                "PERENNIAL_VAR_FOLDER": str(folder),
+                "PERENNIAL_PORT": "0",
+                "PERENNIAL_DATABASE_FSYNC": "false",
+            },
+            capture_output=True,
+            text=True,
+            timeout=DEMO_TIMEOUT_S,
+            check=False,
+        )
+        assert answer.returncode == 0, answer.stdout + answer.stderr
+        assert "started for the demo" in answer.stdout
+        assert "perennial: stopping PostgreSQL" in (folder / "demo-server.log").read_text(encoding="utf-8")
 
 
 def test_the_token_of_another_server_is_refused_in_plain_words(process: OneProcess) -> None:

@@ -43,6 +43,9 @@ RAW = {
     "@no UTF-8@": b'"a\xff\xfeb"',
     "@control character@": b'"a\x01b"',
 }
+# What reads all JSON bodies refuses these wherever they stand: two places in each body are enough.
+REFUSED_BY_ALL = frozenset(RAW) - {"@NUL@", "@half a surrogate pair@"}
+
 # Strings that may be good here and there, but break what is careless: they must not lead to a 500.
 ODD_STRINGS = (
     "",
@@ -125,9 +128,10 @@ def wrong_types(value: Any) -> Sequence[Any]:
 
 def wrong_bodies(asked: Asked) -> Iterator[Wrong]:
     """One thing wrong in one place of a good body, for every place and everything that is wrong."""
-    for place, value in places_in(asked.json):
+    places = list(places_in(asked.json))
+    for place, value in places:
         at = "/".join(map(str, place))
-        for placeholder in RAW:
+        for placeholder in RAW if place in (places[0][0], places[-1][0]) else set(RAW) - REFUSED_BY_ALL:
             yield Wrong(f"{placeholder} at /{at}", encoded(changed_at(asked.json, place, placeholder)))
         if value is not None:
             yield Wrong(f"very long text at /{at}", encoded(changed_at(asked.json, place, LONG)))
@@ -261,6 +265,7 @@ async def test_one_wrong_thing_in_a_body_is_refused_wherever_it_stands(
             for wrong in wrong_bodies(asked)
         ]
         assert await all_of(trials) > 1_500
+        print("TRIALS", len(trials))
 
 
 async def test_a_wrong_usage_event_is_rejected_and_its_neighbour_stored(
@@ -366,6 +371,9 @@ async def test_other_media_types_are_refused(world: World, bodies: list[tuple[Op
                 answer = await sender.send(operation, asked, encoded(asked.json), content_encoding=encoding)
                 assert_refused(operation, encoding, answer, 415)
 
+
+# A message's id may hold slashes, so that its paths run into each other.
+MESSAGE_ID = "{message_id}"
 
 BAD_HEADERS: Sequence[tuple[str, bytes]] = (
     ("idempotency-key", b""),
@@ -523,7 +531,7 @@ async def test_methods_that_a_route_does_not_have_are_refused(world: World) -> N
     async with world.everything.client(world.beta.tenant) as client:
         for operation in world.operations:
             for method in ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND", "X" * 50):
-                if (method, operation.path) in there:
+                if (method, operation.path) in there or MESSAGE_ID in operation.path:
                     continue
                 address = operation.address(world.things_at(operation, world.beta)[0])
                 answer = await client.request(method, address)
