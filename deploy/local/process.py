@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import hashlib
 import importlib
 import os
@@ -76,6 +77,8 @@ async def serve(settings: LocalSettings, databases: Databases) -> AsyncIterator[
         for service in services:
             loops = [*service.api_loops, *service.worker_loops]
             await stack.enter_async_context(running(service.name, loops))
+        gc.collect()
+        gc.freeze()  # what was built stays: looking through it again would hold the loop for a third of a second
         await ensure_sandbox(base_url, key_path, now=clock.system_now())
         yield Running(base_url, key_path)
 

@@ -60,9 +60,7 @@ def instrument_app(
     if getattr(app.state, "observed_as", None) is not None:
         return
     app.state.observed_as = service
-    native = getattr(app, "_telemetry", None)  # absent before FastAPI could trace itself
-    if isinstance(native, dict):
-        native.update(tracing=False, metrics=False, logs=False, auto_configure=False)
+    leave_out_native_spans(app)
     build = app.build_middleware_stack
 
     def build_observed() -> Any:
@@ -75,6 +73,13 @@ def instrument_app(
         )
 
     app.build_middleware_stack = build_observed  # type: ignore[method-assign]  # the one place outside of it
+
+
+def leave_out_native_spans(app: Any) -> None:
+    """FastAPI traces requests by itself once a global tracer provider is set: four spans each, in a trace of its own."""
+    native = getattr(app, "_telemetry", None)  # absent before FastAPI could trace itself
+    if isinstance(native, dict):
+        native.update(tracing=False, metrics=False, logs=False, auto_configure=False)
 
 
 class RequestTelemetry:

@@ -22,6 +22,7 @@ from starlette.types import ASGIApp
 
 from libs.common.access.token import TokenVerifier
 from libs.common.errors import ServiceError
+from libs.common.telemetry.requests import leave_out_native_spans
 from libs.common.web.calls import OpenUow
 from libs.common.web.context import RequestContext, trace_id_of
 from libs.common.web.docs import docs_routes
@@ -102,6 +103,7 @@ def create_app(
             HTTPException: _answer_http,
         },
     )
+    leave_out_native_spans(app)
     app.state.service = service
     app.state.open_uow = open_uow
     app.state.cursors = Cursors(cursor_key)

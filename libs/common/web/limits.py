@@ -1,4 +1,4 @@
-"""What one request may cost before a route has seen it: bytes, time to arrive, nesting, digits, how often."""
+"""What a request may cost before a route has seen it: bytes, time, nesting, values, digits, how often."""
 
 from __future__ import annotations
 
@@ -49,6 +49,7 @@ class Limits:
     body_timeout_s: float = 30.0
     depth_max: int = 32
     digits_max: int = 40
+    values_max: int = 20_000
     token_requests_per_s: float = 5_000.0
     token_requests_burst: int = 10_000
     stranger_requests_per_s: float = 200.0  # from one address, with tokens not verified lately
@@ -65,7 +66,9 @@ class BodyLimits:
     def __init__(self, app: ASGIApp, *, limits: Limits) -> None:
         self._app = app
         self._limits = limits
-        self._json = JsonCheck(depth_max=limits.depth_max, digits_max=limits.digits_max)
+        self._json = JsonCheck(
+            depth_max=limits.depth_max, digits_max=limits.digits_max, values_max=limits.values_max
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":

@@ -1,4 +1,4 @@
-"""JSON that is safe to hand on: RFC 8259 to the letter, bounded in depth and digits, without NUL.
+"""JSON that is safe to hand on: RFC 8259 to the letter, bounded in depth, values and digits, without NUL.
 
 The framework's parser accepts NaN, and breaks off with a plain 500 on numbers or nesting that are too long
 for it; PostgreSQL refuses NUL in text. So a body is checked here, once, before anything else reads it.
@@ -35,6 +35,13 @@ class JsonTooDeep(InvalidInput):
     title: ClassVar[str] = "The body is nested too deeply"
 
 
+class JsonTooManyValues(InvalidInput):
+    """More values than any request of this kind needs: each costs time, all the more when each is wrong."""
+
+    code: ClassVar[str] = "json_too_many_values"
+    title: ClassVar[str] = "The body holds too many values"
+
+
 class JsonNumberTooLong(InvalidInput):
     """A number has more digits than anything in this API."""
 
@@ -52,16 +59,18 @@ class TextNotStorable(InvalidInput):
 class JsonCheck:
     """Checks bodies against one pair of bounds. The patterns that depend on them are made once."""
 
-    def __init__(self, *, depth_max: int, digits_max: int) -> None:
+    def __init__(self, *, depth_max: int, digits_max: int, values_max: int) -> None:
         self._depth_max = depth_max
+        self._values_max = values_max
         self._digits_max = digits_max
         self._long_number = re.compile(rb"[0-9][0-9.eE+-]{%d,}" % digits_max)
 
     def check(self, body: bytes) -> None:
         """Linear in the length of `body`; costlier looks are taken only where a cheap one gives reason to.
 
-        Raises: JsonMalformed, JsonTooDeep, JsonNumberTooLong, TextNotStorable.
+        Raises: JsonMalformed, JsonTooDeep, JsonTooManyValues, JsonNumberTooLong, TextNotStorable.
         """
+        self._count(body)
         self._parse(body)
         crowded = body.count(b"[") + body.count(b"{") > self._depth_max
         if crowded or self._long_number.search(body):
@@ -72,6 +81,13 @@ class JsonCheck:
                 raise self._nested_too_deeply()
         if b"\\u0000" in body and _NUL.search(body):
             raise TextNotStorable("text may not hold the character NUL", remedy="Leave out \\u0000.")
+
+    def _count(self, body: bytes) -> None:
+        """Before anything is made of them: a comma outside of strings stands between two values."""
+        if body.count(b",") >= self._values_max and _STRING.sub(b"", body).count(b",") >= self._values_max:
+            raise JsonTooManyValues(
+                f"the body holds more than {self._values_max} values", remedy="Send it in smaller parts."
+            )
 
     def _parse(self, body: bytes) -> None:
         try:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from libs.common.errors import InvalidInput, NotFound, ServiceError
+from libs.common.web.problem import ERRORS_MAX
 
 POINTER_PART_LENGTH_MAX = 64
 DETAIL_LENGTH_MAX = 300
@@ -51,7 +52,7 @@ def refusal_of(found: Sequence[Mapping[str, Any]], body: object) -> tuple[Servic
     places = {str(error["loc"][0]) for error in found if error["loc"]}
     if "path" in places:
         return NotFound("there is nothing at this path"), []
-    errors = [_told(error, body) for error in found]
+    errors = [_told(error, body) for error in found[:ERRORS_MAX]]
     if places <= {"query", "header", "cookie"}:
         refusal: InvalidInput = InvalidParameters("the request's parameters are invalid: see errors")
     else:

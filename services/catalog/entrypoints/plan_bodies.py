@@ -42,6 +42,8 @@ from services.catalog.domain.publication import Published, Unchanged
 from services.catalog.entrypoints.bodies import Unit
 
 PlanId = Annotated[str, identifier("pln"), Field(examples=["pln_01jz3v6m1qk0c8n4r2d5s7t9wx"])]
+LIST_LENGTH_MAX = 1_000  # what is read at all; how many a plan may have is the domain's to say
+
 CurrencyCode = Annotated[str, Field(pattern=r"^[A-Z]{3}$", max_length=3, examples=["USD"])]
 IntervalCount = Annotated[int, Field(strict=True, ge=1, le=10_000, examples=[1])]
 
@@ -92,6 +94,7 @@ class PriceWriteBody(StrictBody):
     unit_amount: DecimalText | None = Field(default=None, examples=[None])
     tiers: list[PriceTierBody] = Field(
         default_factory=list,
+        max_length=LIST_LENGTH_MAX,
         examples=[[{"up_to": "100000", "unit_amount": "5.20"}, {"unit_amount": "4.75"}]],
     )
     package_size: DecimalText | None = Field(default=None, examples=[None])
@@ -126,7 +129,7 @@ class PlanCreateBody(StrictBody):
     name: Name = Field(examples=["Power by the minute"])
     currency: CurrencyCode
     interval: IntervalBody
-    prices: list[PriceWriteBody]
+    prices: list[PriceWriteBody] = Field(max_length=LIST_LENGTH_MAX)
     external_id: ExternalId | None = None
     metadata: Metadata = Field(default_factory=dict)
 
@@ -145,7 +148,7 @@ class PlanDraftWriteBody(StrictBody):
     name: Name
     currency: CurrencyCode | None = None
     interval: IntervalBody | None = None
-    prices: list[PriceWriteBody]
+    prices: list[PriceWriteBody] = Field(max_length=LIST_LENGTH_MAX)
 
 
 class DraftPriceBody(StrictBody):

@@ -32,9 +32,16 @@ async def own_billing(
         yield service
 
 
-@pytest.fixture
-def bench(billing: ServiceUnderTest) -> Workbench:
-    return Workbench(billing)
+@pytest_asyncio.fixture
+async def bench(billing: ServiceUnderTest) -> Workbench:
+    """Nothing that an earlier test left behind is due."""
+    bench = Workbench(billing)
+    async with bench.admin() as admin:
+        await admin.execute(
+            """UPDATE invoice SET due_at = NULL WHERE due_at IS NOT NULL;
+               UPDATE payment_attempt SET due_at = NULL WHERE due_at IS NOT NULL"""
+        )
+    return bench
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import time
 from collections.abc import AsyncIterator, Awaitable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -50,23 +51,16 @@ REFUSED_BY_ALL = frozenset(RAW) - {"@NUL@", "@half a surrogate pair@"}
 ODD_STRINGS = (
     "",
     " ",
-    "1e400",
     "NaN",
     "-Infinity",
-    "-1",
+    "1e400",
     "9" * 40,
-    "0." + "0" * 30 + "1",
     "١٢",
-    "0x10",
-    "1_000",
     "0000-00-00",
     "9999-12-31",
     "2024-02-30T00:00:00Z",
-    "9999-12-31T23:59:60Z",
     "0001-01-01T00:00:00+23:59",
     "' OR 1=1; --",
-    "%s%n{0}{{7*7}}${7*7}",
-    "../../etc/passwd",
     "\u202eabc\ufeff",
     "💶" * 60,
 )
@@ -140,8 +134,6 @@ def wrong_bodies(asked: Asked) -> Iterator[Wrong]:
         if isinstance(value, dict):
             more = {**value, "surprise": {"a": 1}}
             yield Wrong(f"an unknown field in /{at}", encoded(changed_at(asked.json, place, more)))
-            many = {**value, **{f"k{number}": "v" for number in range(5_000)}}
-            yield Wrong(f"5,000 unknown fields in /{at}", encoded(changed_at(asked.json, place, many)))
         if isinstance(value, str):
             for odd in ODD_STRINGS:
                 yield Wrong(f"{odd!r:.40} at /{at}", encoded(changed_at(asked.json, place, odd)), must=False)
@@ -265,7 +257,6 @@ async def test_one_wrong_thing_in_a_body_is_refused_wherever_it_stands(
             for wrong in wrong_bodies(asked)
         ]
         assert await all_of(trials) > 1_500
-        print("TRIALS", len(trials))
 
 
 async def test_a_wrong_usage_event_is_rejected_and_its_neighbour_stored(
@@ -375,6 +366,38 @@ async def test_other_media_types_are_refused(world: World, bodies: list[tuple[Op
 # A message's id may hold slashes, so that its paths run into each other.
 MESSAGE_ID = "{message_id}"
 
+
+async def test_a_body_full_of_mistakes_holds_nobody_up(
+    world: World, bodies: list[tuple[Operation, Asked]]
+) -> None:
+    """As many values as a body may hold, each of them wrong: the event loop belongs to all services."""
+    many = 19_000
+    slowest_s = 0.0
+
+    async def watch() -> None:
+        nonlocal slowest_s
+        while True:
+            started = time.perf_counter()
+            await asyncio.sleep(0.001)
+            slowest_s = max(slowest_s, time.perf_counter() - started)
+
+    watching = asyncio.create_task(watch())
+    async with Sender(world) as sender:
+        for operation, asked in bodies:
+            trials = {"unknown fields": {f"k{number}": 1 for number in range(many)}}
+            for place, value in places_in(asked.json):
+                if place and isinstance(value, list):
+                    trials[f"empty things at {place}"] = changed_at(asked.json, place, [{}] * many)
+            for name, body in trials.items():
+                answer = await sender.send(operation, asked, encoded(body))
+                if operation.path != EVENTS:
+                    assert_refused(operation, name, answer, 422)
+            answer = await sender.send(operation, asked, b"[" + b"0," * 400_000 + b"0]")
+            assert_refused(operation, "400,000 values", answer, 413 if operation.path == EVENTS else 422)
+    watching.cancel()
+    assert slowest_s < 2.0  # a second and more on a busy machine; without bounds it was eleven
+
+
 BAD_HEADERS: Sequence[tuple[str, bytes]] = (
     ("idempotency-key", b""),
     ("idempotency-key", b"x" * 300),
@@ -424,21 +447,15 @@ async def test_odd_headers_lead_to_no_error_of_ours(
 
 
 BAD_QUERIES = (
+    "",
     "%00",
-    "a%00b",
     "%ff%fe",
     "%ed%a0%80",
     "%0d%0aset-cookie:x=1",
     "x" * 5_000,
     "9" * 5_000,
     "%27%20OR%201=1",
-    "../../x",
-    "{}",
-    "[]",
-    "NaN",
     "-1",
-    "1e9",
-    "",
 )
 
 

@@ -29,6 +29,8 @@ CASES = [
     ("deep_arrays", b"[" * 33 + b"]" * 33, (422, "json_too_deep")),
     ("deep_mixed", b'{"a":[' * 17 + b"]}" * 17, (422, "json_too_deep")),
     ("very_deep", b"[" * 100_000 + b"]" * 100_000, (422, "json_too_deep")),
+    ("twenty_thousand_values", b"[" + b"1," * 19_999 + b"1]", (422, "invalid_body")),
+    ("more_values_than_that", b"[" + b"1," * 20_000 + b"1]", (422, "json_too_many_values")),
     ("no_object", b"[]", (422, "invalid_body")),
     ("null", b"null", (422, "invalid_body")),
     ("digits_in_text", b'{"name": "' + b"9" * 100 + b'"}', 201),
@@ -139,7 +141,7 @@ def test_checking_the_worst_bodies_takes_no_long_time(small: SmallApp) -> None:
     from libs.common.errors import InvalidInput
     from libs.common.web.strict_json import JsonCheck
 
-    check = JsonCheck(depth_max=32, digits_max=40)
+    check = JsonCheck(depth_max=32, digits_max=40, values_max=20_000)
     bodies = [
         b'"' + b'\\"' * (MEBIBYTE // 2),
         b"[" + b"[]," * (MEBIBYTE // 3) + b"[]]",

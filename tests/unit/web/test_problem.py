@@ -103,7 +103,7 @@ def test_all_errors_of_an_input_are_told_up_to_a_bound() -> None:
     [
         ConnectionRefusedError("secret-host:5432"),
         OperationalError("SELECT secret", {}, Exception("x"), connection_invalidated=True),
-        InterfaceError("SELECT secret", {}, Exception("connection is closed")),
+        InterfaceError("SELECT secret", {}, asyncpg.InterfaceError("connection is closed")),
         asyncpg.CannotConnectNowError("the secret database is starting up"),
         asyncpg.TooManyConnectionsError("secret"),
     ],
