@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import date
 
 import asyncpg
@@ -75,3 +76,24 @@ async def test_only_sensible_months_get_a_partition(metering: Metering, month: d
                 await worker.execute("SELECT ensure_usage_month($1)", month)
     finally:
         await worker.close()
+
+
+async def test_two_senders_may_need_a_new_month_at_once(metering: Metering) -> None:
+    """The second waits for the first, and then finds the partition there."""
+    first, second = [
+        await asyncpg.connect(asyncpg_dsn(metering.service.database.worker_dsn)) for _ in ("first", "second")
+    ]
+    try:
+        for worker in (first, second):
+            await worker.execute(f"SET ROLE {APP}")
+        making = first.transaction()
+        await making.start()
+        await first.execute("SELECT ensure_usage_month($1)", date(2007, 7, 1))
+        waiting = asyncio.create_task(second.execute("SELECT ensure_usage_month($1)", date(2007, 7, 1)))
+        await asyncio.sleep(0.2)
+        assert not waiting.done()
+        await making.commit()
+        await waiting
+    finally:
+        await first.close()
+        await second.close()

@@ -180,7 +180,7 @@ async def _offer(story: Story) -> None:
     }
     made_plan = await ask("POST", "/v1/plans", json=plan)
     draft = {
-        "name": f"{name} plan",
+        "name": f"{name} plan for all",
         "currency": "USD",
         "interval": plan["interval"],
         "prices": plan["prices"],
