@@ -12,11 +12,13 @@ What every transport promises (tests/integration/transport says it once, for all
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from types import TracebackType
 from typing import ClassVar, Protocol, Self
 
+from libs.common.contracts.topics import Topic
 from libs.common.errors import ServiceError, TransientError
 
 
@@ -37,14 +39,34 @@ class UnknownTopic(ServiceError):
     title: ClassVar[str] = "No such topic"
 
 
+class RecordTooLarge(ServiceError):
+    """The transport does not take records of that size.
+
+    `positions` says which, as indexes into what was to be published. None of those is there; of the others,
+    some may be: publish them again without these.
+    """
+
+    code: ClassVar[str] = "record_too_large"
+    title: ClassVar[str] = "The record is too large"
+
+    def __init__(self, message: str, *, positions: Collection[int], **facts: object) -> None:
+        remedy = "Raise max.message.bytes of the topic, or let the record say less."
+        super().__init__(message, remedy=remedy, pointer=None, positions=sorted(positions), **facts)
+        self.positions = frozenset(positions)
+
+
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One message to publish. Records of one key share a partition, and so their order."""
+    """One message to publish. Records of one key share a partition, and so their order.
+
+    Whoever names the partition himself sees to that: then the key only tells what it is about.
+    """
 
     topic: str
     key: str
     headers: Mapping[str, str]
     value: bytes
+    partition: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +111,12 @@ class Subscription(Protocol):
         """
         ...
 
-    async def seek(self, topic: str, partition: int, offset: int) -> None:
-        """The next poll of this partition begins at `offset`. Without effect unless the partition is ours."""
+    async def seek(self, topic: str, partition: int, offset: int) -> bool:
+        """The next poll of this partition begins at `offset`. False, and no effect, unless it is ours."""
+        ...
+
+    def owned(self) -> frozenset[tuple[str, int]]:
+        """The (topic, partition)s that are ours now, as far as this member knows."""
         ...
 
     async def keep_alive(self) -> None:
@@ -105,14 +131,14 @@ class Subscription(Protocol):
 class Bus(Protocol):
     """The transport of one deployment; one for a process, used by all its tasks."""
 
-    async def ensure_topics(self, topics: Mapping[str, int]) -> None:
-        """Make the topics (name → number of partitions) that are missing; existing ones keep their number."""
+    async def ensure_topics(self, topics: Sequence[Topic]) -> None:
+        """Make the topics that are missing; existing ones stay as they are, their partitions above all."""
         ...
 
     async def publish(self, records: Sequence[Record]) -> None:
         """Durable when it returns; order kept per key.
 
-        Raises: BusUnavailable; UnknownTopic.
+        Raises: BusUnavailable; UnknownTopic; RecordTooLarge.
         """
         ...
 
@@ -122,6 +148,14 @@ class Bus(Protocol):
 
     async def end_offsets(self, topic: str) -> dict[int, int]:
         """The offset that the next record of each partition will get."""
+        ...
+
+    async def begin_offsets(self, topic: str) -> dict[int, int]:
+        """The offset of the earliest record that each partition still keeps; the end where it keeps none."""
+        ...
+
+    async def offsets_at(self, topic: str, instant: datetime) -> dict[int, int]:
+        """The offset of each partition's first record published at or after `instant`; the end if none was."""
         ...
 
     async def committed(self, group: str, topic: str) -> dict[int, int]:

@@ -14,14 +14,15 @@ from __future__ import annotations
 import asyncio
 import json
 import zlib
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any
 
 import asyncpg
 
-from libs.common.messaging.bus import BusUnavailable, Record, UnknownTopic
+from libs.common.contracts.topics import MESSAGE_BYTES_MAX, Topic
+from libs.common.messaging.bus import BusUnavailable, Record, RecordTooLarge, UnknownTopic
 from libs.common.messaging.embedded_subscription import CHANNEL, EmbeddedSubscription
 from libs.common.persistence.outage import is_outage
 from libs.common.persistence.session import asyncpg_dsn
@@ -68,6 +69,23 @@ _PUBLISH = f"""
     SELECT (SELECT count(*) FROM stored) AS stored, (SELECT count(*) FROM told) AS told
 """
 _END_OFFSETS = "SELECT partition, next FROM bus_partition WHERE topic = $1 ORDER BY partition"
+_BEGIN_OFFSETS = """
+    SELECT p.partition, coalesce(
+        (SELECT r."offset" FROM bus_record r WHERE r.topic = p.topic AND r.partition = p.partition
+         ORDER BY r."offset" LIMIT 1),
+        p.next
+    ) AS "offset"
+    FROM bus_partition p WHERE p.topic = $1 ORDER BY p.partition
+"""
+_OFFSETS_AT = """
+    SELECT p.partition, coalesce(
+        (SELECT r."offset" FROM bus_record r
+         WHERE r.topic = p.topic AND r.partition = p.partition AND r.at >= $2
+         ORDER BY r."offset" LIMIT 1),
+        p.next
+    ) AS "offset"
+    FROM bus_partition p WHERE p.topic = $1 ORDER BY p.partition
+"""
 _COMMITTED = """
     SELECT p.partition, coalesce(o."offset", 0) AS "offset"
     FROM bus_partition p
@@ -108,19 +126,28 @@ class EmbeddedBus:
         self._pool: asyncpg.Pool[asyncpg.Record] | None = None
         self._partitions: dict[str, int] = {}
 
-    async def ensure_topics(self, topics: Mapping[str, int]) -> None:
-        """Make those that are missing. An existing one keeps its partitions: keys stay where they are."""
+    async def ensure_topics(self, topics: Sequence[Topic]) -> None:
+        """Make those that are missing. An existing one keeps its partitions: keys stay where they are.
+
+        How long records are kept, and how large they may be, is the same for all topics of this bus.
+        """
         async with self._connection() as connection, connection.transaction():
             await connection.execute(_ENSURE_LOCK)
-            await connection.execute(_ENSURE, list(topics), list(topics.values()))
+            await connection.execute(
+                _ENSURE, [topic.name for topic in topics], [topic.partitions for topic in topics]
+            )
 
     async def publish(self, records: Sequence[Record]) -> None:
         """Store the records in one transaction, and wake the subscriptions.
 
-        Raises: BusUnavailable; UnknownTopic.
+        Raises: BusUnavailable; UnknownTopic; RecordTooLarge.
         """
         if not records:
             return
+        if too_large := [n for n, record in enumerate(records) if len(record.value) > MESSAGE_BYTES_MAX]:
+            raise RecordTooLarge(
+                "the bus takes no such long values", positions=too_large, bytes_max=MESSAGE_BYTES_MAX
+            )
         async with self._connection() as connection:
             await self._learn_partitions(connection, {record.topic for record in records})
             done = await connection.fetchrow(
@@ -149,6 +176,17 @@ class EmbeddedBus:
         async with self._connection() as connection:
             rows = await connection.fetch(_END_OFFSETS, topic)
         return {row["partition"]: row["next"] for row in rows}
+
+    async def begin_offsets(self, topic: str) -> dict[int, int]:
+        async with self._connection() as connection:
+            rows = await connection.fetch(_BEGIN_OFFSETS, topic)
+        return {row["partition"]: row["offset"] for row in rows}
+
+    async def offsets_at(self, topic: str, instant: datetime) -> dict[int, int]:
+        """By the server's clock when the record was stored. It reads each partition up to there."""
+        async with self._connection() as connection:
+            rows = await connection.fetch(_OFFSETS_AT, topic, instant)
+        return {row["partition"]: row["offset"] for row in rows}
 
     async def committed(self, group: str, topic: str) -> dict[int, int]:
         async with self._connection() as connection:
@@ -186,6 +224,8 @@ class EmbeddedBus:
             pool.terminate()
 
     def _partition(self, record: Record) -> int:
+        if record.partition is not None:
+            return record.partition
         return zlib.crc32(record.key.encode()) % self._partitions[record.topic]
 
     async def _learn_partitions(self, connection: Any, topics: set[str]) -> None:

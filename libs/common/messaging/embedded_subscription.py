@@ -154,11 +154,16 @@ class EmbeddedSubscription:
             with self._outages_told():
                 await self._commit(self._connection, ends)
 
-    async def seek(self, topic: str, partition: int, offset: int) -> None:
+    async def seek(self, topic: str, partition: int, offset: int) -> bool:
         async with self._turn:
-            if (topic, partition) in self._positions:
+            ours = (topic, partition) in self._positions
+            if ours:
                 self._positions[topic, partition] = offset
                 self._news.set()
+        return ours
+
+    def owned(self) -> frozenset[Place]:
+        return frozenset(self._positions)
 
     async def keep_alive(self) -> None:
         """A round trip: whatever stands between us and the server sees that the connection is in use."""

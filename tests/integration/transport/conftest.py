@@ -8,8 +8,9 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 import pytest_asyncio
 
+from libs.common.contracts.topics import Topic
 from libs.common.messaging.bus import Bus
-from tests.integration.transport.harness import Transport, embedded_transport
+from tests.integration.transport.harness import Transport, embedded_transport, kafka_transport
 from tests.support.postgres import PostgresForTests, running_postgres
 
 PARTITIONS = 4
@@ -22,13 +23,14 @@ def transport_postgres() -> Iterator[PostgresForTests]:
         yield server
 
 
-@pytest_asyncio.fixture(params=["embedded"])
+@pytest_asyncio.fixture(params=["embedded", "kafka"])
 async def transport(request: pytest.FixtureRequest) -> AsyncIterator[Transport]:
     if request.param == "embedded":
         async with embedded_transport(request.getfixturevalue("transport_postgres")) as embedded:
             yield embedded
     else:
-        raise NotImplementedError(request.param)
+        async with kafka_transport(request.getfixturevalue("kafka")) as on_kafka:
+            yield on_kafka
 
 
 @pytest_asyncio.fixture
@@ -42,7 +44,7 @@ async def bus(transport: Transport) -> AsyncIterator[Bus]:
 async def topic(bus: Bus) -> str:
     """A new topic of four partitions; servers may be shared with other tests, names are not."""
     name = f"test.{secrets.token_hex(6)}"
-    await bus.ensure_topics({name: PARTITIONS})
+    await bus.ensure_topics([Topic(name, partitions=PARTITIONS)])
     return name
 
 
@@ -50,7 +52,7 @@ async def topic(bus: Bus) -> str:
 async def single(bus: Bus) -> str:
     """A new topic of one partition, where there is one order for everything."""
     name = f"test.{secrets.token_hex(6)}"
-    await bus.ensure_topics({name: 1})
+    await bus.ensure_topics([Topic(name, partitions=1)])
     return name
 
 

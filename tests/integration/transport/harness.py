@@ -15,14 +15,28 @@ from libs.common.messaging.bus import Bus, BusUnavailable, Delivery, Record, Sub
 from libs.common.messaging.bus_migrations import install
 from libs.common.messaging.embedded_bus import EmbeddedBus
 from libs.common.messaging.embedded_subscription import EmbeddedSubscription
+from libs.common.messaging.kafka_bus import KafkaBus
+from libs.common.messaging.kafka_subscription import KafkaSubscription
 from libs.common.persistence.session import asyncpg_dsn
+from tests.support.kafka import BOOTSTRAP, KafkaForTests
 from tests.support.postgres import PostgresForTests
+
+KAFKA_TIMEOUT_S = 3.0
+# A broker that is not ours may allow no shorter session.
+KAFKA_SESSION_S = 6.0 if BOOTSTRAP in os.environ else 3.0
 
 
 class Transport(Protocol):
-    """One deployment. `takeover_s` is how long a group may need to notice that a member died."""
+    """One deployment.
+
+    `takeover_s` is how long a group may need to notice that a member died. `shares`: the members of a group share
+    its partitions out, instead of one having them all. `retries`: a connection that is lost for a moment is
+    made good without a word.
+    """
 
     takeover_s: float
+    shares: bool
+    retries: bool
 
     def bus(self) -> Bus:
         """The bus as one more process would have it."""
@@ -51,6 +65,8 @@ class Transport(Protocol):
 
 class EmbeddedTransport:
     takeover_s = 3.0
+    shares = False
+    retries = False
 
     def __init__(self, postgres: PostgresForTests, dsn: str) -> None:
         self._postgres, self._dsn = postgres, dsn
@@ -87,6 +103,72 @@ async def embedded_transport(postgres: PostgresForTests) -> AsyncIterator[Embedd
         await install(connection)
         await connection.close()
         yield EmbeddedTransport(postgres, dsn)
+
+
+class _RememberingBus(KafkaBus):
+    """Knows its subscriptions, so that their connections can be cut."""
+
+    def __init__(self, bootstrap: str) -> None:
+        super().__init__(
+            bootstrap, client_id="perennial-test", timeout_s=KAFKA_TIMEOUT_S, session_s=KAFKA_SESSION_S
+        )
+        self.subscriptions: list[KafkaSubscription] = []
+
+    def subscribe(self, group: str, topics: Sequence[str], *, member: str) -> KafkaSubscription:
+        subscription = super().subscribe(group, topics, member=member)
+        self.subscriptions.append(subscription)
+        return subscription
+
+    def clients(self) -> list[Any]:
+        """aiokafka's, as many as are connected now."""
+        found = [self._cluster._connected]
+        if self._publisher._producer is not None:
+            found.append(self._publisher._producer.client)
+        found += [each._consumer._client for each in self.subscriptions if each._consumer is not None]
+        return [client for client in found if client is not None]
+
+
+class KafkaTransport:
+    takeover_s = KAFKA_SESSION_S + 5
+    shares = True
+    retries = True
+
+    def __init__(self, kafka: KafkaForTests) -> None:
+        self._kafka = kafka
+        self._buses: list[_RememberingBus] = []
+
+    def bus(self) -> KafkaBus:
+        bus = _RememberingBus(self._kafka.bootstrap)
+        self._buses.append(bus)
+        return bus
+
+    async def kill(self, subscription: Subscription) -> None:
+        """Its sockets are closed, and nothing is said any more: what Kafka sees of a SIGKILL."""
+        assert isinstance(subscription, KafkaSubscription)
+        await subscription.disconnect()
+
+    async def cut_connections(self) -> None:
+        for bus in self._buses:
+            for client in bus.clients():
+                for connection in list(client._conns.values()):
+                    if connection._writer is not None:
+                        connection._writer.transport.abort()
+
+    async def stop(self) -> None:
+        await asyncio.to_thread(self._kafka.broker.stop)
+
+    async def crash(self) -> None:
+        await asyncio.to_thread(self._kafka.broker.kill)
+
+    async def start(self) -> None:
+        await asyncio.to_thread(self._kafka.broker.start)
+
+
+@asynccontextmanager
+async def kafka_transport(kafka: KafkaForTests) -> AsyncIterator[KafkaTransport]:
+    yield KafkaTransport(kafka)
+    if kafka.is_ours and not kafka.broker.is_running:
+        await asyncio.to_thread(kafka.broker.start)
 
 
 def record(topic: str, key: str, number: int) -> Record:

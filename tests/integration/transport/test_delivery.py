@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
-from libs.common.messaging.bus import Bus, Delivery, Record, UnknownTopic
+from libs.common.contracts.topics import MESSAGE_BYTES_MAX
+from libs.common.messaging.bus import Bus, Delivery, Record, RecordTooLarge, UnknownTopic
+from tests.integration.transport.conftest import PARTITIONS
 from tests.integration.transport.harness import Transport, numbers, receive, receive_nothing, record
 
 
@@ -79,6 +82,31 @@ async def test_an_unknown_topic_is_refused(bus: Bus) -> None:
         await bus.publish([record("test.nobody.made.this", "k", 1)])
 
 
+async def test_a_record_that_is_too_large_is_named_and_its_neighbours_can_be_published(
+    bus: Bus, topic: str, group: str
+) -> None:
+    records = [record(topic, f"k{number}", number) for number in range(5)]
+    for position in (1, 3):
+        records[position] = replace(records[position], value=b"x" * (MESSAGE_BYTES_MAX + 1))
+    with pytest.raises(RecordTooLarge) as refused:
+        await bus.publish(records)
+    assert refused.value.positions == {1, 3}
+    await bus.publish([each for n, each in enumerate(records) if n not in refused.value.positions])
+    received: set[bytes] = set()
+    async with bus.subscribe(group, [topic], member="a") as subscription, asyncio.timeout(20):
+        while received < {b"0", b"2", b"4"}:
+            received |= {d.value for d in await subscription.poll(records_max=10, timeout_s=0.5)}
+    assert received == {b"0", b"2", b"4"}
+
+
+async def test_a_record_that_is_just_not_too_large_arrives(bus: Bus, single: str, group: str) -> None:
+    value = b"x" * (MESSAGE_BYTES_MAX - 10_000)
+    await bus.publish([Record(single, "k", {"ce_id": "evt_1"}, value), record(single, "k", 1)])
+    async with bus.subscribe(group, [single], member="a") as subscription:
+        large, small = await receive(subscription, 2)
+    assert (large.value == value, small.value) == (True, b"1")
+
+
 async def test_a_poll_takes_no_more_than_asked_and_goes_on_from_there(
     bus: Bus, single: str, group: str
 ) -> None:
@@ -122,6 +150,17 @@ async def test_a_long_backlog_in_one_partition_does_not_hold_up_the_others(
         for _ in range(40):
             deliveries += await subscription.poll(records_max=20, timeout_s=0.5)
     assert {d.key for d in deliveries} == set(keys), "after 800 of 2,100 records, every key had its turn"
+
+
+async def test_the_partitions_of_a_member_have_their_turn_one_after_the_other(
+    bus: Bus, topic: str, group: str
+) -> None:
+    await bus.publish([record(topic, f"k{number % 200}", number) for number in range(2_000)])
+    seen: set[int] = set()
+    async with bus.subscribe(group, [topic], member="a") as subscription:
+        for _ in range(12):
+            seen |= {d.partition for d in await subscription.poll(records_max=20, timeout_s=0.5)}
+    assert len(seen) == PARTITIONS, "240 records would be less than one partition's share"
 
 
 async def test_two_groups_do_not_know_of_each_other(bus: Bus, single: str, group: str) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import random
+from datetime import UTC, datetime, timedelta
 
+from libs.common.contracts.topics import Topic
 from libs.common.messaging.bus import Bus
 from tests.integration.transport.conftest import PARTITIONS
 from tests.integration.transport.harness import Transport, numbers, receive, record
@@ -78,13 +80,40 @@ async def test_acknowledging_nothing_is_harmless(bus: Bus, single: str, group: s
 async def test_an_existing_topic_keeps_its_partitions(bus: Bus, topic: str, group: str) -> None:
     await bus.publish([record(topic, f"k{number}", number) for number in range(20)])
     before = await bus.end_offsets(topic)
-    await bus.ensure_topics({topic: PARTITIONS * 2})
+    await bus.ensure_topics([Topic(topic, partitions=PARTITIONS * 2)])
     assert await bus.end_offsets(topic) == before
 
 
 async def test_several_processes_may_make_the_same_topic(transport: Transport, bus: Bus, topic: str) -> None:
     others = [transport.bus() for _ in range(4)]
-    await asyncio.gather(*(other.ensure_topics({f"{topic}.new": 3}) for other in others))
+    await asyncio.gather(*(other.ensure_topics([Topic(f"{topic}.new", partitions=3)]) for other in others))
     assert await bus.end_offsets(f"{topic}.new") == {0: 0, 1: 0, 2: 0}
     for other in others:
         await other.close()
+
+
+async def test_offsets_are_found_by_time(bus: Bus, single: str) -> None:
+    before = datetime.now(UTC)
+    assert await bus.offsets_at(single, before) == {0: 0}, "nothing was published: the end"
+    await bus.publish([record(single, "k", number) for number in range(3)])
+    await asyncio.sleep(0.05)
+    between = datetime.now(UTC)
+    await asyncio.sleep(0.05)
+    await bus.publish([record(single, "k", number) for number in range(2)])
+    assert await bus.offsets_at(single, before) == {0: 0}
+    assert await bus.offsets_at(single, between) == {0: 3}
+    assert await bus.offsets_at(single, datetime.now(UTC) + timedelta(hours=1)) == {0: 5}
+    assert await bus.offsets_at(single, datetime(1970, 1, 1, tzinfo=UTC)) == {0: 0}
+
+
+async def test_begin_offsets_name_what_is_still_kept(bus: Bus, topic: str) -> None:
+    await bus.publish([record(topic, f"k{number}", number) for number in range(10)])
+    assert await bus.begin_offsets(topic) == dict.fromkeys(range(PARTITIONS), 0)
+
+
+async def test_nothing_is_known_of_a_topic_that_nobody_made(bus: Bus, group: str) -> None:
+    unknown = "test.nobody.made.this"
+    assert await bus.end_offsets(unknown) == {}
+    assert await bus.begin_offsets(unknown) == {}
+    assert await bus.offsets_at(unknown, datetime.now(UTC)) == {}
+    assert await bus.committed(group, unknown) == {}

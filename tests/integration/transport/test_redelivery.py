@@ -35,9 +35,22 @@ async def test_seeking_back_delivers_again(bus: Bus, single: str, group: str) ->
     async with bus.subscribe(group, [single], member="a") as subscription:
         first = await receive(subscription, 6)
         await subscription.acknowledge(first)
-        await subscription.seek(single, 0, 2)
+        assert await subscription.seek(single, 0, 2)
         again = await receive(subscription, 4)
         assert again == first[2:]
+
+
+async def test_only_what_is_owned_can_be_sought(bus: Bus, single: str, topic: str, group: str) -> None:
+    await bus.publish([record(single, "k", 0)])
+    subscription = bus.subscribe(group, [single], member="a")
+    assert (subscription.owned(), await subscription.seek(single, 0, 0)) == (frozenset(), False)
+    async with subscription:
+        assert subscription.owned() == {(single, 0)}
+        assert await subscription.seek(single, 0, 0)
+        assert not await subscription.seek(single, 1, 0)
+        assert not await subscription.seek(topic, 0, 0)
+        assert numbers(await receive(subscription, 1)) == [0]
+    assert (subscription.owned(), await subscription.seek(single, 0, 0)) == (frozenset(), False)
 
 
 async def test_acknowledging_after_a_seek_commits_where_the_reader_is(
@@ -52,6 +65,20 @@ async def test_acknowledging_after_a_seek_commits_where_the_reader_is(
     assert await bus.committed(group, single) == {0: 3}
 
 
+async def test_what_is_to_come_again_after_a_seek_is_not_taken_for_done(
+    bus: Bus, single: str, group: str
+) -> None:
+    await bus.publish([record(single, "k", number) for number in range(6)])
+    async with bus.subscribe(group, [single], member="a") as subscription:
+        deliveries = await receive(subscription, 6)
+        await subscription.acknowledge(deliveries[:1])
+        await subscription.seek(single, 0, 0)
+        await subscription.acknowledge(deliveries)
+        assert await bus.committed(group, single) == {0: 1}
+        await subscription.acknowledge(await receive(subscription, 6))
+    assert await bus.committed(group, single) == {0: 6}
+
+
 async def test_a_second_member_takes_over_when_the_first_is_killed(
     transport: Transport, bus: Bus, topic: str, group: str
 ) -> None:
@@ -63,10 +90,13 @@ async def test_a_second_member_takes_over_when_the_first_is_killed(
     await first.acknowledge(handled[:25])
     committed = await bus.committed(group, topic)
     async with other.subscribe(group, [topic], member="b") as second:
-        await receive_nothing(second, for_s=1.2)
+        own = await second.poll(records_max=50, timeout_s=1.2)
+        assert not own or transport.shares, "the first owns all, unless the group shares"
+        await second.acknowledge(own)
         await transport.kill(first)
         started = time.monotonic()
-        again = await receive(second, 40 - sum(committed.values()), timeout_s=transport.takeover_s + 5)
+        left = 40 - sum(committed.values()) - len(own)
+        again = await receive(second, left, timeout_s=transport.takeover_s + 5)
         assert time.monotonic() - started < transport.takeover_s
         assert all(d.offset >= committed[d.partition] for d in again)
         await second.acknowledge(again)
