@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from functools import wraps
 from typing import Annotated, Any, ParamSpec, TypeVar
 
@@ -13,6 +14,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from libs.cli import replay as replays
 from libs.cli.audit import findings_of
 from libs.cli.deployment import Deployment
 from libs.cli.settings import CliSettings
@@ -28,6 +30,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 DAY_S = 86_400
+INSTANTS = ["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%S%z", "%Y-%m-%dT%H:%M%z"]
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Operate a Perennial deployment.")
 dead_letters = typer.Typer(no_args_is_help=True, help="Messages that failed by themselves.")
@@ -51,6 +54,9 @@ def told(command: Callable[P, R]) -> Callable[P, R]:
             print(f"perennial: {error}", file=sys.stderr)
             if error.remedy:
                 print(f"           {error.remedy}", file=sys.stderr)
+            raise typer.Exit(2) from None
+        except OSError as error:  # a file that cannot be written, a folder that is not there
+            print(f"perennial: {error}", file=sys.stderr)
             raise typer.Exit(2) from None
 
     return run
@@ -131,6 +137,47 @@ def audit(
                 out.print(f"{finding.service}.{finding.name}: {problem}", style="red", markup=False)
         out.print("The audit is clean." if is_clean else "The audit found problems.")
     raise typer.Exit(0 if is_clean else 1)
+
+
+@app.command()
+@told
+def replay(
+    service: Annotated[str, typer.Argument(help=f"One of {', '.join(SERVICES)}.")],
+    topic: Annotated[
+        str | None, typer.Option(help="Only this topic, or the topic of this service; default: all it hears.")
+    ] = None,
+    since: Annotated[
+        datetime | None,
+        typer.Option(
+            help="What was published at or after this instant (UTC unless it says otherwise).",
+            formats=INSTANTS,
+        ),
+    ] = None,
+    from_offset: Annotated[
+        int | None, typer.Option(min=0, help="From this offset of each partition.")
+    ] = None,
+    partition: Annotated[int | None, typer.Option(min=0, help="Only this partition of the topic.")] = None,
+    wait: Annotated[bool, typer.Option(help="Show how far it is until it is done.")] = True,
+) -> None:
+    """Let a service hear again what it has handled; by default everything that the bus still keeps.
+
+    Always safe, and as often as you like: an effect happens once.
+    """
+    (name,) = _services(service)
+    deployment = Deployment(_settings())
+    if since is not None and since.tzinfo is None:
+        since = since.replace(tzinfo=UTC)
+    asked = replays.ask(
+        deployment, name, topic=topic, partition=partition, from_offset=from_offset, since=since
+    )
+    for line in replays.told(name, asked):
+        print(line)
+    if wait and asked["status"] != "done":
+        said = ""
+        for seen in replays.until_done(deployment, name, asked):
+            if replays.progress(seen) != said:
+                said = replays.progress(seen)
+                print(said, flush=True)
 
 
 @dead_letters.command("list")

@@ -32,12 +32,14 @@ from libs.common.messaging.failures import Failures
 from libs.common.messaging.handlers import HandlerGroup
 from libs.common.messaging.housekeeping import Housekeeping
 from libs.common.messaging.relay import Relay
+from libs.common.messaging.replay import Replays
 from libs.common.messaging.watch import Watch
 from libs.common.persistence.audit import AuditReport
 from libs.common.persistence.machinery import Machinery
 from libs.common.persistence.session import Database
 from libs.common.persistence.unit_of_work import UnitOfWork, UnitsOfWork
-from libs.common.telemetry import instrument_app, metrics_app, service_scope
+from libs.common.stopping import Stopping, ended_by
+from libs.common.telemetry import instrument_app, metrics, metrics_app, service_scope
 from libs.common.web.app import create_app
 from libs.common.web.limits import Limits
 from libs.common.web.operations import operations_router
@@ -48,6 +50,8 @@ U = TypeVar("U", bound=UnitOfWork)
 
 Loop = Callable[[], Awaitable[None]]
 
+GRACE_S = 20.0
+
 
 @dataclass(frozen=True, slots=True)
 class Platform:
@@ -55,7 +59,8 @@ class Platform:
 
     `environment` is what settings are read from. `peers` maps a service to the base address under which it
     answers. `member` names this process within its consumer groups, the same after a restart. The three
-    addresses of a service's database log in as api, worker and audit.
+    addresses of a service's database log in as api, worker and audit. `stopping` is set when the process ends:
+    loops that hold work then finish it.
     """
 
     bus: Bus
@@ -70,11 +75,15 @@ class Platform:
     audit_dsn: Callable[[str], str]
     issuers: Sequence[Issuer] = ()
     pool_size: int = 4
+    stopping: Stopping = field(default_factory=Stopping)
 
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """One of the four. `api_loops` run wherever its app is served, `worker_loops` in its worker processes."""
+    """One of the four. `api_loops` run wherever its app is served, `worker_loops` in its worker processes.
+
+    Each ends by itself once the platform's `stopping` is set.
+    """
 
     name: str
     app: FastAPI
@@ -103,6 +112,10 @@ def parts_of(name: str, platform: Platform, make_uow: Callable[[AsyncConnection]
     api = Database(platform.api_dsn(name), pool_size=platform.pool_size)
     worker = Database(platform.worker_dsn(name), pool_size=platform.pool_size)
     audit = Database(platform.audit_dsn(name), pool_size=1)
+    for login, database in (("api", api), ("worker", worker), ("audit", audit)):
+        metrics.database_connections(
+            name, login, in_use=database.connections_in_use, count_max=database.connections_max
+        )
     return Parts(
         name=name,
         platform=platform,
@@ -133,10 +146,13 @@ def assemble(
     lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]] | None = None,
     recorded_one_in: Mapping[str, int] | None = None,
     overdue: Mapping[str, Callable[[str, int], None]] | None = None,
+    other_groups: Sequence[str] = (),
 ) -> Service:
     """The service: its app with the operators' routes, its relay, consumer, scheduler and housekeeping.
 
-    `recorded_one_in` thins out the spans of hot routes. `overdue` names the gauge of a table with due rows.
+    The loops given here must end by themselves once the platform's `stopping` is set (`ended_by` does it for those
+    that hold nothing). `recorded_one_in` thins out the spans of hot routes. `overdue` names the gauge of a table
+    with due rows. `other_groups` have consumers of their own, and dead letters that operators see here.
     """
     platform = parts.platform
     revoked = RevokedTokens(lambda: _revocations(parts.api_database, machinery))
@@ -151,7 +167,8 @@ def assemble(
 
     operations = operations_router(
         parts.name,
-        failures=Failures(parts.api_units, handlers.name),
+        failures=Failures(parts.api_units, handlers.name, also=other_groups),
+        replays=Replays(bus=platform.bus, group=handlers.name, topics=handlers.topics),
         due_tables=due_tables,
         audit=lambda: audit(parts.audit_database),
     )
@@ -178,11 +195,17 @@ def assemble(
         units=parts.worker_units,
         member=platform.member,
         wake=[parts.alarm],
+        stopping=platform.stopping,
     )
     relay = Relay(
-        service=parts.name, dsn=parts.worker_database.dsn, role=APP, bus=platform.bus, wake=[parts.alarm]
+        service=parts.name,
+        dsn=parts.worker_database.dsn,
+        role=APP,
+        bus=platform.bus,
+        wake=[parts.alarm],
+        stopping=platform.stopping,
     )
-
+    scheduler = Scheduler(jobs, alarm=parts.alarm, stopping=platform.stopping)
     watch = Watch(
         service=parts.name,
         group=handlers.name,
@@ -202,14 +225,14 @@ def assemble(
     return Service(
         name=parts.name,
         app=app,
-        api_loops=(revoked.run, *api_loops),
+        api_loops=(ended_by(platform.stopping, revoked.run), *api_loops),
         worker_loops=(
             relay.run,
             consumer.run,
             consumer.run_retries,
-            Scheduler(jobs, alarm=parts.alarm).run,
-            Housekeeping(parts.worker_database).run,
-            watch.run,
+            scheduler.run,
+            ended_by(platform.stopping, Housekeeping(parts.worker_database).run),
+            ended_by(platform.stopping, watch.run),
             *worker_loops,
         ),
         verify=verifier.verify,
@@ -223,22 +246,41 @@ async def _revocations(database: Database, machinery: Machinery) -> list[str]:
 
 
 @asynccontextmanager
-async def running(service: str, loops: Sequence[Loop]) -> AsyncIterator[None]:
-    """Run the loops while the block runs. A loop that fails is a mistake of ours: it starts again."""
+async def running(
+    service: str, loops: Sequence[Loop], *, stopping: Stopping | None = None, grace_s: float = GRACE_S
+) -> AsyncIterator[None]:
+    """Run the loops while the block runs. A loop that fails is a mistake of ours: it starts again.
+
+    On leaving the block, `stopping` is set, and the loops have `grace_s` to finish what they hold; what has not
+    ended by then is canceled, and what it held falls to whoever comes next, as after a kill. Loops that are given
+    without `stopping` are canceled at once.
+    """
+    told = stopping or Stopping()
 
     async def forever(loop: Loop) -> None:
-        while True:
+        while not told.is_set():
             try:
                 await loop()
             except Exception:
-                log.exception("loop failed", extra={"loop": getattr(loop, "__qualname__", repr(loop))})
-            await asyncio.sleep(1)
+                log.exception("loop failed", extra={"loop": _name_of(loop)})
+            await told.pause(1)
 
     with service_scope(service):
-        tasks = [asyncio.create_task(forever(loop)) for loop in loops]
+        tasks = {asyncio.create_task(forever(loop)): loop for loop in loops}
     try:
         yield
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        told.set()
+        try:
+            if stopping is not None and tasks:
+                _, late = await asyncio.wait(tasks, timeout=grace_s)
+                for task in late:
+                    log.warning("loop did not end in time", extra={"loop": _name_of(tasks[task])})
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _name_of(loop: Loop) -> str:
+    return getattr(loop, "__qualname__", repr(loop))

@@ -25,6 +25,7 @@ def build(platform: Platform) -> Service:
         retry_days=settings.retry_days_each,
         claim_s=settings.payment_claim_s,
         calls_at_once=settings.gateway_calls_at_once,
+        stopping=platform.stopping,
     )
     return assemble(
         parts,

@@ -59,7 +59,9 @@ def build(platform: Platform) -> Service:
         jobs=scheduler.jobs(parts.worker_units, platform.clock),
         due_tables=[rows.subscription],
         limits=Limits(body_bytes_max_by_prefix={"/v1/subject-bindings": 4 * MEBIBYTE}),
-        worker_loops=(ClockMoverLoop(mover, MoverLock(parts.worker_database.dsn)).run,),
+        worker_loops=(
+            ClockMoverLoop(mover, MoverLock(parts.worker_database.dsn), stopping=platform.stopping).run,
+        ),
     )
 
     async def close() -> None:

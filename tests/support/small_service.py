@@ -29,6 +29,7 @@ from libs.common.contracts import topic_of
 from libs.common.contracts.catalog import TenantChangedV1, TokenRevokedV1
 from libs.common.contracts.envelope import Envelope, Event
 from libs.common.contracts.subscriptions import TestClockMovedV1
+from libs.common.contracts.topics import Topic
 from libs.common.errors import NotFound, RuleViolation
 from libs.common.ids import new_id
 from libs.common.messaging.bus import Bus, Delivery, Record, Subscription
@@ -44,6 +45,7 @@ from libs.common.persistence.migrate import create_roles_and_databases
 from libs.common.persistence.reference import on_tenant_changed, on_test_clock_moved, on_token_revoked
 from libs.common.persistence.repository import Repository
 from libs.common.persistence.session import Database, asyncpg_dsn
+from libs.common.persistence.shared_migrations import grants_of_second
 from libs.common.persistence.unit_of_work import UnitOfWork, UnitsOfWork
 from tests.support.postgres import PostgresForTests
 from tests.support.service_database import ServiceDatabase
@@ -306,6 +308,7 @@ async def _make_template(postgres: PostgresForTests) -> str:
             *protect_machinery(),
             *protect("thing"),
             *let_finder_claim("thing"),
+            *grants_of_second(due_tables=["thing"]),
             *protect("effect", writes="SELECT, INSERT"),
         ):
             await connection.execute(text(statement))
@@ -324,7 +327,7 @@ async def small_bus(postgres: PostgresForTests) -> AsyncIterator[EmbeddedBus]:
         _bus_templates[postgres] = template
     name = await postgres.create_database("bus", template=_bus_templates[postgres])
     bus = EmbeddedBus(postgres.server.dsn(name))
-    await bus.ensure_topics({TOPIC: PARTITIONS})
+    await bus.ensure_topics([Topic(TOPIC, partitions=PARTITIONS)])
     try:
         yield bus
     finally:
@@ -410,7 +413,7 @@ class BusInBetween:
         if self.after is not None:
             await self.after()
 
-    async def ensure_topics(self, topics: Mapping[str, int]) -> None:
+    async def ensure_topics(self, topics: Sequence[Topic]) -> None:
         await self.inner.ensure_topics(topics)
 
     def subscribe(self, group: str, topics: Sequence[str], *, member: str) -> Subscription:
@@ -418,6 +421,12 @@ class BusInBetween:
 
     async def end_offsets(self, topic: str) -> dict[int, int]:
         return await self.inner.end_offsets(topic)
+
+    async def begin_offsets(self, topic: str) -> dict[int, int]:
+        return await self.inner.begin_offsets(topic)
+
+    async def offsets_at(self, topic: str, instant: datetime) -> dict[int, int]:
+        return await self.inner.offsets_at(topic, instant)
 
     async def committed(self, group: str, topic: str) -> dict[int, int]:
         return await self.inner.committed(group, topic)

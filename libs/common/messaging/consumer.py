@@ -6,17 +6,20 @@ import asyncio
 import logging
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from libs.common.contracts import EVENTS
+from libs.common.contracts.envelope import Event
 from libs.common.messaging import inbox
 from libs.common.messaging.alarm import Alarm
 from libs.common.messaging.bus import Bus, Delivery, Subscription
 from libs.common.messaging.failures import Failures
 from libs.common.messaging.handlers import HandlerGroup, Message, UnreadableMessage, read
+from libs.common.messaging.replay_follower import ReplayFollower
 from libs.common.messaging.spans import batch_span, process_span
 from libs.common.persistence.outage import is_lost_race, is_outage
 from libs.common.persistence.unit_of_work import UnitOfWork, UnitsOfWork
+from libs.common.stopping import Stopping
 from libs.common.telemetry import metrics
 
 log = logging.getLogger(__name__)
@@ -28,6 +31,7 @@ POLL_S = 1.0
 RETRY_LOOK_S = 1.0
 OUTAGE_PAUSE_MAX_S = 5.0
 RACES_MAX = 20
+BREATH_S = 0.005
 
 
 class Consumer(Generic[U]):
@@ -48,65 +52,75 @@ class Consumer(Generic[U]):
         member: str,
         wake: Sequence[Alarm] = (),
         batch_max: int = BATCH_MAX,
+        stopping: Stopping | None = None,
     ) -> None:
         self._service, self._group, self._bus, self._units = service, group, bus, units
         self._member, self._wake, self._batch_max = member, wake, batch_max
+        self._stopping = stopping or Stopping()
         self.failures = Failures(units, group.name)
 
     async def run(self) -> None:
-        """Consume until canceled."""
+        """Consume until told to stop: the batch in hand is finished and acknowledged, then the group is left."""
         pause_s = 0.1
-        while True:
+        while not self._stopping.is_set():
             try:
                 async with self._bus.subscribe(
                     self._group.name, self._group.topics, member=self._member
                 ) as subscription:
-                    while True:
-                        await self._step(subscription)
+                    replays = ReplayFollower(group=self._group.name, bus=self._bus, units=self._units)
+                    while not self._stopping.is_set():
+                        await replays.look(subscription)
+                        await replays.note(await self._step(subscription))
                         pause_s = 0.1
             except Exception as error:
                 if not is_outage(error):
                     log.exception("consumer stumbled", extra={"group": self._group.name})
                 pause_s = min(pause_s * 2, OUTAGE_PAUSE_MAX_S)
-                await asyncio.sleep(pause_s)
+                await self._stopping.pause(pause_s)
 
-    async def _step(self, subscription: Subscription) -> None:
+    async def _step(self, subscription: Subscription) -> Sequence[Delivery]:
+        """What was handled and acknowledged."""
         deliveries = await subscription.poll(records_max=self._batch_max, timeout_s=POLL_S)
-        if deliveries:
-            await self._until_over(subscription, deliveries)
-            await subscription.acknowledge(deliveries)
-            for alarm in self._wake:
-                alarm.ring()
+        # What is delivered after the word to stop is not begun: it comes again, to whoever is next.
+        if not deliveries or self._stopping.is_set() or not await self._until_over(subscription, deliveries):
+            return ()
+        await subscription.acknowledge(deliveries)
+        for alarm in self._wake:
+            alarm.ring()
+        return deliveries
 
-    async def _until_over(self, subscription: Subscription, deliveries: Sequence[Delivery]) -> None:
+    async def _until_over(self, subscription: Subscription, deliveries: Sequence[Delivery]) -> bool:
+        """Whether it was applied: an outage that lasts when the word to stop comes is not waited out."""
         pause_s = 0.1
         while True:
             try:
                 await self.apply(deliveries)
-                return
+                return True
             except Exception as error:
                 if not is_outage(error):
                     raise
                 log.warning("outage: waiting", extra={"group": self._group.name, "error": repr(error)[:300]})
                 await subscription.keep_alive()
-                await asyncio.sleep(pause_s)
+                await self._stopping.pause(pause_s)
+                if self._stopping.is_set():
+                    return False
                 pause_s = min(pause_s * 2, OUTAGE_PAUSE_MAX_S)
 
     async def run_retries(self) -> None:
-        """Try failed messages again when their pause is over, until canceled."""
-        while True:
+        """Try failed messages again when their pause is over, until told to stop."""
+        while not self._stopping.is_set():
             try:
                 await self.retry_due()
                 metrics.dead_letters(self._service, await self.failures.count_dead())
             except Exception as error:
                 if not is_outage(error):
                     log.exception("retry stumbled", extra={"group": self._group.name})
-            await asyncio.sleep(RETRY_LOOK_S)
+            await self._stopping.pause(RETRY_LOOK_S)
 
     async def retry_due(self) -> int:
         """Try all failed messages whose pause is over, one by one; returns how many. Raises: what is an outage."""
         count = 0
-        while (delivery := await self.failures.next_due()) is not None:
+        while not self._stopping.is_set() and (delivery := await self.failures.next_due()) is not None:
             await self._retry(delivery)
             count += 1
             for alarm in self._wake:
@@ -190,7 +204,10 @@ class Consumer(Generic[U]):
     async def _apply_together(self, messages: Sequence[Message], *, resolves: Delivery | None = None) -> None:
         for attempt in range(RACES_MAX):
             try:
-                with batch_span(self._group.name, [(m.delivery, m.envelope) for m in messages]):
+                with (
+                    metrics.consumer_batch(self._service, self._group.name),
+                    batch_span(self._group.name, [(m.delivery, m.envelope) for m in messages]),
+                ):
                     async with self._units.open_for_many() as uow:
                         handled = await self._handle(messages, uow, even_if_kept=resolves is not None)
                         if resolves is not None:
@@ -221,23 +238,26 @@ class Consumer(Generic[U]):
                 new.discard(message.envelope.id)  # the same message may stand twice in one poll
                 by_tenant[message.envelope.tenant].append(message)
         handled: list[Message] = []
+        clock = asyncio.get_running_loop().time
+        breathed_at = clock()
         for tenant in sorted(by_tenant):
             await uow.become(tenant, f"event:{self._group.name}")
-            await self._prepare(by_tenant[tenant], uow)
+            await self._group.prepare([_event_of(message) for message in by_tenant[tenant]], uow)
             for message in by_tenant[tenant]:
-                assert message.event is not None
+                event = _event_of(message)
                 uow.actor = f"event:{message.envelope.id}"
                 with process_span(self._group.name, message.delivery, message.envelope):
-                    await self._group.handle[type(message.event)](message.event, uow)
-                await asyncio.sleep(0)  # a long batch whose handlers find all at hand must not hold the loop
+                    await self._group.handle[type(event)](event, uow)
+                if clock() - breathed_at > BREATH_S:
+                    await asyncio.sleep(
+                        0
+                    )  # a long batch whose handlers find all at hand must not hold the loop
+                    breathed_at = clock()
             handled += by_tenant[tenant]
         await uow.flush()
         return handled
 
-    async def _prepare(self, messages: Sequence[Message], uow: U) -> None:
-        events: dict[type[Any], list[Any]] = defaultdict(list)
-        for message in messages:
-            events[type(message.event)].append(message.event)
-        for kind, prepare in self._group.prepare.items():
-            if kind in events:
-                await prepare(events[kind], uow)
+
+def _event_of(message: Message) -> Event:
+    assert message.event is not None, "what the group does not listen to was left out"
+    return message.event

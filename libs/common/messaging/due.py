@@ -16,6 +16,7 @@ from libs.common.clock import Clock
 from libs.common.messaging.alarm import Alarm
 from libs.common.persistence.outage import is_lost_race, is_outage
 from libs.common.persistence.unit_of_work import UnitOfWork, UnitsOfWork
+from libs.common.stopping import Stopping
 from libs.common.telemetry import metrics, span
 
 log = logging.getLogger(__name__)
@@ -26,6 +27,16 @@ BATCH_MAX = 500
 RETRY_FIRST_S, RETRY_LAST_S = 2, 3600
 RACES_MAX, RACE_PAUSE_S = 10, 0.01
 ERROR_LENGTH_MAX = 2000
+
+# As `DueJob._due` asks, without its locks.
+_ANYTHING_DUE = """
+    SELECT EXISTS (
+        SELECT FROM {table} WHERE due_at <= $1 AND clock_id IS NULL AND (retry_at IS NULL OR retry_at <= $1)
+    ) OR EXISTS (
+        SELECT FROM {table} due JOIN known_clock clock ON clock.id = due.clock_id AND clock.tenant = due.tenant
+        WHERE due.due_at <= clock.now AND (due.retry_at IS NULL OR due.retry_at <= $1)
+    )
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +69,9 @@ class DueJob(Generic[U]):
 
     A batch that fails is tried by halves until the guilty row stands alone: that one gets its attempts, its next
     try and its error, and so leaves the head of the queue.
+
+    A row that was put off begins afresh once its work is committed. Not so (`forgets_failures=False`) where the
+    work goes on after that, as a payment does: whoever carries it on says when it is over.
     """
 
     def __init__(
@@ -70,13 +84,20 @@ class DueJob(Generic[U]):
         clock: Clock,
         work: Callable[[Sequence[DueRow], U], Awaitable[None]],
         batch_max: int = BATCH_MAX,
+        forgets_failures: bool = True,
     ) -> None:
         self.name = name
         self._service, self._table, self._units, self._clock, self._work = service, table, units, clock, work
-        self._batch_max = batch_max
+        self._batch_max, self._forgets_failures = batch_max, forgets_failures
+        self._question = _ANYTHING_DUE.format(table=table.name)
 
     async def run_once(self) -> int:
-        return await self._run(None)
+        return await self._run(None) if await self.anything_due() else 0
+
+    async def anything_due(self) -> bool:
+        """One round trip, since it is asked whenever something was committed, and mostly nothing is due."""
+        found: bool = await self._units.database.finder.fetchval(self._question, self._clock.system_now())
+        return found
 
     async def _run(self, only: Sequence[str] | None) -> int:
         for race in range(1, RACES_MAX + 1):
@@ -164,7 +185,7 @@ class DueJob(Generic[U]):
             await self._work([one.row for one in by_tenant[tenant]], uow)
             await uow.flush()
             rested = [one.row.id for one in by_tenant[tenant] if one.rested]
-            if rested:
+            if rested and self._forgets_failures:
                 await self._forget_failures(rested, uow)
 
     async def _forget_failures(self, ids: Sequence[str], uow: U) -> None:
@@ -197,20 +218,31 @@ class DueJob(Generic[U]):
 class Scheduler:
     """Runs jobs in turn whenever the alarm rings, or after `interval_s`; goes on at once while there is work."""
 
-    def __init__(self, jobs: Sequence[Job], *, alarm: Alarm, interval_s: float = 1.0) -> None:
+    def __init__(
+        self,
+        jobs: Sequence[Job],
+        *,
+        alarm: Alarm,
+        interval_s: float = 1.0,
+        stopping: Stopping | None = None,
+    ) -> None:
         self._jobs, self._alarm, self._interval_s = jobs, alarm, interval_s
+        self._stopping = stopping or Stopping()
+        self._stopping.tell(alarm.ring)
 
     async def run(self) -> None:
-        """Until canceled. Outages are waited out."""
-        while True:
+        """Until told to stop; the job in hand is finished. Outages are waited out."""
+        while not self._stopping.is_set():
             done = 0
             for job in self._jobs:
+                if self._stopping.is_set():
+                    return
                 try:
                     done += await job.run_once()
                 except Exception as error:
                     if not is_outage(error):
                         log.exception("job stumbled", extra={"job": job.name})
-            if not done:
-                await self._alarm.wait(self._interval_s)
-            else:
+            if done or self._stopping.is_set():
                 await asyncio.sleep(0)
+            else:
+                await self._alarm.wait(self._interval_s)

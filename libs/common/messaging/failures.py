@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
@@ -65,16 +65,22 @@ class Failures:
 
     Order: the next event of the same key may be applied before a failed one is. Handlers that replace state
     ignore older versions, and handlers that add do not depend on order, so trying again is always safe.
+    `also` names other groups of the service, whose failures are shown and redriven here too.
     """
 
-    def __init__(self, units: UnitsOfWork[Any], handler: str) -> None:
+    def __init__(self, units: UnitsOfWork[Any], handler: str, *, also: Sequence[str] = ()) -> None:
         self._units = units
         self._handler = handler
+        self._shown = (handler, *also)
 
     def _mine(self, machinery: Machinery, message_id: str | None = None) -> Any:
         table = machinery.message_failure
         condition = table.c.handler == self._handler
         return condition if message_id is None else condition & (table.c.message_id == message_id)
+
+    def _among_shown(self, machinery: Machinery, message_id: str) -> Any:
+        table = machinery.message_failure
+        return table.c.handler.in_(self._shown) & (table.c.message_id == message_id)
 
     async def keep(self, delivery: Delivery, error: BaseException) -> None:
         """Keep a message that failed when it was delivered. One that is kept already came twice: it is left alone."""
@@ -188,7 +194,7 @@ class Failures:
         async with self._units.open_for_many() as uow:
             await uow.become("", self._handler)
             table = uow.machinery.message_failure
-            found = await uow.connection.execute(select(table).where(self._mine(uow.machinery, message_id)))
+            found = await uow.connection.execute(select(table).where(self._among_shown(uow.machinery, message_id)))
             row = found.mappings().first()
         if row is None:
             raise DeadLetterNotFound("no failed message has this id", message_id=message_id)
@@ -201,7 +207,7 @@ class Failures:
             table = uow.machinery.message_failure
             again = (
                 update(table)
-                .where(self._mine(uow.machinery, message_id))
+                .where(self._among_shown(uow.machinery, message_id))
                 .values(dead=False, attempts=0, next_try_at=func.clock_timestamp())
             )
             changed = await uow.connection.execute(again)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from pydantic import ValidationError
@@ -18,7 +18,11 @@ from libs.common.persistence.unit_of_work import UnitOfWork
 U = TypeVar("U", bound=UnitOfWork)
 
 Handler = Callable[[Any, U], Awaitable[None]]
-Preparation = Callable[[Sequence[Any], U], Awaitable[None]]
+Preparation = Callable[[Sequence[Event], U], Awaitable[None]]
+
+
+async def _nothing(events: Sequence[Event], uow: Any) -> None:
+    """For groups whose handlers lock nothing."""
 
 
 class UnreadableMessage(DomainError):
@@ -32,13 +36,15 @@ class UnreadableMessage(DomainError):
 class HandlerGroup(Generic[U]):
     """All that one service hears. `name` is the consumer group and the inbox's handler.
 
-    `prepare` loads and locks, in one go, what the handlers of a batch of events of one type will need.
+    `prepare` loads and locks, in one go, what the handlers of a batch will need: it is given all events of one tenant
+    that the group listens to. It locks one kind of thing after the other, each in id order over all types of events,
+    so that two consumers with mixed batches over the same things wait for each other and do not deadlock.
     """
 
     name: str
     topics: tuple[str, ...]
     handle: Mapping[type[Event], Handler[U]]
-    prepare: Mapping[type[Event], Preparation[U]] = field(default_factory=dict)
+    prepare: Preparation[U] = _nothing
 
 
 @dataclass(frozen=True, slots=True)

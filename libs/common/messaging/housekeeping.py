@@ -14,6 +14,7 @@ from libs.common.clock import Clock
 from libs.common.messaging.embedded_bus import EmbeddedBus
 from libs.common.persistence.outage import is_outage
 from libs.common.persistence.session import Database
+from libs.common.telemetry import current_service, metrics
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +31,7 @@ _OVER = {
     "outbox": f"published_at < clock_timestamp() - interval '{OUTBOX_KEPT}'",
     "inbox": f"""handled_at < least(clock_timestamp() - interval '{INBOX_KEPT}',
         (SELECT coalesce(min(first_failed_at), 'infinity') FROM message_failure))""",
+    "replay_request": f"asked_at < clock_timestamp() - interval '{INBOX_KEPT}'",
     "revoked_token": "expires_at < clock_timestamp() - interval '1 day'",
 }
 _EXPIRED_KEYS = "expires_at <= now()"
@@ -48,6 +50,7 @@ class Housekeeping:
         while True:
             try:
                 await self.tidy()
+                metrics.tidied(current_service.get())
             except Exception as error:
                 if not is_outage(error):
                     log.exception("housekeeping stumbled")

@@ -52,6 +52,7 @@ class Watch:
                 await self._look_at_lag()
                 for table in self._due_tables:
                     await self._look_at_due(table)
+                metrics.watched(self._service)
             except Exception as error:
                 if not is_outage(error):
                     log.exception("watch stumbled", extra={"watched": self._service})
@@ -71,9 +72,12 @@ class Watch:
             late = due < self._clock.system_now() - OVERDUE_AFTER
             counted = select(
                 func.count().filter(late, table.c.clock_id.is_(None)).label("overdue"),
-                func.count().filter(table.c.retry_at.is_not(None)).label("failing"),
+                func.count()
+                .filter(table.c.attempts > 0)
+                .label("failing"),  # one that rests may just be in hand
             ).where(due.is_not(None))
             row = (await uow.connection.execute(counted)).one()
+        metrics.due_rows_overdue(self._service, table.name, row.overdue)
         metrics.due_rows_failing(self._service, table.name, row.failing)
         if table.name in self._overdue:
             self._overdue[table.name](self._service, row.overdue)

@@ -87,15 +87,22 @@ def check_of(name: str, *, checked_count: int, problems: Iterable[str]) -> Audit
 
 
 async def common_checks(connection: AsyncConnection) -> tuple[AuditCheck, ...]:
-    """What must hold in every service: events go out in time, and no message waits for a person.
+    """What must hold in every service: events go out in time, and none waits for a person, going out or coming in.
 
     That no message is handled twice needs no look: the inbox's key sees to it.
     """
     stale = await run_check(
         connection,
         "outbox_stale",
-        f"""SELECT id, type, recorded_at FROM outbox WHERE published_at IS NULL
+        f"""SELECT id, type, recorded_at FROM outbox WHERE published_at IS NULL AND refused_at IS NULL
             AND recorded_at < clock_timestamp() - interval '{OUTBOX_STALE_S} s' ORDER BY position""",
+        "SELECT count(*) FROM outbox WHERE published_at IS NULL AND refused_at IS NULL",
+    )
+    refused = await run_check(
+        connection,
+        "outbox_refused",
+        """SELECT id, type, aggregate_id, octet_length(data) AS bytes, refusal FROM outbox
+           WHERE published_at IS NULL AND refused_at IS NOT NULL ORDER BY position""",
         "SELECT count(*) FROM outbox WHERE published_at IS NULL",
     )
     dead = await run_check(
@@ -104,7 +111,7 @@ async def common_checks(connection: AsyncConnection) -> tuple[AuditCheck, ...]:
         "SELECT message_id, type, error FROM message_failure WHERE dead ORDER BY first_failed_at",
         "SELECT count(*) FROM message_failure",
     )
-    return stale, dead
+    return stale, refused, dead
 
 
 async def count_facts(connection: AsyncConnection, queries: Mapping[str, str]) -> dict[str, int | str]:

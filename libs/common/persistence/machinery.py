@@ -8,6 +8,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    ForeignKey,
     Identity,
     Index,
     Integer,
@@ -35,6 +36,8 @@ class Machinery:
     known_clock: Table
     revoked_token: Table
     idempotency_key: Table
+    replay_request: Table
+    replay_partition: Table
 
 
 def machinery(metadata: MetaData) -> Machinery:
@@ -55,6 +58,8 @@ def machinery(metadata: MetaData) -> Machinery:
             Column("data", LargeBinary, nullable=False),
             instant("recorded_at", server_default=text("clock_timestamp()")),
             instant("published_at", nullable=True),
+            instant("refused_at", nullable=True),
+            Column("refusal", Text),
             Index("ix_outbox_unpublished", "position", postgresql_where=text("published_at IS NULL")),
             Index(
                 "ix_outbox_published_at", "published_at", postgresql_where=text("published_at IS NOT NULL")
@@ -143,11 +148,40 @@ def machinery(metadata: MetaData) -> Machinery:
             instant("created_at", server_default=text("clock_timestamp()")),
             instant("expires_at", index=True),
         ),
+        replay_request=Table(
+            "replay_request",
+            metadata,
+            Column("id", Text, primary_key=True),
+            Column("handler", Text, nullable=False),
+            Column("topic", Text),
+            Column("partition", Integer),
+            Column("from_offset", BigInteger),
+            instant("since", nullable=True),
+            Column("asked_by", Text, nullable=False),
+            instant("asked_at", server_default=text("clock_timestamp()")),
+            Index("ix_replay_request_asked_at_id", "asked_at", "id"),
+        ),
+        replay_partition=Table(
+            "replay_partition",
+            metadata,
+            Column("replay_id", ForeignKey("replay_request.id", ondelete="CASCADE"), primary_key=True),
+            Column("topic", Text, primary_key=True),
+            Column("partition", Integer, primary_key=True, autoincrement=False),
+            Column("from_offset", BigInteger, nullable=False),
+            Column("until_offset", BigInteger, nullable=False),
+            Column("is_earliest_kept", Boolean, nullable=False),
+            instant("begun_at", nullable=True),
+            instant("done_at", nullable=True),
+            Index("ix_replay_partition_open", "replay_id", postgresql_where=text("done_at IS NULL")),
+        ),
     )
 
 
 def protect_machinery() -> list[str]:
-    """Grants and policies of the shared tables, for a service's first migration."""
+    """Grants and policies of the shared tables, for a service's first migration.
+
+    Databases were made with it: it never changes. What came later stands in `shared_migrations`.
+    """
     return [
         *open_to_app("outbox"),
         *open_to_app("inbox"),

@@ -8,23 +8,32 @@ import asyncpg
 from alembic import command, context
 from alembic.config import Config
 from sqlalchemy import Connection, MetaData, pool, text
-from sqlalchemy.engine import make_url
-from sqlalchemy.ext.asyncio import create_async_engine
 
-from libs.common.access.tenancy import MIGRATOR, create_roles, grant_schema
-from libs.common.persistence.session import asyncpg_dsn
+from libs.common.access.tenancy import API_LOGIN, AUDIT, MIGRATOR, WORKER_LOGIN, create_roles, grant_schema
+from libs.common.persistence.scram import scram_verifier
+from libs.common.persistence.session import asyncpg_dsn, make_engine
 
 ROOT = Path(__file__).resolve().parents[3]
 LOCK = "hashtextextended('perennial_migrate', 0)"
 
 
-async def create_roles_and_databases(admin_dsn: str, databases: list[str]) -> None:
-    """Make what is missing. `admin_dsn` logs in as a superuser, or as a role that may make roles and databases."""
+async def create_roles_and_databases(
+    admin_dsn: str, databases: list[str], *, login_password: str | None = None
+) -> None:
+    """Make what is missing. `admin_dsn` logs in as a superuser, or as a role that may make roles and databases.
+
+    `login_password` is set for the logins of the processes: always, since that is how it is changed. None leaves
+    them as they are, for a server that trusts whoever reaches it.
+    """
     admin = await asyncpg.connect(asyncpg_dsn(admin_dsn))
     try:
         await admin.execute(f"SELECT pg_advisory_lock({LOCK})")  # gone with the connection
         for statement in create_roles():
             await admin.execute(statement)
+        if login_password is not None:
+            for login in (API_LOGIN, WORKER_LOGIN, AUDIT):
+                # A verifier: the password itself must not come by the server's log.
+                await admin.execute(f"ALTER ROLE {login} PASSWORD '{scram_verifier(login_password)}'")
         present = {row["datname"] for row in await admin.fetch("SELECT datname FROM pg_database")}
         for database in databases:
             if database not in present:
@@ -41,7 +50,7 @@ async def migrate(service: str, database_dsn: str) -> None:
     config = Config()
     folder = ROOT / "services" / service / "migrations"
     config.set_main_option("script_location", str(folder).replace("%", "%%"))
-    engine = create_async_engine(database_dsn, poolclass=pool.NullPool)
+    engine = make_engine(database_dsn, poolclass=pool.NullPool)
     try:
         async with engine.begin() as connection:
             await connection.execute(text(f"SELECT pg_advisory_xact_lock({LOCK})"))
@@ -63,11 +72,3 @@ def run_environment(metadata: MetaData) -> None:
     context.configure(connection=context.config.attributes["connection"], target_metadata=metadata)
     with context.begin_transaction():
         context.run_migrations()
-
-
-def database_url(admin_dsn: str, database: str, user: str | None = None, password: str | None = None) -> str:
-    """The address of one database on the same server, for one login."""
-    url = make_url(admin_dsn).set(database=database)
-    if user is not None:
-        url = url.set(username=user, password=password)
-    return url.render_as_string(hide_password=False)

@@ -4,28 +4,32 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
+import asyncpg
 from sqlalchemy import text
 from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.pool import QueuePool
 
-from libs.common.access.tenancy import ENTER
+from libs.common.access.tenancy import ENTER, FINDER
+from libs.common.persistence.standing import StandingConnection
 
 _ENTER = text(ENTER)
 
 
 class Database:
-    """One pool, logged in as one role. `dsn` is a SQLAlchemy URL with the asyncpg driver."""
+    """One pool, logged in as one role. `dsn` is a SQLAlchemy URL with the asyncpg driver.
+
+    `finder` is what a worker asks whether anything is due: most of the time, nothing is.
+    """
 
     def __init__(self, dsn: str, *, pool_size: int = 5, statement_timeout_s: float = 60.0) -> None:
         self.dsn = dsn
-        self.engine: AsyncEngine = create_async_engine(
+        self.finder = StandingConnection(asyncpg_dsn(dsn), FINDER)
+        self.connections_max = 2 * pool_size
+        self.engine = make_engine(
             dsn,
-            pool_size=pool_size,
-            max_overflow=pool_size,
-            pool_timeout=10,
-            pool_pre_ping=False,
-            hide_parameters=True,  # an error must not quote what a customer sent
             connect_args={
                 "server_settings": {
                     "statement_timeout": str(int(statement_timeout_s * 1000)),
@@ -36,6 +40,11 @@ class Database:
                 # For a server that has vanished without a word; one that is there is quicker to cancel.
                 "command_timeout": statement_timeout_s + 15,
             },
+            pool_size=pool_size,
+            max_overflow=pool_size,
+            pool_timeout=10,
+            pool_pre_ping=False,
+            hide_parameters=True,  # an error must not quote what a customer sent
         )
 
     @asynccontextmanager
@@ -45,8 +54,24 @@ class Database:
             await enter(connection, role, tenant)
             yield connection
 
+    def connections_in_use(self) -> int:
+        """How many connections are at work just now, at most `connections_max`."""
+        pool = self.engine.pool
+        return pool.checkedout() if isinstance(pool, QueuePool) else 0
+
     async def close(self) -> None:
+        await self.finder.close()
         await self.engine.dispose()
+
+
+def make_engine(dsn: str, *, connect_args: dict[str, Any] | None = None, **options: Any) -> AsyncEngine:
+    """An engine whose connections asyncpg opens from the whole address: sslmode and its like hold, as in libpq."""
+    address = asyncpg_dsn(dsn)
+
+    async def connect() -> Any:
+        return await asyncpg.connect(address, **(connect_args or {}))
+
+    return create_async_engine(dsn, async_creator=connect, **options)
 
 
 async def enter(connection: AsyncConnection, role: str, tenant: str = "") -> None:

@@ -1,4 +1,4 @@
-"""What operators ask of every service: its audit, its dead letters, and what a test clock still waits for."""
+"""What operators ask of every service: its audit, dead letters and replays, and what a test clock waits for."""
 
 from __future__ import annotations
 
@@ -14,14 +14,17 @@ from starlette.responses import Response
 
 from libs.common.access.scopes import OPERATE
 from libs.common.messaging.failures import FailedMessage, Failures
+from libs.common.messaging.replay import Replays
 from libs.common.paging import PageRequest, Slice
 from libs.common.persistence.audit import AuditCheck, AuditReport
 from libs.common.persistence.clock_dues import ClockDues, read_clock_dues
 from libs.common.persistence.paging import fetch_page
 from libs.common.persistence.unit_of_work import UnitOfWork
+from libs.common.telemetry import metrics
 from libs.common.web.bodies import Instant, StrictBody
 from libs.common.web.calls import Call, authorised
 from libs.common.web.pagination import Page, PageDep
+from libs.common.web.replay_bodies import ReplayBody, ReplayRequestBody
 
 Audit = Callable[[], Awaitable[AuditReport]]
 DeadLetterStatus = Literal["dead", "retrying"]
@@ -29,6 +32,7 @@ DeadLetterStatus = Literal["dead", "retrying"]
 MESSAGE_ID_LENGTH_MAX = 300
 
 OperatorCall = Annotated[Call[UnitOfWork], authorised(OPERATE)]
+ReplayCall = Annotated[Call[UnitOfWork], authorised(OPERATE, once="optional")]
 ClockCall = Annotated[Call[UnitOfWork], authorised("clocks:read")]
 MessageId = Annotated[
     str, Path(max_length=MESSAGE_ID_LENGTH_MAX, examples=["evt_01jz3v6m1qk0c8n4r2d5s7t9wx"])
@@ -133,19 +137,21 @@ class ClockDuesBody(StrictBody):
 
 
 def operations_router(
-    service: str, *, failures: Failures, due_tables: Sequence[Table] = (), audit: Audit
+    service: str, *, failures: Failures, replays: Replays, due_tables: Sequence[Table] = (), audit: Audit
 ) -> APIRouter:
     """The routes under `/v1/<service>-operations`, the same in each service.
 
-    `failures` are those of the service's handler group, on the API's own units of work. `due_tables` are the
-    tables with due rows, in which a test clock may have something waiting. `audit` looks at all tenants.
+    `failures` and `replays` are those of the service's handler group, on the API's own units of work. `due_tables`
+    are the tables with due rows, in which a test clock may have something waiting. `audit` looks at all tenants.
     """
     router = APIRouter(prefix=f"/v1/{service}-operations", tags=["operations"])
 
     @router.get("/audit", response_model=AuditReportBody, summary="Audit this service")
     async def get_audit(call: OperatorCall) -> AuditReportBody:
         """Look once more at what must hold, over all tenants, in one snapshot. It changes nothing."""
-        return AuditReportBody.from_report(await audit())
+        report = await audit()
+        metrics.audited(service, sum(check.problem_count for check in report.checks))
+        return AuditReportBody.from_report(report)
 
     @router.get("/dead-letters", response_model=Page[DeadLetterBody], summary="List dead letters")
     async def list_dead_letters(
@@ -182,6 +188,41 @@ def operations_router(
     async def get_dead_letter(message_id: MessageId, call: OperatorCall) -> DeadLetterDetailBody:
         """With its headers and data."""
         return DeadLetterDetailBody.from_failed(await failures.get(message_id))
+
+    @router.post(
+        "/replays", status_code=202, response_model=ReplayBody, summary="Hear again what was handled"
+    )
+    async def post_replay(body: ReplayRequestBody, call: ReplayCall) -> Response:
+        """Take the service's consumers back, within a second. Harmless: the inbox knows what was handled.
+
+        With neither `from_offset` nor `since`, everything that the bus still keeps comes again.
+        """
+
+        async def work(uow: UnitOfWork) -> ReplayBody:
+            return ReplayBody.from_replay(await replays.ask(body.to_asked(), uow=uow))
+
+        return await call.once(work, status=202, location=lambda made: f"{router.prefix}/replays/{made.id}")
+
+    @router.get("/replays", response_model=Page[ReplayBody], summary="List replays")
+    async def list_replays(call: OperatorCall, page: PageDep) -> Response:
+        """Those that were asked for in the last 90 days, oldest first."""
+
+        async def work(uow: UnitOfWork) -> Slice[ReplayBody]:
+            return (await replays.list(page, uow=uow)).map(ReplayBody.from_replay)
+
+        return await call.page(work)
+
+    @router.get("/replays/{replay_id}", response_model=ReplayBody, summary="See how far a replay is")
+    async def get_replay(
+        replay_id: Annotated[str, Path(max_length=64, examples=["rpl_01jz3v6m1qk0c8n4r2d5s7t9wx"])],
+        call: OperatorCall,
+    ) -> Response:
+        """It is done when the group stands again where it stood when the replay was asked for."""
+
+        async def work(uow: UnitOfWork) -> ReplayBody:
+            return ReplayBody.from_replay(await replays.get(replay_id, uow=uow))
+
+        return await call.read(work)
 
     @router.get(
         "/clock-dues/{clock_id}", response_model=ClockDuesBody, summary="What a test clock waits for here"

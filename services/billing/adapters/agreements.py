@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from sqlalchemy import select
+
 from libs.common.errors import NotFound
 from libs.common.persistence.base import raw
 from libs.common.persistence.repository import Repository
 from libs.common.persistence.unit_of_work import UnitOfWork
 from services.billing.adapters import mapping, rows
+from services.billing.adapters.among import is_among
 from services.billing.domain.agreement import Agreement
+
+_LOCK_UNKNOWN = """
+    SELECT pg_advisory_xact_lock(hashtextextended(id, 0))
+    FROM (SELECT id FROM unnest($1::text[]) AS id ORDER BY id) AS given
+"""
 
 
 class AgreementRepository(Repository[Agreement]):
@@ -26,18 +34,14 @@ class AgreementRepository(Repository[Agreement]):
         """Lock the agreements, also those that are not known yet.
 
         A row that is not there cannot be locked; without the advisory lock, the first lifecycle event and the
-        first closed window of a subscription could miss each other's effect and leave its draft waiting.
+        first closed window of a subscription could miss each other's effect and leave its draft waiting. All
+        advisory locks come before all rows, each in id order: nobody waits for one who waits for him.
         """
         wanted = sorted(set(ids) - self._locked.keys())
-        await super().load_for_update(wanted)
-        unknown = [id for id in wanted if self._locked[id] is None]
-        if not unknown:
+        if not wanted:
             return
-        await (await raw(self.uow.connection)).execute(
-            "SELECT pg_advisory_xact_lock(hashtextextended(id, 0)) "
-            "FROM (SELECT id FROM unnest($1::text[]) AS id ORDER BY id) AS given",
-            unknown,
-        )
-        for id in unknown:
-            del self._locked[id]
-        await super().load_for_update(unknown)  # somebody may have made them while we waited
+        known = select(self.table.c.id).where(is_among(self.table.c.id, wanted))
+        unknown = set(wanted) - set((await self.uow.connection.execute(known)).scalars())
+        if unknown:
+            await (await raw(self.uow.connection)).execute(_LOCK_UNKNOWN, sorted(unknown))
+        await super().load_for_update(wanted)  # somebody may have made them while we waited

@@ -22,6 +22,9 @@ from services.billing.domain.payment import Collected, Declined, Outcome, Paymen
 
 Behaviour = Literal["succeeds", "fails_once", "always_fails", "times_out_once"]
 BEHAVIOURS: tuple[str, ...] = get_args(Behaviour)
+DECLINED = "declined_by_sandbox"
+
+_FIRST_DIFFERS = frozenset({"fails_once", "times_out_once"})
 
 _ONE_AT_A_TIME = text("SELECT pg_advisory_xact_lock(hashtextextended('sandbox_gateway/' || :method, 0))")
 
@@ -44,13 +47,7 @@ class SandboxGateway:
     ) -> Outcome:
         """The same key gives the same answer, however often it is asked. Raises: GatewayTimedOut."""
         async with self._database.transaction(APP) as connection:
-            await connection.execute(
-                _ONE_AT_A_TIME, {"method": method.id}
-            )  # so that one of them is the first
-            known = await _find(connection, idempotency_key)
-            if known is not None:
-                return known
-            is_first = await _is_first(connection, method.id)
+            is_first = method.behaviour in _FIRST_DIFFERS and await _is_first(connection, method.id)
             fails = method.behaviour == "always_fails" or (method.behaviour == "fails_once" and is_first)
             row = insert(payments).values(
                 idempotency_key=idempotency_key,
@@ -58,14 +55,16 @@ class SandboxGateway:
                 amount_minor=amount.amount_minor,
                 currency=amount.currency,
                 succeeded=not fails,
-                reason="declined_by_sandbox" if fails else None,
+                reason=DECLINED if fails else None,
             )
-            await connection.execute(row)
-            outcome = await _find(connection, idempotency_key)
+            made = await connection.execute(row.on_conflict_do_nothing().returning(payments.c.succeeded))
+            is_new = made.first() is not None
+            known = None if is_new else await _find(connection, idempotency_key)
+        if known is not None:
+            return known
         if method.behaviour == "times_out_once" and is_first:
             raise GatewayTimedOut("no answer", idempotency_key=idempotency_key)
-        assert outcome is not None
-        return outcome
+        return Declined(DECLINED) if fails else _collected(idempotency_key)
 
     async def find_outcome(self, *, idempotency_key: str) -> Outcome | None:
         async with self._database.transaction(APP) as connection:
@@ -73,6 +72,8 @@ class SandboxGateway:
 
 
 async def _is_first(connection: AsyncConnection, method_id: str) -> bool:
+    """Asked by one payment of a method at a time, so that one of them is the first."""
+    await connection.execute(_ONE_AT_A_TIME, {"method": method_id})
     counted = select(func.count()).select_from(payments).where(payments.c.payment_method_id == method_id)
     return (await connection.execute(counted)).scalar_one() == 0
 
@@ -82,6 +83,8 @@ async def _find(connection: AsyncConnection, idempotency_key: str) -> Outcome | 
     row = (await connection.execute(found)).first()
     if row is None:
         return None
-    if row.succeeded:
-        return Collected(reference=f"sandbox-{idempotency_key}")
-    return Declined(row.reason)
+    return _collected(idempotency_key) if row.succeeded else Declined(row.reason)
+
+
+def _collected(idempotency_key: str) -> Collected:
+    return Collected(reference=f"sandbox-{idempotency_key}")

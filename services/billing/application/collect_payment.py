@@ -23,6 +23,7 @@ from services.billing.domain.payment import (
     claimed,
     ended,
     following_attempt,
+    released,
 )
 
 
@@ -77,6 +78,17 @@ async def collect_payment(claim: ClaimedAttempt, *, gateways: Gateways) -> Outco
     return await gateway.collect(
         idempotency_key=attempt.id, method=method, amount=attempt.amount, at=claim.now
     )
+
+
+async def release_attempt(claim: ClaimedAttempt, *, now: datetime, uow: UnitOfWork) -> None:
+    """Give back a claim under which the gateway was not called, so that nobody has to wait until it runs out.
+
+    `now` is the wall's. A repeat, or a claim that another process holds by now, changes nothing.
+    """
+    attempt = await uow.payment_attempts.find_for_update(claim.attempt.id)
+    if attempt is None or not attempt.is_open or attempt.version != claim.attempt.version:
+        return
+    uow.payment_attempts.save(released(attempt, was_calling=claim.was_calling, now=now))
 
 
 async def record_payment(

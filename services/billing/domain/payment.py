@@ -124,6 +124,18 @@ def claimed(attempt: PaymentAttempt, *, until: datetime, payment_method_id: str 
     )
 
 
+def released(attempt: PaymentAttempt, *, was_calling: bool, now: datetime) -> PaymentAttempt:
+    """A claimed attempt for which the gateway was not called after all: it is due again at once.
+
+    Where an earlier claim ran out its outcome stays unknown, so this one runs out too, now.
+    """
+    if was_calling:
+        return replace(attempt, claimed_until=now, version=attempt.version + 1)
+    return replace(
+        attempt, state="pending", claimed_until=None, payment_method_id=None, version=attempt.version + 1
+    )
+
+
 def ended(attempt: PaymentAttempt, outcome: Outcome, *, now: datetime) -> PaymentAttempt:
     """The attempt once its outcome is known."""
     ending = replace(attempt, due_at=None, claimed_until=None, ended_at=now, version=attempt.version + 1)

@@ -7,6 +7,7 @@ from datetime import datetime
 
 from libs.common.contracts import HEARS, group_of, topic_of
 from libs.common.contracts.catalog import TenantChangedV1, TokenRevokedV1
+from libs.common.contracts.envelope import Event
 from libs.common.contracts.metering import UsageCorrectedV1, UsageTotalV1, UsageWindowClosedV1
 from libs.common.contracts.subscriptions import (
     CustomerChangedV1,
@@ -120,19 +121,35 @@ def _totals(given: Iterable[UsageTotalV1]) -> tuple[ItemUsage, ...]:
     return tuple(events.item_usage_from(total) for total in given)
 
 
-async def prepare_boundaries(given: Sequence[Lifecycle], uow: BillingUnitOfWork) -> None:
-    """Lock and load, in a few statements, what the boundaries of a batch will need."""
-    await uow.agreements.load_for_update(event.subscription.subscription_id for event in given)
-    billed = [event for event in given if not _never_began(event)]
+async def prepare(given: Sequence[Event], uow: BillingUnitOfWork) -> None:
+    """Lock and load, in a few statements, what a batch will need: all its agreements, then all its drafts.
+
+    News of one subscription comes on two topics, so two consumers may have the same agreements in hand: each takes
+    them in id order, whatever the events are that ask for them.
+    """
+    told = [event for event in given if isinstance(event, Lifecycle | SubscriptionChangedV1)]
+    billed = [event for event in told if isinstance(event, Lifecycle) and not _never_began(event)]
+    closed = [event for event in given if isinstance(event, UsageWindowClosedV1)]
+    await uow.agreements.load_for_update(
+        [event.subscription.subscription_id for event in told] + [event.subscription_id for event in closed]
+    )
     drafts = [invoice_id(event.subscription.subscription_id, _boundary_at(event)) for event in billed]
+    drafts += [invoice_id(event.subscription_id, event.window_end) for event in closed]
     await uow.invoices.load_for_update(drafts)
     await uow.charges.load_of_invoices(drafts)
-    await uow.charges.load_recorded(id for event in billed for id in _charge_ids(event))
     await uow.usage_windows.load(
-        (event.subscription.subscription_id, event.ended.index)
-        for event in billed
-        if not isinstance(event, SubscriptionStartedV1) and event.ended is not None
+        [*_periods_behind(billed), *((e.subscription_id, e.period_index) for e in closed)]
     )
+    recorded = [id for event in billed for id in _charge_ids(event)]
+    for event in closed:
+        recorded += await _usage_charge_ids(event, uow)
+    await uow.charges.load_recorded(recorded)
+
+
+def _periods_behind(billed: Iterable[Lifecycle]) -> Iterator[tuple[str, int]]:
+    for event in billed:
+        if not isinstance(event, SubscriptionStartedV1) and event.ended is not None:
+            yield event.subscription.subscription_id, event.ended.index
 
 
 def _charge_ids(event: Lifecycle) -> Iterator[str]:
@@ -146,24 +163,13 @@ def _charge_ids(event: Lifecycle) -> Iterator[str]:
             yield charge_id(item.item_id, item.price.id, ended.index, "usage")
 
 
-async def prepare_changes(given: Sequence[SubscriptionChangedV1], uow: BillingUnitOfWork) -> None:
-    await uow.agreements.load_for_update(event.subscription.subscription_id for event in given)
-
-
-async def prepare_windows(given: Sequence[UsageWindowClosedV1], uow: BillingUnitOfWork) -> None:
-    drafts = [invoice_id(event.subscription_id, event.window_end) for event in given]
-    await uow.agreements.load_for_update(event.subscription_id for event in given)
-    await uow.invoices.load_for_update(drafts)
-    await uow.charges.load_of_invoices(drafts)
-    await uow.usage_windows.load((event.subscription_id, event.period_index) for event in given)
-    found = [(event, await uow.agreements.find_for_update(event.subscription_id)) for event in given]
-    await uow.charges.load_recorded(
-        charge_id(item.id, item.price.id, event.period_index, "usage")
-        for event, agreement in found
-        if agreement is not None
-        for item in agreement.items
-        if item.is_metered
-    )
+async def _usage_charge_ids(event: UsageWindowClosedV1, uow: BillingUnitOfWork) -> list[str]:
+    """What the charges for a window's usage will be called; none yet of an agreement that nobody has told of."""
+    agreement = await uow.agreements.find_for_update(event.subscription_id)
+    items = () if agreement is None else agreement.items
+    return [
+        charge_id(item.id, item.price.id, event.period_index, "usage") for item in items if item.is_metered
+    ]
 
 
 HANDLERS: HandlerGroup[BillingUnitOfWork] = HandlerGroup(
@@ -181,11 +187,5 @@ HANDLERS: HandlerGroup[BillingUnitOfWork] = HandlerGroup(
         UsageWindowClosedV1: on_usage_window_closed,
         UsageCorrectedV1: on_usage_corrected,
     },
-    prepare={
-        SubscriptionStartedV1: prepare_boundaries,
-        SubscriptionRenewedV1: prepare_boundaries,
-        SubscriptionEndedV1: prepare_boundaries,
-        SubscriptionChangedV1: prepare_changes,
-        UsageWindowClosedV1: prepare_windows,
-    },
+    prepare=prepare,
 )

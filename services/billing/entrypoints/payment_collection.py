@@ -13,6 +13,7 @@ from libs.common.clock import Clock
 from libs.common.messaging.due import ERROR_LENGTH_MAX, DueJob, DueRow
 from libs.common.persistence.outage import is_outage
 from libs.common.persistence.unit_of_work import UnitsOfWork
+from libs.common.stopping import Stopping
 from libs.common.telemetry import metrics, span, traceparent_of
 from services.billing.adapters import rows
 from services.billing.adapters.unit_of_work import BillingUnitOfWork
@@ -21,6 +22,7 @@ from services.billing.application.collect_payment import (
     claim_attempt,
     collect_payment,
     record_payment,
+    release_attempt,
 )
 from services.billing.application.ports import Gateways
 from services.billing.domain.payment import Collected, Outcome
@@ -68,7 +70,8 @@ class ClaimingUnits(UnitsOfWork[BillingUnitOfWork]):
 class CollectPayments:
     """Pending attempts, many at a time. Each call to the gateway belongs to the trace of its renewal.
 
-    `claim_s` is how long a claim lasts by the wall: whoever dies with one is followed after that.
+    `claim_s` is how long a claim lasts by the wall: whoever dies with one is followed after that. Whoever is told
+    to stop ends the calls that are under way, and gives back the claims of those that have not begun.
     """
 
     name = "collect_payments"
@@ -82,7 +85,9 @@ class CollectPayments:
         retry_days: Sequence[int],
         claim_s: float,
         calls_at_once: int,
+        stopping: Stopping | None = None,
     ) -> None:
+        self._stopping = stopping or Stopping()
         self._units, self._clock, self._gateways = units, clock, gateways
         self._retry_days, self._claim_s = retry_days, claim_s
         self._calls = asyncio.Semaphore(calls_at_once)
@@ -95,14 +100,23 @@ class CollectPayments:
             clock=clock,
             work=self._claim,
             batch_max=BATCH_MAX,
+            forgets_failures=False,
         )
 
     async def run_once(self) -> int:
         """Returns how many attempts were claimed or put off."""
-        count = await self._due.run_once()
-        told = await asyncio.gather(*(self._collect(claim) for claim in self._claims.take()))
-        await self._record([answer for answer in told if answer is not None])
+        try:
+            count = await self._due.run_once()
+        except Exception:
+            await self._carry_out(self._claims.take())  # of a batch in parts, some may have been claimed
+            raise
+        await self._carry_out(self._claims.take())
         return count
+
+    async def _carry_out(self, claims: Sequence[ClaimedAttempt]) -> None:
+        told = await asyncio.gather(*(self._collect(claim) for claim in claims))
+        await self._record([answer for answer in told if isinstance(answer, Answer)])
+        await self._release([answer for answer in told if isinstance(answer, ClaimedAttempt)])
 
     async def _claim(self, due: Sequence[DueRow], uow: BillingUnitOfWork) -> None:
         until = self._clock.system_now() + timedelta(seconds=self._claim_s)
@@ -114,12 +128,19 @@ class CollectPayments:
             if claim is not None:
                 self._claims.add(claim)
 
-    async def _collect(self, claim: ClaimedAttempt) -> Answer | None:
-        """None when the outcome is unknown: the claim runs out, and the gateway is asked before a further try."""
+    async def _collect(self, claim: ClaimedAttempt) -> Answer | ClaimedAttempt | None:
+        """The claim itself when its turn came after the word to stop: the gateway was not called.
+
+        None when the outcome is unknown: the claim runs out, and the gateway is asked before a further try.
+        """
+        async with self._calls:
+            return claim if self._stopping.is_set() else await self._ask(claim)
+
+    async def _ask(self, claim: ClaimedAttempt) -> Answer | None:
         attributes = {"perennial.payment_attempt.id": claim.attempt.id}
         with span("collect payment", parent=claim.attempt.traceparent, attributes=attributes) as started:
             try:
-                async with self._calls, asyncio.timeout(self._left_s(claim)):
+                async with asyncio.timeout(self._left_s(claim)):
                     outcome = await collect_payment(claim, gateways=self._gateways)
             except Exception as error:
                 log.warning("payment outcome unknown", extra={"attempt": claim.attempt.id}, exc_info=error)
@@ -144,6 +165,18 @@ class CollectPayments:
                 raise
             for answer in answers:
                 await self._record_alone(answer)
+
+    async def _release(self, claims: Sequence[ClaimedAttempt]) -> None:
+        if not claims:
+            return
+        async with self._units.open_for_many() as uow:
+            now = self._clock.system_now()
+            for tenant in sorted({claim.tenant for claim in claims}):
+                await uow.become(tenant, f"schedule:{self.name}")
+                mine = [claim for claim in claims if claim.tenant == tenant]
+                await uow.payment_attempts.load_for_update(claim.attempt.id for claim in mine)
+                for claim in mine:
+                    await release_attempt(claim, now=now, uow=uow)
 
     async def _record_alone(self, answer: Answer) -> None:
         try:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from libs.common.clock import Clock
 from libs.common.messaging.due import DueJob, DueRow, Job
 from libs.common.persistence.unit_of_work import UnitsOfWork
+from libs.common.stopping import Stopping
 from libs.common.telemetry import span
 from services.billing.adapters import rows
 from services.billing.adapters.unit_of_work import BillingUnitOfWork
@@ -23,6 +24,7 @@ def billing_jobs(
     retry_days: Sequence[int],
     claim_s: float,
     calls_at_once: int,
+    stopping: Stopping | None = None,
 ) -> list[Job]:
     """The jobs of billing's worker, in the order in which they take turns."""
     finalize = DueJob(
@@ -40,6 +42,7 @@ def billing_jobs(
         retry_days=retry_days,
         claim_s=claim_s,
         calls_at_once=calls_at_once,
+        stopping=stopping,
     )
     return [finalize, collect]
 

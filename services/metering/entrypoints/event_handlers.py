@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from typing import TypeAlias
 
 from libs.common.contracts import HEARS, group_of, topic_of
 from libs.common.contracts.catalog import TenantChangedV1, TokenRevokedV1
+from libs.common.contracts.envelope import Event
 from libs.common.contracts.subscriptions import (
     BillingPeriodV1,
     SubjectBoundV1,
@@ -63,14 +64,7 @@ def handlers(*, grace: timedelta) -> HandlerGroup[MeteringUnitOfWork]:
             TokenRevokedV1: on_token_revoked,
             TestClockMovedV1: on_test_clock_moved,
         },
-        # Windows first: whoever waits for a window's row must not hold the lock that its closing waits for.
-        prepare={
-            SubscriptionStartedV1: load_windows,
-            SubscriptionRenewedV1: load_windows,
-            SubscriptionEndedV1: load_windows,
-            SubjectBoundV1: load_bindings,
-            SubjectReleasedV1: load_bindings,
-        },
+        prepare=prepare,
     )
 
 
@@ -101,19 +95,25 @@ async def on_subject_bound(event: _Bound, uow: MeteringUnitOfWork) -> None:
     await bind_subject(binding, uow=uow)
 
 
-async def load_windows(events: Sequence[_Told], uow: MeteringUnitOfWork) -> None:
-    """All windows that a batch will touch, locked in one statement."""
-    found: set[str] = set()
-    for event in events:
-        periods = [getattr(event, "ended", None), getattr(event, "period", None)]
-        subscription_id = event.subscription.subscription_id
-        found |= {window_id(event.tenant, subscription_id, p.index) for p in periods if p is not None}
-    await uow.windows.load_for_update(found)
+async def prepare(events: Sequence[Event], uow: MeteringUnitOfWork) -> None:
+    """All windows that a batch will touch, locked in one statement, and then all its bindings.
+
+    Windows first: whoever waits for a window's row must not hold the lock that its closing waits for.
+    """
+    await uow.windows.load_for_update(
+        id for event in events if isinstance(event, _Told) for id in _windows_of(event)
+    )
+    bound = [event for event in events if isinstance(event, _Bound)]
+    if bound:
+        await uow.usage.share()
+        await uow.bindings.load_for_update(event.binding.binding_id for event in bound)
 
 
-async def load_bindings(events: Sequence[_Bound], uow: MeteringUnitOfWork) -> None:
-    await uow.usage.share()
-    await uow.bindings.load_for_update(event.binding.binding_id for event in events)
+def _windows_of(event: _Told) -> Iterator[str]:
+    periods = [getattr(event, "ended", None), getattr(event, "period", None)]
+    for period in periods:
+        if period is not None:
+            yield window_id(event.tenant, event.subscription.subscription_id, period.index)
 
 
 def _learn(event: _Learned, uow: MeteringUnitOfWork) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import logging
 
 from libs.common.persistence.outage import is_outage
+from libs.common.stopping import Stopping, ended_by
 from services.subscriptions.adapters.mover_lock import HeldLock, MoverLock
 from services.subscriptions.application.move_test_clock import ClockMover
 from services.subscriptions.application.ports import MovingClock
@@ -20,12 +21,26 @@ MOVES_AT_ONCE_MAX = 20
 class ClockMoverLoop:
     """Holds the lock, finds the moves under way, and runs one task for each."""
 
-    def __init__(self, mover: ClockMover, lock: MoverLock, *, look_every_s: float = LOOK_EVERY_S) -> None:
+    def __init__(
+        self,
+        mover: ClockMover,
+        lock: MoverLock,
+        *,
+        look_every_s: float = LOOK_EVERY_S,
+        stopping: Stopping | None = None,
+    ) -> None:
         self._mover, self._lock, self._look_every_s = mover, lock, look_every_s
+        self._stopping = stopping or Stopping()
         self._places = asyncio.Semaphore(MOVES_AT_ONCE_MAX)
 
     async def run(self) -> None:
-        """Until canceled. When the lock's connection is lost, all moves stop and wait for whoever takes it next."""
+        """Until told to stop. A move stands where its last step left it, so nothing has to be finished before.
+
+        When the lock's connection is lost, all moves stop and wait for whoever takes it next.
+        """
+        await ended_by(self._stopping, self._run)()
+
+    async def _run(self) -> None:
         while True:
             try:
                 async with self._lock.held() as held:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from libs.common.contracts import HEARS, group_of, topic_of
 from libs.common.contracts.billing import InvoicePaidV1, PaymentFailedV1
 from libs.common.contracts.catalog import PlanPublishedV1, PlanRetiredV1, TenantChangedV1, TokenRevokedV1
+from libs.common.contracts.envelope import Event
 from libs.common.contracts.subscriptions import TestClockMovedV1
 from libs.common.messaging.handlers import HandlerGroup
 from libs.common.persistence.reference import on_tenant_changed, on_test_clock_moved, on_token_revoked
@@ -46,10 +47,13 @@ def _outcome(event: PaymentFailedV1 | InvoicePaidV1, heard: InvoiceStanding) -> 
     )
 
 
-async def prepare_payment_outcomes(
-    events: Sequence[PaymentFailedV1 | InvoicePaidV1], uow: SubscriptionsUnitOfWork
-) -> None:
-    invoices = [(event.invoice.subscription_id, event.invoice.invoice_id) for event in events]
+async def prepare(events: Sequence[Event], uow: SubscriptionsUnitOfWork) -> None:
+    """Lock and load what all news of payments in a batch will need, good and bad."""
+    invoices = [
+        (event.invoice.subscription_id, event.invoice.invoice_id)
+        for event in events
+        if isinstance(event, PaymentFailedV1 | InvoicePaidV1)
+    ]
     await load_for_payment_outcomes(invoices, uow=uow)
 
 
@@ -65,8 +69,5 @@ HANDLERS: HandlerGroup[SubscriptionsUnitOfWork] = HandlerGroup(
         PaymentFailedV1: on_payment_failed,
         InvoicePaidV1: on_invoice_paid,
     },
-    prepare={
-        PaymentFailedV1: prepare_payment_outcomes,
-        InvoicePaidV1: prepare_payment_outcomes,
-    },
+    prepare=prepare,
 )

@@ -146,3 +146,15 @@ async def test_the_bus_is_trimmed(bus: EmbeddedBus, service: SmallService) -> No
     async with background(BusHousekeeping(bus, wall).run):
         await eventually(records, 0)
     await connection.close()
+
+
+async def test_replays_are_remembered_for_as_long_as_the_inbox(service: SmallService) -> None:
+    for id, days in (("old", 90.01), ("young", 89.99)):
+        await service.rows(
+            "INSERT INTO replay_request (id, handler, asked_by, asked_at)"
+            f" VALUES ('{id}', 'h', 'somebody', clock_timestamp() - interval '{days} days')"
+        )
+        await service.rows(f"INSERT INTO replay_partition VALUES ('{id}', 't', 0, 0, 1, false)")
+    await tidy(service)
+    left = await service.rows("SELECT id FROM replay_request JOIN replay_partition ON replay_id = id")
+    assert [row["id"] for row in left] == ["young"]

@@ -5,12 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import ClassVar
 
 import pytest
 
+from libs.common.access.tenancy import APP
+from libs.common.contracts.topics import MESSAGE_BYTES_MAX
 from libs.common.messaging import relay as relay_module
-from libs.common.messaging.bus import BusUnavailable, Delivery, Record
+from libs.common.messaging.bus import Bus, BusUnavailable, Delivery, Record, RecordTooLarge
 from libs.common.messaging.embedded_bus import EmbeddedBus
+from libs.common.persistence.audit import common_checks
 from libs.common.telemetry import Tracing, root_span, traceparent_of
 from libs.common.telemetry.metrics import REGISTRY
 from tests.support.postgres import PostgresForTests
@@ -21,6 +25,7 @@ from tests.support.small_service import (
     TOPIC,
     BusInBetween,
     SmallService,
+    ThingHappenedV1,
     all_on_the_bus,
     background,
     eventually,
@@ -187,6 +192,114 @@ async def test_an_outage_of_the_bus_is_waited_out_and_shows_as_a_backlog(
             await eventually(backlog, 0.0)
             assert relay._pause_s == relay_module.OUTAGE_PAUSE_FIRST_S  # the next outage begins afresh
         assert versions(await all_on_the_bus(bus, 7)) == list(range(1, 8))
+
+
+# What the bus refuses
+
+
+class Narrow(BusInBetween):
+    """A bus that takes no record of a thing in `refused`; of a batch with one, it may take the first few."""
+
+    def __init__(self, bus: Bus, *refused: str, takes_first: int = 0) -> None:
+        super().__init__(bus)
+        self.refused, self.takes_first = set(refused), takes_first
+        self.refusals = 0
+
+    async def publish(self, records: Sequence[Record]) -> None:
+        positions = [n for n, record in enumerate(records) if record.headers["ce_subject"] in self.refused]
+        if not positions:
+            return await super().publish(records)
+        self.refusals += 1
+        if fine := records[: min(self.takes_first, positions[0])]:
+            await super().publish(fine)
+        raise RecordTooLarge("too large for this bus", positions=positions)
+
+
+async def refused(service: SmallService) -> list[tuple[str, int]]:
+    found = await service.rows(
+        """SELECT aggregate_id, aggregate_version FROM outbox
+           WHERE refused_at IS NOT NULL AND published_at IS NULL ORDER BY position"""
+    )
+    return [(row[0], row[1]) for row in found]
+
+
+async def waiting(service: SmallService) -> int:
+    """Neither published nor refused."""
+    found = await service.rows(
+        "SELECT count(*) FROM outbox WHERE published_at IS NULL AND refused_at IS NULL"
+    )
+    return int(found[0][0])
+
+
+async def test_what_the_bus_refuses_stays_behind_and_its_neighbours_go_on(
+    service: SmallService, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Later events of the same key too: readers know which is newer, and what is added needs no order."""
+    bus = Narrow(service.bus, "large", takes_first=2)
+    await service.say(*(happened(key, number) for number in range(1, 5) for key in ("t1", "large", "t2")))
+    async with background(service.relay(bus).run, service.consumer().run):
+        await eventually(lambda: waiting(service), 0)
+        bus.refused.clear()
+        await service.say(happened("large", 5), happened("t1", 5))
+        await eventually(lambda: service.effects("large"), [("large", 5)])
+        await eventually(lambda: service.effects("t1"), [("t1", number) for number in range(1, 6)])
+    assert await refused(service) == [("large", number) for number in range(1, 5)]
+    assert bus.refusals == 1
+    assert caplog.text.count("event refused by the bus") == 4
+    (row,) = await service.rows("SELECT DISTINCT refusal FROM outbox WHERE refused_at IS NOT NULL")
+    assert row["refusal"].startswith("too large for this bus")
+
+
+async def test_refused_events_show_as_such_and_not_as_a_backlog(service: SmallService) -> None:
+    async def shown() -> tuple[float | None, float | None]:
+        names = ("perennial_outbox_refused_events", "perennial_outbox_backlog_events")
+        refused, backlog = (REGISTRY.get_sample_value(name, {"service": NAME}) for name in names)
+        return refused, backlog
+
+    bus = Narrow(service.bus, "large")
+    await service.say(happened("large", 1), happened("t1", 1), happened("large", 2))
+    async with background(service.relay(bus).run):
+        await eventually(shown, (2.0, 0.0))
+    async with service.worker.transaction(APP) as connection:
+        stale, told, _ = await common_checks(connection)
+    assert (stale.ok, told.ok, told.problem_count) == (True, False, 2)
+    assert "aggregate_id=large" in told.problems[0]
+    assert "too large for this bus" in told.problems[0]
+
+
+async def test_a_refused_event_is_tried_again_after_a_while(service: SmallService) -> None:
+    """The limit may have been raised: nobody has to come and help."""
+    bus = Narrow(service.bus, "large")
+    await service.say(happened("large", 1))
+    async with background(service.relay(bus).run):
+        await eventually(lambda: refused(service), [("large", 1)])
+        bus.refused.clear()
+        await service.say(happened("t1", 1))
+        await eventually(service.unpublished, 1)  # not yet
+        await service.rows(
+            "UPDATE outbox SET refused_at = refused_at - interval '61 s' WHERE refused_at IS NOT NULL"
+        )
+        await service.say(happened("t1", 2))
+        await eventually(service.unpublished, 0)
+    assert bus.refusals == 1
+    assert versions(bus.published, "large") == [1]
+
+
+async def test_the_limit_of_the_bus_itself(service: SmallService) -> None:
+    """On the embedded bus as it is. The outbox takes what it is given: refusing it there would undo the work."""
+
+    class SaidAtLengthV1(ThingHappenedV1):
+        TYPE: ClassVar[str] = ThingHappenedV1.TYPE
+        words: str
+
+    long = SaidAtLengthV1(
+        tenant=TENANT_A, version=1, occurred_at=NOW, thing_id="long", number=1, words="x" * MESSAGE_BYTES_MAX
+    )
+    await service.say(happened("t1", 1), long, happened("t1", 2))
+    async with background(service.relay().run):
+        await eventually(lambda: waiting(service), 0)
+    assert await refused(service) == [("long", 1)]
+    assert versions(await all_on_the_bus(service.bus, 2)) == [1, 2]
 
 
 async def test_headers_are_cloud_events_in_binary_mode(service: SmallService) -> None:

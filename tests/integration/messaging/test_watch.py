@@ -35,7 +35,8 @@ async def test_lag_and_overdue_rows_show(service: SmallService) -> None:
     await service.make_things(
         Thing("d", due_at=late), Thing("e", due_at=late, clock_id="clk_1"), tenant=TENANT_B
     )
-    await service.rows("UPDATE thing SET retry_at = $1 WHERE id IN ('a', 'c')", NOW)
+    await service.rows("UPDATE thing SET attempts = 1, retry_at = $1 WHERE id IN ('a', 'c')", NOW)
+    await service.rows("UPDATE thing SET retry_at = $1 WHERE id = 'b'", NOW)  # in hand, as a running claim is
     watch = Watch(
         service=NAME,
         group=GROUP,
@@ -49,7 +50,8 @@ async def test_lag_and_overdue_rows_show(service: SmallService) -> None:
     async with background(watch.run):
         await eventually(lambda: gauge("perennial_consumer_lag_messages", group=GROUP, topic=TOPIC), 7.0)
         await eventually(lambda: gauge("perennial_usage_windows_overdue"), 2.0)
-        assert await gauge("perennial_due_rows_failing", job="thing") == 1.0
+        assert await gauge("perennial_due_rows_failing", table="thing") == 1.0
+        assert await gauge("perennial_due_rows_overdue", table="thing") == 2.0
 
 
 async def gauge(name: str, **labels: str) -> float | None:

@@ -126,3 +126,45 @@ def test_a_secret_is_not_shown() -> None:
 def test_settings_do_not_change() -> None:
     with pytest.raises(FrozenInstanceError):
         Everything.from_environment(NEEDED).batch_max = 1  # type: ignore[misc]
+
+
+def test_a_secret_may_stand_in_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "secret"
+    file.write_text("correct horse\n", encoding="utf-8")
+    settings = Everything.from_environment(
+        {"TEST_SELLER_NAME": "Nordwind", "TEST_API_SECRET_FILE": str(file)}
+    )
+    assert settings.api_secret == "correct horse"
+
+
+def test_a_secret_that_is_given_twice_is_the_variable_itself(tmp_path: Path) -> None:
+    file = tmp_path / "secret"
+    file.write_text("another", encoding="utf-8")
+    assert (
+        Everything.from_environment(NEEDED | {"TEST_API_SECRET_FILE": str(file)}).api_secret
+        == "correct horse"
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [(None, "cannot be read: No such file"), (b" \n", "is empty"), (b"\xff", "it is no text")],
+)
+def test_a_file_without_a_secret_is_told_by_its_name(
+    tmp_path: Path, content: bytes | None, told: str
+) -> None:
+    file = tmp_path / "secret"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(InvalidSettings) as caught:
+        Everything.from_environment({"TEST_SELLER_NAME": "Nordwind", "TEST_API_SECRET_FILE": str(file)})
+    assert str(file) in caught.value.problems["TEST_API_SECRET"]
+    assert told in caught.value.problems["TEST_API_SECRET"]
+
+
+def test_only_a_secret_is_looked_for_in_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "name"
+    file.write_text("Nordwind", encoding="utf-8")
+    with pytest.raises(InvalidSettings) as caught:
+        Everything.from_environment({"TEST_API_SECRET": "x", "TEST_SELLER_NAME_FILE": str(file)})
+    assert list(caught.value.problems) == ["TEST_SELLER_NAME"]
