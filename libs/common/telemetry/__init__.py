@@ -2,6 +2,7 @@
 
 from libs.common.telemetry import metrics
 from libs.common.telemetry.logs import setup_logging
+from libs.common.telemetry.loop_lag import sample_loop_lag
 from libs.common.telemetry.messages import (
     EMBEDDED_SYSTEM,
     KAFKA_SYSTEM,
@@ -45,6 +46,7 @@ __all__ = [
     "process_batch_attributes",
     "record_failure",
     "root_span",
+    "sample_loop_lag",
     "send_attributes",
     "service_scope",
     "settle_attributes",

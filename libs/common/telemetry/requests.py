@@ -100,6 +100,7 @@ class RequestTelemetry:
         self._one_in = dict(recorded_one_in or {})
         self._turns = {path: count() for path in self._one_in}
         self._plain_routes: dict[Any, list[Any]] = {}
+        self._in_flight = metrics.in_flight(service)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         token = current_service.set(self._service)
@@ -127,6 +128,7 @@ class RequestTelemetry:
 
         token = attach(set_span_in_context(span))
         began = perf_counter()
+        self._in_flight.inc()
         try:
             await self._app(scope, receive, send_and_note)
         except Exception as error:
@@ -135,6 +137,7 @@ class RequestTelemetry:
             raise
         finally:
             detach(token)
+            self._in_flight.dec()
             route = self._route_template(scope)
             metrics.http_request(self._service, route, method, status, perf_counter() - began)
             _finish(span, method, route, status)

@@ -63,8 +63,9 @@ def setup_tracing(
     ring_memory_max_bytes: int = MEMORY_MAX_BYTES,
     record_sql: bool = True,
     exporters: Sequence[SpanExporter] = (),
+    instance: str = "",
 ) -> Tracing:
-    """Record spans from now on; a second call returns what the first one made.
+    """Record spans from now on; a second call returns what the first one made. `instance` names this process.
 
     Spans go to the ring, to `exporters`, and over OTLP/HTTP when OTEL_EXPORTER_OTLP_ENDPOINT or
     OTEL_EXPORTER_OTLP_TRACES_ENDPOINT is set. All standard OTEL_* variables hold, among them
@@ -75,7 +76,8 @@ def setup_tracing(
         return _Current.tracing
     os.environ.setdefault("OTEL_SEMCONV_STABILITY_OPT_IN", SEMANTIC_NAMES)
     # Every exporter gets its own resource per service, so this one names none.
-    resource = Resource.create({"service.namespace": "perennial", "service.version": _version()})
+    named = {"service.instance.id": instance} if instance else {}
+    resource = Resource.create({"service.namespace": "perennial", "service.version": _version(), **named})
     provider = TracerProvider(resource=resource, span_limits=_limits())
     provider.add_span_processor(ServiceStamp())
     ring = TraceRing(memory_max_bytes=ring_memory_max_bytes)
