@@ -41,6 +41,7 @@ from libs.common.persistence.unit_of_work import UnitOfWork, UnitsOfWork
 from libs.common.stopping import Stopping, ended_by
 from libs.common.telemetry import instrument_app, metrics, metrics_app, service_scope
 from libs.common.web.app import create_app
+from libs.common.web.hot_route import HotRoute
 from libs.common.web.limits import Limits
 from libs.common.web.operations import operations_router
 
@@ -140,6 +141,7 @@ def assemble(
     due_tables: Sequence[Table] = (),
     routes: Sequence[BaseRoute] = (),
     limits: Limits | None = None,
+    hot_routes: Sequence[HotRoute] = (),
     state: Mapping[str, object] | None = None,
     api_loops: Sequence[Loop] = (),
     worker_loops: Sequence[Loop] = (),
@@ -182,6 +184,7 @@ def assemble(
         open_uow=parts.api_units.open,
         cursor_key=platform.cursor_key,
         limits=limits,
+        hot_routes=hot_routes,
         routes=routes,
         metrics_app=metrics_app,
         state={"platform": platform, "parts": parts, **(state or {})},

@@ -15,7 +15,8 @@ and the name ends in its unit:
     RelaySettings.from_environment(os.environ)   # PERENNIAL_RELAY_BATCH_RECORDS_MAX=…
 
 A field without a default must be set. An empty variable counts as not set. A secret has no default, ever, and
-is shown neither in a repr nor in an error.
+is shown neither in a repr nor in an error; it may also stand in a file, named by its variable with _FILE behind
+it (PERENNIAL_RELAY_WEBHOOK_SECRET_FILE=…).
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from libs.common.errors import ServiceError
 
 _TRUE, _FALSE = ("true", "1", "yes", "on"), ("false", "0", "no", "off")
 _MINIMUM, _MAXIMUM, _CHOICES, _SECRET = "minimum", "maximum", "choices", "secret"
+_FILE = "_FILE"
 
 
 class InvalidSettings(ServiceError):
@@ -80,8 +82,8 @@ class Settings:
         problems: dict[str, str] = {}
         for each in fields(cls):
             variable = cls.variable(each.name)
-            text = environ.get(variable, "").strip()
             try:
+                text = _text(environ, variable, each)
                 if text:
                     values[each.name] = _read(text, kinds[each.name], each)
                 elif each.default is MISSING and each.default_factory is MISSING:
@@ -96,6 +98,22 @@ class Settings:
     def variable(cls, name: str) -> str:
         """The environment variable of a field."""
         return f"{cls.PREFIX}{name.upper()}"
+
+
+def _text(environ: Mapping[str, str], variable: str, each: Field[Any]) -> str:
+    """What the variable holds, or, for a secret, the file that it names."""
+    text = environ.get(variable, "").strip()
+    file = environ.get(f"{variable}{_FILE}", "").strip()
+    if text or not file or not each.metadata.get(_SECRET):
+        return text
+    try:
+        text = Path(file).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is no text"
+        raise _Refused(f"stands in {file}, which cannot be read: {reason}") from None
+    if not text:
+        raise _Refused(f"stands in {file}, which is empty")
+    return text
 
 
 def _read(text: str, kind: Any, each: Field[Any]) -> Any:

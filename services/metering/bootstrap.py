@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
 
-from libs.common.runtime import Platform, Service, assemble, parts_of
+from libs.common.contracts.topics import USAGE_TOPIC
+from libs.common.messaging.bus import Bus, BusUnavailable
+from libs.common.persistence.audit import AuditReport
+from libs.common.persistence.session import Database
+from libs.common.runtime import Parts, Platform, Service, assemble, parts_of
 from libs.common.web.limits import Limits
 from services.metering.adapters.audit import audit_metering
 from services.metering.adapters.rows import DUE_TABLES, shared
 from services.metering.adapters.unit_of_work import MeteringUnitOfWork
 from services.metering.adapters.usage_months import UsageMonths
+from services.metering.adapters.usage_offsets import USAGE_GROUP
 from services.metering.domain.usage_event import AcceptWindow
 from services.metering.entrypoints import (
     routes_meters,
@@ -22,31 +28,46 @@ from services.metering.entrypoints.dependencies import Ingest
 from services.metering.entrypoints.event_handlers import handlers
 from services.metering.entrypoints.ingest_queue import IngestQueue
 from services.metering.entrypoints.scheduler import jobs
+from services.metering.entrypoints.usage_consumer import UsageConsumer
+from services.metering.entrypoints.usage_publisher import UsagePublisher
 from services.metering.entrypoints.usage_request import RequestLimits
-from services.metering.settings import MeteringSettings
+from services.metering.settings import MeteringSettings, UsageSettings
 
 NAME = "metering"
 DESCRIPTION = """What was used: meters, usage events counted exactly once, and the usage of each billing period.
 
 Events are CloudEvents. They are facts first: meters may be defined, and subjects bound, after them."""
+INGEST_RECORDED_ONE_IN = (
+    20  # requests, of those that bring no trace of their own; each has a trace id all the same
+)
 
 
 def build(platform: Platform) -> Service:
     """Metering: its app, and the workers that hear of subscriptions and close usage windows."""
     settings = MeteringSettings.from_environment(platform.environment)
     parts = parts_of(NAME, platform, MeteringUnitOfWork)
-    past_s = settings.accept_past_s
-    queue = IngestQueue(
-        parts.api_units,
-        UsageMonths(parts.api_database),
+    accept = _accept_window(settings)
+    queue = _queue(parts, settings, accept)
+    usage = UsageConsumer(
         service=NAME,
-        accept=AcceptWindow(
-            past=None if past_s is None else timedelta(seconds=past_s),
-            future=timedelta(seconds=settings.accept_future_s),
-        ),
+        bus=platform.bus,
+        units=parts.worker_units,
+        months=UsageMonths(parts.worker_database),
+        clock=platform.clock,
+        accept=accept,
+        member=platform.member,
+        stopping=platform.stopping,
+        results_kept=timedelta(days=settings.results_kept_days),
         writers=settings.writers,
         commit_events_max=settings.commit_events_max,
-        queue_events_max=settings.queue_events_max,
+        wake=[parts.alarm],
+    )
+
+    async def audit(database: Database) -> AuditReport:
+        return await audit_metering(database, usage_ends=await _usage_ends(platform.bus))
+
+    ingest = Ingest(
+        queue, platform.clock, RequestLimits(settings.request_events_max, settings.request_bytes_max)
     )
     service = assemble(
         parts,
@@ -60,26 +81,63 @@ def build(platform: Platform) -> Service:
             routes_usage.router,
             routes_usage_windows.router,
         ),
-        audit=audit_metering,
+        audit=audit,
         jobs=jobs(parts.worker_units, platform.clock, platform.bus),
+        # Whatever the setting says: what was sent through the topic before it was changed is stored, too.
+        worker_loops=(usage.run, usage.run_retries),
+        other_groups=(USAGE_GROUP,),
         due_tables=DUE_TABLES,
         limits=Limits(
             body_bytes_max_by_prefix={routes_usage_events.PATH: settings.request_bytes_max},
             raw_body_prefixes=(routes_usage_events.PATH,),
         ),
-        state={
-            "settings": settings,
-            "ingest": Ingest(
-                queue,
-                platform.clock,
-                RequestLimits(settings.request_events_max, settings.request_bytes_max),
-            ),
-        },
+        hot_routes=(routes_usage_events.hot_route(ingest),),
+        recorded_one_in={routes_usage_events.PATH: INGEST_RECORDED_ONE_IN},
+        state={"settings": settings, "ingest": ingest},
     )
     return _closing_after(service, queue)
 
 
-def _closing_after(service: Service, queue: IngestQueue) -> Service:
+def _accept_window(settings: MeteringSettings) -> AcceptWindow:
+    past_s = settings.accept_past_s
+    return AcceptWindow(
+        past=None if past_s is None else timedelta(seconds=past_s),
+        future=timedelta(seconds=settings.accept_future_s),
+    )
+
+
+def _queue(
+    parts: Parts[MeteringUnitOfWork], settings: MeteringSettings, accept: AcceptWindow
+) -> IngestQueue | UsagePublisher:
+    platform = parts.platform
+    if UsageSettings.from_environment(platform.environment).ingest == "kafka":
+        return UsagePublisher(
+            platform.bus,
+            service=NAME,
+            accept=accept,
+            publish_events_max=settings.commit_events_max,
+            queue_events_max=settings.queue_events_max,
+        )
+    return IngestQueue(
+        parts.api_units,
+        UsageMonths(parts.api_database),
+        service=NAME,
+        accept=accept,
+        writers=settings.writers,
+        commit_events_max=settings.commit_events_max,
+        queue_events_max=settings.queue_events_max,
+    )
+
+
+async def _usage_ends(bus: Bus) -> Mapping[int, int] | None:
+    """How far the usage topic reaches; None while nobody can tell."""
+    try:
+        return await bus.end_offsets(USAGE_TOPIC)
+    except BusUnavailable:
+        return None
+
+
+def _closing_after(service: Service, queue: IngestQueue | UsagePublisher) -> Service:
     """What was taken in is stored before the connections are closed."""
 
     async def close() -> None:

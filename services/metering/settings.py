@@ -11,7 +11,11 @@ from services.metering.domain.meter import BUCKET_S
 
 @dataclass(frozen=True)
 class MeteringSettings(Settings):
-    """`accept_past_s` None: events of whatever age are accepted."""
+    """`accept_past_s` None: events of whatever age are accepted.
+
+    `results_kept_days`: for how long results of what came through the usage topic can be read. It is longer than
+    the topic keeps its records, so that one that comes again is still recognised.
+    """
 
     PREFIX: ClassVar[str] = "PERENNIAL_METERING_"
 
@@ -24,3 +28,13 @@ class MeteringSettings(Settings):
     queue_events_max: int = setting(50_000, minimum=1)
     commit_events_max: int = setting(5_000, minimum=1)
     writers: int = setting(2, minimum=1, maximum=16)
+    results_kept_days: int = setting(30, minimum=8, maximum=3_650)
+
+
+@dataclass(frozen=True)
+class UsageSettings(Settings):
+    """`ingest`: events are stored as they arrive (`direct`), or sent through the usage topic (`kafka`), on either bus."""
+
+    PREFIX: ClassVar[str] = "PERENNIAL_USAGE_"
+
+    ingest: str = setting("direct", choices=("direct", "kafka"))

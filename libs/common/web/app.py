@@ -1,7 +1,7 @@
 """The factory of each service's HTTP app: everything around the routes, the same everywhere.
 
-From the outside in: the request's ids and the last catch of errors, the gate that wants a token, the limits
-of bodies, then the routes.
+From the outside in: the request's ids and the last catch of errors, the lane of hot routes, the gate that wants
+a token, the limits of bodies, then the routes.
 """
 
 from __future__ import annotations
@@ -26,8 +26,9 @@ from libs.common.telemetry.requests import leave_out_native_spans
 from libs.common.web.calls import OpenUow
 from libs.common.web.context import RequestContext, trace_id_of
 from libs.common.web.docs import docs_routes
-from libs.common.web.gate import GUARDED, Gate
+from libs.common.web.gate import GUARDED, Gate, callers_of
 from libs.common.web.health import Readiness, health_routes
+from libs.common.web.hot_route import HotLane, HotRoute
 from libs.common.web.limits import BodyLimits, BodyTooLarge, Limits
 from libs.common.web.openapi import check_routes, complete
 from libs.common.web.pagination import Cursors
@@ -36,10 +37,9 @@ from libs.common.web.problem import (
     InternalError,
     MethodNotAllowed,
     RouteUnknown,
-    described,
-    known_problems,
     problem_from,
     problem_of,
+    registered_problems,
 )
 from libs.common.web.validation import refusal_of
 
@@ -73,15 +73,17 @@ def create_app(
     routes: Sequence[BaseRoute] = (),
     metrics_app: ASGIApp | None = None,
     open_prefixes: tuple[str, ...] = (),
+    hot_routes: Sequence[HotRoute] = (),
     state: Mapping[str, object] | None = None,
 ) -> FastAPI:
     """One service's app. What `state` holds is found at `request.app.state`.
 
-    `routes` are plain ASGI routes beside the routers, for hot paths; the gate guards them too, and they ask
-    for their scope with `await Authorised("usage:write")(request)`. `cursor_key` must be the same in every
-    process of the service, and outlive restarts.
+    `routes` are plain ASGI routes beside the routers; the gate guards them too, and they ask for their scope
+    with `await Authorised("usage:write")(request)`. `hot_routes` are lanes to routes that stand among the others
+    as well. `cursor_key` must be the same in every process of the service, and outlive restarts.
     """
     bounds = limits or Limits()
+    callers = callers_of(bounds)
     app = ServiceApi(
         title=title,
         description=description,
@@ -94,7 +96,12 @@ def create_app(
         generate_unique_id_function=_operation_id,
         middleware=[
             Middleware(RequestContext),
-            Middleware(Gate, verifier=verifier, limits=bounds, open_prefixes=open_prefixes),
+            *(
+                [Middleware(HotLane, routes=hot_routes, verifier=verifier, callers=callers)]
+                if hot_routes
+                else []
+            ),
+            Middleware(Gate, verifier=verifier, limits=bounds, callers=callers, open_prefixes=open_prefixes),
             Middleware(BodyLimits, limits=bounds),
         ],
         exception_handlers={
@@ -156,12 +163,12 @@ async def _answer_http(request: Request, error: Exception) -> Response:
 
 
 async def _list_problems(request: Request) -> JSONResponse:
-    return JSONResponse({"data": [described(kind) for kind in known_problems().values()]})
+    return JSONResponse({"data": list(registered_problems().values())})
 
 
 async def _show_problem(request: Request) -> JSONResponse:
-    """What the `type` of a problem leads to. A service knows the problems that it can answer with."""
-    kind = known_problems().get(request.path_params["code"])
-    if kind is None:
-        raise RouteUnknown("this service answers with no such problem")
-    return JSONResponse(described(kind))
+    """What the `type` of a problem leads to. Each service knows those of all: they share one origin."""
+    problem = registered_problems().get(request.path_params["code"])
+    if problem is None:
+        raise RouteUnknown("there is no problem of that code")
+    return JSONResponse(problem)

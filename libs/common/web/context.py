@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import re
 import secrets
+from collections.abc import Iterable
 
 from opentelemetry import trace
-from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from libs.common.access.caller import Caller
@@ -24,6 +24,7 @@ CALLER = "perennial.caller"
 _REQUEST_ID_OF_CALLER = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 _TRACEPARENT = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}.*")
 _NO_TRACE = "0" * 32
+_UNLESS_SAID = ((b"cache-control", b"private, no-cache"), (b"x-content-type-options", b"nosniff"))
 
 
 class RequestContext:
@@ -44,11 +45,7 @@ class RequestContext:
             nonlocal started
             if message["type"] == "http.response.start":
                 started = True
-                headers = MutableHeaders(scope=message)
-                headers["x-request-id"] = request_id
-                headers["x-trace-id"] = trace_id
-                headers.setdefault("cache-control", "private, no-cache")
-                headers.setdefault("x-content-type-options", "nosniff")
+                message["headers"] = _named(message.get("headers", ()), request_id, trace_id)
             await send(message)
 
         try:
@@ -59,6 +56,21 @@ class RequestContext:
             if started:  # nothing can be said any more; the server breaks the connection off
                 raise
             await problem_from(error, trace_id=trace_id)(scope, receive, send_named)
+
+
+def _named(
+    headers: Iterable[tuple[bytes, bytes]], request_id: str, trace_id: str
+) -> list[tuple[bytes, bytes]]:
+    """The answer's headers with ours added: by hand, since this is done for every answer."""
+    named = list(headers)
+    there = {name.lower() for name, _ in named}
+    ours = (
+        (b"x-request-id", request_id.encode("ascii")),
+        (b"x-trace-id", trace_id.encode("ascii")),
+        *_UNLESS_SAID,
+    )
+    named += [(name, value) for name, value in ours if name not in there]
+    return named
 
 
 def trace_id_of(scope: Scope) -> str:

@@ -39,15 +39,18 @@ _PAGE = """\
 <div id="ui"></div>
 <noscript>This page needs JavaScript; the OpenAPI documents linked above do not.</noscript>
 <script src="/docs/assets/swagger-ui-bundle.js"></script>
-<script src="/docs/start.js"></script>
+<script src="{path}/start.js"></script>
 </body>
 </html>
 """
 
 
-def docs_routes(title: str, documents: Mapping[str, str]) -> list[BaseRoute]:
-    """`documents` are the OpenAPI documents to show: a name each, and the path at which it is served."""
-    page = _PAGE.format(title=html.escape(title), links=_links(documents))
+def docs_routes(title: str, documents: Mapping[str, str], *, path: str = "/docs") -> list[BaseRoute]:
+    """`documents` are the OpenAPI documents to show: a name each, and the path at which it is served.
+
+    `path` is that of the page; what the page is made of is below /docs in any case.
+    """
+    page = _PAGE.format(title=html.escape(title), links=_links(documents), path=path)
     start = _START.format(documents=json.dumps(dict(documents)))
 
     async def show(request: Request) -> Response:
@@ -65,8 +68,8 @@ def docs_routes(title: str, documents: Mapping[str, str]) -> list[BaseRoute]:
         )
 
     return [
-        Route("/docs", show, include_in_schema=False),
-        Route("/docs/start.js", begin, include_in_schema=False),
+        Route(path, show, include_in_schema=False),
+        Route(f"{path}/start.js", begin, include_in_schema=False),
         Route("/docs/assets/{name}", asset, include_in_schema=False),
     ]
 

@@ -18,16 +18,27 @@ from libs.common.web.rates import RateLimiter
 GUARDED = "/v1/"
 
 
+def callers_of(limits: Limits) -> RateLimiter:
+    """How often each token may ask; one for all that let requests in."""
+    return RateLimiter(per_s=limits.token_requests_per_s, burst=limits.token_requests_burst)
+
+
 class Gate:
     """`open_prefixes` are paths under /v1 whose callers prove themselves otherwise, as signed webhooks do."""
 
     def __init__(
-        self, app: ASGIApp, *, verifier: TokenVerifier, limits: Limits, open_prefixes: tuple[str, ...] = ()
+        self,
+        app: ASGIApp,
+        *,
+        verifier: TokenVerifier,
+        limits: Limits,
+        callers: RateLimiter,
+        open_prefixes: tuple[str, ...] = (),
     ) -> None:
         self._app = app
         self._verifier = verifier
         self._open_prefixes = open_prefixes
-        self._callers = RateLimiter(per_s=limits.token_requests_per_s, burst=limits.token_requests_burst)
+        self._callers = callers
         self._strangers = RateLimiter(
             per_s=limits.stranger_requests_per_s, burst=limits.stranger_requests_burst
         )

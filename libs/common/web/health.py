@@ -10,6 +10,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import BaseRoute, Route
 
+from libs.common.telemetry import current_service, metrics
+
 READINESS_TIMEOUT_S = 5.0
 
 Readiness = Callable[[], Awaitable[Mapping[str, bool]]]
@@ -32,6 +34,7 @@ def health_routes(readiness: Readiness) -> list[BaseRoute]:
         except Exception:
             _log.warning("readiness could not be told", exc_info=True)
             good = False
+        metrics.ready(current_service.get(), good)
         told = {"status": "ready" if good else "not ready", "checks": dict(checks)}
         return JSONResponse(told, status_code=200 if good else 503)
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
+from functools import cache
+from pathlib import Path
 from typing import Any, ClassVar
 
 import msgspec
@@ -34,6 +37,7 @@ MEDIA_TYPE = "application/problem+json"
 FACT_LENGTH_MAX = 200
 DETAIL_LENGTH_MAX = 500
 ERRORS_MAX = 50
+REGISTRY = Path(__file__).with_name("problems.json")
 
 _log = logging.getLogger(__name__)
 
@@ -85,6 +89,13 @@ class LostRace(TransientError):
 
     code: ClassVar[str] = "lost_race"
     title: ClassVar[str] = "Others were quicker"
+
+
+class ServiceUnavailable(TransientError):
+    """What the gateway answers where none of a service's processes does. What was asked may have been done."""
+
+    code: ClassVar[str] = "service_unavailable"
+    title: ClassVar[str] = "The service cannot be reached"
 
 
 class InternalError(ServiceError):
@@ -211,6 +222,17 @@ def problem_from(error: Exception, *, trace_id: str) -> ProblemResponse:
 def known_problems() -> dict[str, type[ServiceError]]:
     """Every code that this process can answer with, and the class behind it."""
     return {kind.code: kind for kind in sorted(descendants(ServiceError), key=lambda kind: kind.code)}
+
+
+@cache
+def registered_problems() -> dict[str, dict[str, Any]]:
+    """Every code that any of the services can answer with, as `described`; whatever of them this process has loaded.
+
+    `make contracts` writes them down.
+    """
+    found: dict[str, dict[str, Any]] = {each["code"]: each for each in json.loads(REGISTRY.read_bytes())}
+    found.update((code, described(kind)) for code, kind in known_problems().items())
+    return dict(sorted(found.items()))
 
 
 def described(kind: type[ServiceError]) -> dict[str, Any]:

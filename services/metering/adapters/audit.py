@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from libs.common.contracts.topics import USAGE_TOPIC
 from libs.common.persistence.audit import (
     AuditCheck,
     AuditReport,
@@ -19,7 +20,8 @@ from libs.common.persistence.audit import (
 )
 from libs.common.persistence.session import Database
 from services.metering.adapters import row_mapping
-from services.metering.adapters.rows import usage_window
+from services.metering.adapters.rows import usage_offset, usage_window
+from services.metering.domain.usage_window import Offsets
 
 BATCH_MAX = 500
 OVERDUE_S = 60
@@ -58,6 +60,17 @@ _CORRECTIONS_STUCK = f"""
     SELECT tenant, id, window_id, noted_at, last_error FROM late_usage
     WHERE noted_at < clock_timestamp() - interval '{OVERDUE_S} s'
 """
+# What senders can read of their batches is what is there. Batches whose results are no longer kept say nothing.
+_BATCHES_WRONG = """
+    SELECT b.tenant, b.batch_id, b.stored, coalesce(e.events, 0) AS events
+    FROM (SELECT tenant, batch_id, sum(stored) AS stored FROM usage_batch GROUP BY 1, 2) b
+    LEFT JOIN (
+        SELECT tenant, batch_id, count(*) AS events
+        FROM usage_event JOIN (SELECT DISTINCT tenant, batch_id FROM usage_batch) known USING (tenant, batch_id)
+        GROUP BY 1, 2
+    ) e USING (tenant, batch_id)
+    WHERE b.stored <> coalesce(e.events, 0)
+"""
 # Two that overlap while one's release is on its way are said here too: the audit runs when all is at rest.
 _BINDINGS_OVERLAP = """
     SELECT a.tenant, a.subject, a.meter, a.id, b.id AS other_id
@@ -90,6 +103,13 @@ _RECOUNT = """
 _FACTS = {
     "usage_key_count": "SELECT count(*) FROM usage_key",
     "usage_event_count": "SELECT count(*) FROM usage_event",
+    "usage_batch_count": "SELECT count(DISTINCT (tenant, batch_id)) FROM usage_batch",
+    "usage_batches_incomplete": """
+        SELECT count(*) FROM (
+            SELECT FROM usage_batch GROUP BY tenant, batch_id
+            HAVING sum(stored + duplicate + conflict + rejected) < max(batch_event_count)
+        ) AS found
+    """,
     "usage_reject_count": "SELECT count(*) FROM usage_reject",
     "usage_conflict_count": "SELECT count(*) FROM usage_conflict",
     "meter_count": "SELECT count(*) FROM meter",
@@ -98,12 +118,22 @@ _FACTS = {
 }
 
 
-async def audit_metering(database: Database) -> AuditReport:
-    """All tenants, in one snapshot. `database` logs in as the audit role."""
+async def audit_metering(database: Database, *, usage_ends: Offsets | None = None) -> AuditReport:
+    """All tenants, in one snapshot. `database` logs in as the audit role.
+
+    `usage_ends` are the ends of the usage topic. What was accepted and is not stored yet is no failure: it is told
+    as a fact, `usage_records_waiting`, and is None where nobody knows.
+    """
     async with open_audit(database) as connection:
         checks = (
             await run_check(connection, "running_sums", _BUCKETS_WRONG, "SELECT count(*) FROM usage_bucket"),
             await run_check(connection, "keys_and_events", _KEYS_WRONG, "SELECT count(*) FROM usage_key"),
+            await run_check(
+                connection,
+                "usage_batches",
+                _BATCHES_WRONG,
+                "SELECT count(DISTINCT (tenant, batch_id)) FROM usage_batch",
+            ),
             await _check_totals(connection),
             await run_check(
                 connection,
@@ -122,8 +152,22 @@ async def audit_metering(database: Database) -> AuditReport:
         return AuditReport(
             service="metering",
             checks=checks,
-            facts={**await count_facts(connection, _FACTS), "tenants": await _tenant_facts(connection)},
+            facts={
+                **await count_facts(connection, _FACTS),
+                "usage_records_waiting": await _count_waiting(connection, usage_ends),
+                "tenants": await _tenant_facts(connection),
+            },
         )
+
+
+async def _count_waiting(connection: AsyncConnection, ends: Offsets | None) -> int | None:
+    if ends is None:
+        return None
+    wanted = select(usage_offset.c.partition, usage_offset.c.next_offset).where(
+        usage_offset.c.topic == USAGE_TOPIC
+    )
+    stored: dict[int, int] = {row.partition: row.next_offset for row in await connection.execute(wanted)}
+    return sum(max(end - stored.get(partition, 0), 0) for partition, end in ends.items())
 
 
 async def _check_totals(connection: AsyncConnection) -> AuditCheck:

@@ -9,7 +9,7 @@ from typing import Any
 from services.metering.domain.meter import Dimension, Filter, Meter
 from services.metering.domain.subject_binding import SubjectBinding
 from services.metering.domain.usage_event import Reason
-from services.metering.domain.usage_window import MeteredItem, UsageTotal, UsageWindow
+from services.metering.domain.usage_window import MeteredItem, Offsets, UsageTotal, UsageWindow
 
 Row = Mapping[Any, Any]
 
@@ -84,7 +84,8 @@ def window_row(window: UsageWindow) -> dict[str, Any]:
         "window_start": window.window_start,
         "window_end": window.window_end,
         "items": [{"item_id": i.item_id, "meter": i.meter} for i in window.items],
-        "awaited": None if window.awaited is None else {str(p): o for p, o in window.awaited.items()},
+        "awaited": None if window.awaited is None else _offsets_json(window.awaited),
+        "awaited_usage": _offsets_json(window.awaited_usage),
         "totals": totals_json(window.totals),
         "revision": window.revision,
         "closed_at": window.closed_at,
@@ -112,12 +113,21 @@ def window_from(row: Row) -> UsageWindow:
         clock_id=row["clock_id"],
         created_at=row["created_at"],
         due_at=row["due_at"],
-        awaited=None if row["awaited"] is None else {int(p): o for p, o in row["awaited"].items()},
+        awaited=None if row["awaited"] is None else _offsets_from(row["awaited"]),
+        awaited_usage=_offsets_from(row["awaited_usage"]),
         totals=totals_from(row["totals"]),
         revision=row["revision"],
         closed_at=row["closed_at"],
         traceparent=row["traceparent"],
     )
+
+
+def _offsets_json(offsets: Offsets) -> dict[str, int]:
+    return {str(partition): offset for partition, offset in offsets.items()}
+
+
+def _offsets_from(told: Mapping[str, int]) -> Offsets:
+    return {int(partition): offset for partition, offset in told.items()}
 
 
 def totals_json(totals: Sequence[UsageTotal]) -> list[dict[str, Any]]:

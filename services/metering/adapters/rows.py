@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sqlalchemy import BigInteger, Column, Index, Integer, Numeric, Table, Text, UniqueConstraint, text
-from sqlalchemy.dialects.postgresql import ARRAY, UUID
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB, UUID
 
 from libs.common.persistence.base import (
     due_columns,
@@ -166,6 +166,7 @@ usage_window = Table(
     instant("window_end"),
     json_column("items"),
     json_column("awaited", nullable=True),
+    Column("awaited_usage", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
     json_column("totals"),
     Column("revision", Integer, nullable=False, server_default=text("0")),
     instant("closed_at", nullable=True),
@@ -184,6 +185,49 @@ late_usage = Table(
     Column("window_id", Text, nullable=False),
     instant("noted_at", server_default=text("clock_timestamp()")),
     *due_columns(),
+)
+
+# How far the usage topic is stored, by partition; changed in the transaction that stores. Machinery: no tenant.
+usage_offset = Table(
+    "usage_offset",
+    metadata,
+    Column("topic", Text, primary_key=True),
+    Column("partition", Integer, primary_key=True, autoincrement=False),
+    Column("next_offset", BigInteger, nullable=False),
+)
+
+# What became of the events of one request that travelled in one record of the usage topic.
+usage_batch = Table(
+    "usage_batch",
+    metadata,
+    Column("tenant", UUID(as_uuid=False), primary_key=True),
+    Column("batch_id", UUID(as_uuid=False), primary_key=True),
+    Column("part", Integer, primary_key=True, autoincrement=False),
+    Column("batch_event_count", Integer, nullable=False),
+    Column("stored", Integer, nullable=False),
+    Column("duplicate", Integer, nullable=False),
+    Column("conflict", Integer, nullable=False),
+    Column("rejected", Integer, nullable=False),
+    instant("arrived_at"),
+    instant("settled_at"),
+    instant("expires_at", index=True),
+)
+
+# An accepted event that was not stored. `place` is its place in the request.
+usage_result = Table(
+    "usage_result",
+    metadata,
+    id_column(),
+    tenant_column(),
+    Column("batch_id", UUID(as_uuid=False), nullable=False),
+    Column("place", Integer, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("event_id", Text),
+    Column("source", Text),
+    json_column("reasons"),
+    instant("settled_at"),
+    Index("ix_usage_result_tenant_settled_at", "tenant", "settled_at", "id"),
+    Index("ix_usage_result_tenant_batch_id", "tenant", "batch_id", "settled_at", "id"),
 )
 
 DUE_TABLES = (usage_window, late_usage)

@@ -16,7 +16,9 @@ from services.metering.adapters.repositories import (
     WindowRepository,
 )
 from services.metering.adapters.rows import shared
+from services.metering.adapters.usage_offsets import UsageOffsets
 from services.metering.adapters.usage_reads import UsageReads
+from services.metering.adapters.usage_results import UsageResults
 from services.metering.adapters.usage_store import UsageStore
 from services.metering.application.define_meter import MeterExists
 
@@ -31,6 +33,8 @@ class MeteringUnitOfWork(UnitOfWork):
     def __init__(self, connection: AsyncConnection) -> None:
         super().__init__(connection, shared)
         self.usage = UsageStore(self)
+        self.results = UsageResults(self)
+        self.offsets = UsageOffsets(self)
         self.meters = MeterRepository(self)
         self.bindings = BindingRepository(self)
         self.windows = WindowRepository(self)

@@ -7,18 +7,23 @@ from datetime import datetime
 from typing import Any, TypeVar
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, RowMapping, Select, Table, select
+from sqlalchemy import ColumnElement, RowMapping, Select, Table, exists, func, select
 
 from libs.common.paging import PageRequest, Position, Slice
 from libs.common.persistence.base import raw
 from libs.common.persistence.paging import fetch_page
 from libs.common.persistence.unit_of_work import UnitOfWork
 from services.metering.adapters import row_mapping, rows
+from services.metering.adapters.usage_offsets import USAGE_GROUP
 from services.metering.adapters.usage_sums import sum_usage
 from services.metering.application.reads import (
+    SETTLED_AS,
+    BatchResult,
     ConflictView,
     CountedEvent,
     EventFilter,
+    NotStored,
+    NotStoredView,
     Reject,
     RejectView,
     StoredEvent,
@@ -86,6 +91,37 @@ class UsageReads:
             .where(*_equal(table, source=source))
         )
         return await self._page(wanted, table, "first_seen_at", page, _conflict_from)
+
+    async def find_batch(self, batch_id: str) -> BatchResult | None:
+        part = rows.usage_batch.c
+        counts = [func.sum(part[status]).label(status) for status in SETTLED_AS]
+        wanted = select(
+            func.max(part.batch_event_count).label("event_count"),
+            func.min(part.arrived_at).label("arrived_at"),
+            *counts,
+        ).where(part.batch_id == batch_id)
+        row = (await self._uow.connection.execute(wanted)).mappings().one()
+        if row["event_count"] is None:
+            return None
+        counted = {status: int(row[status]) for status in SETTLED_AS}
+        return BatchResult(batch_id, row["event_count"], counted, row["arrived_at"])
+
+    async def has_failing_part(self, batch_id: str) -> bool:
+        failure = self._uow.machinery.message_failure.c
+        failing = select(
+            exists().where(
+                failure.handler == USAGE_GROUP,
+                failure.tenant == self._uow.tenant,
+                failure.message_id.startswith(f"{batch_id}/"),
+            )
+        )
+        return bool((await self._uow.connection.execute(failing)).scalar_one())
+
+    async def list_not_stored(self, page: PageRequest, *, batch_id: str | None) -> Slice[NotStoredView]:
+        table = rows.usage_result
+        return await self._page(
+            _narrowed(table, batch_id=batch_id), table, "settled_at", page, _not_stored_from
+        )
 
     async def list_windows(self, wanted: WindowFilter, page: PageRequest) -> Slice[UsageWindow]:
         table = rows.usage_window
@@ -271,3 +307,15 @@ def _conflict_from(row: RowMapping) -> ConflictView:
         row["last_seen_at"],
         row["seen_count"],
     )
+
+
+def _not_stored_from(row: RowMapping) -> NotStoredView:
+    not_stored = NotStored(
+        batch_id=row["batch_id"],
+        place=row["place"],
+        status=row["status"],
+        event_id=row["event_id"],
+        source=row["source"],
+        reasons=row_mapping.reasons_from(row["reasons"]),
+    )
+    return NotStoredView(not_stored, row["settled_at"])

@@ -23,11 +23,10 @@ from services.metering.application.ports import Arrival, MeterBook, Stored
 from services.metering.application.reads import Reject, UsageConflict
 from services.metering.domain.aggregation import BucketSums
 from services.metering.domain.meter import Meter
-from services.metering.domain.usage_event import EPOCH, HASH_BYTES
+from services.metering.domain.usage_event import EPOCH, HASH_BYTES, PAYLOAD_LENGTH_MAX
 from services.metering.domain.usage_window import UsageTotal, UsageWindow
 
 CHUNK_LENGTH = 2_000  # rows in one statement: what it takes to send them stays far below 50 ms
-PAYLOAD_LENGTH_MAX = 16_384
 BARRIER_TIMEOUT_MS = 5_000
 
 _LOCK = "hashtextextended('perennial_usage/' || current_setting('perennial.tenant'), 0)"

@@ -23,24 +23,27 @@ from services.metering.domain.usage_window import (
 class CloseUsageWindows:
     """Due windows of one tenant with their business now. `ends` and `handled` tell of the bindings' topic.
 
-    Both were read before the windows were claimed, so that no lock waits for the bus.
+    `usage_ends` are the ends of the usage topic. All were read before the windows were claimed, so that no lock
+    waits for the bus.
     """
 
     now_by_id: Mapping[str, datetime]
     ends: Offsets
     handled: Offsets
+    usage_ends: Offsets
 
 
 async def close_usage_windows(command: CloseUsageWindows, *, uow: UnitOfWork) -> int:
     """Move each window as far as it can go; returns how many moved.
 
     An open one becomes due, and that must be committed before anything else: from then on whoever stores usage
-    of it also asks for a recount. On the next turn the ends of the bindings' topic are noted. Once everything
-    before them has been handled, and nobody is still storing who began before the window was due, its totals
-    are everything that there is, and it closes. Twice at once is harmless: the second finds it closed.
+    of it also asks for a recount. On the next turn the ends of the topics of bindings and of usage are noted.
+    Once everything before them has been handled, and nobody is still storing who began before the window was due,
+    its totals are everything that there is, and it closes. Twice at once is harmless: the second finds it closed.
     Emits: UsageWindowClosed, in the trace of the renewal that the window serves.
     """
     await uow.windows.load_for_update(command.now_by_id)
+    usage_stored = await uow.offsets.stored()
     ready: list[UsageWindow] = []
     moved = 0
     for id in sorted(command.now_by_id):
@@ -52,10 +55,10 @@ async def close_usage_windows(command: CloseUsageWindows, *, uow: UnitOfWork) ->
             moved += 1
             continue
         if window.awaited is None:
-            window = await_offsets(window, command.ends)
+            window = await_offsets(window, command.ends, command.usage_ends)
             uow.windows.save(window)
             moved += 1
-        if may_close(window, command.handled):
+        if may_close(window, command.handled, usage_stored):
             ready.append(window)
     if not ready or await uow.count_pending_messages():
         return moved

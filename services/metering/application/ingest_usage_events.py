@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Literal
 
 from services.metering.application.ports import Arrival, MeterBook, UnitOfWork
@@ -19,10 +19,13 @@ from services.metering.domain.usage_event import (
     Reason,
     UsageEvent,
     conflict_id,
+    digest_of_payload,
+    month_of,
     reject_id,
 )
 
-Status = Literal["stored", "duplicate", "conflict", "rejected"]
+# `accepted`: it will be one of the others, and whoever sent it can read which.
+Status = Literal["accepted", "stored", "duplicate", "conflict", "rejected"]
 
 SLICE_LENGTH = 500  # events looked at before others get a turn: a few milliseconds
 
@@ -51,6 +54,21 @@ class IngestUsageEvents:
     """Several requests of one tenant; of two that bring the same event, the first stores it."""
 
     batches: Sequence[UsageBatch]
+
+
+def months_needed(batches: Iterable[UsageBatch], accept: AcceptWindow) -> set[date]:
+    """The months of the events that may be stored; what lies too far ahead needs none."""
+    found: set[date] = set()
+    for batch in batches:
+        _, last = accept.bounds(batch.arrived_at)
+        found.update(
+            [
+                month_of(event.occurred_at)
+                for event in batch.events
+                if isinstance(event, UsageEvent) and event.occurred_at <= last
+            ]
+        )
+    return found
 
 
 @dataclass(slots=True)
@@ -172,9 +190,13 @@ async def _store(
 def _reject(
     event: UsageEvent | MalformedEvent, tenant: str, reasons: tuple[Reason, ...], seen_at: datetime
 ) -> Reject:
-    payload = event.payload if isinstance(event, MalformedEvent) else event.payload()
+    digest: str | None = None
+    if isinstance(event, MalformedEvent):
+        payload, digest = event.payload, event.payload_digest
+    else:
+        payload = event.payload()
     return Reject(
-        id=reject_id(tenant, payload),
+        id=reject_id(tenant, digest or digest_of_payload(payload)),
         event_id=event.event_id,
         source=event.source,
         type=event.type,

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import NamedTuple, Protocol
 
 from libs.common.contracts.envelope import Event
-from services.metering.application.reads import Reject, UsageConflict, UsageReads
+from services.metering.application.reads import (
+    NotStored,
+    PartId,
+    Reject,
+    SettledPart,
+    UsageConflict,
+    UsageReads,
+)
 from services.metering.domain.aggregation import BucketSums, TouchedBucket
 from services.metering.domain.meter import Meter
 from services.metering.domain.subject_binding import BindingChange, SubjectBinding
 from services.metering.domain.usage_event import UsageEvent
-from services.metering.domain.usage_window import MeteredItem, UsageTotal, UsageWindow
+from services.metering.domain.usage_window import MeteredItem, Offsets, UsageTotal, UsageWindow
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +78,24 @@ class UsageStore(Protocol):
 
     async def sum_windows(self, windows: Sequence[UsageWindow]) -> Mapping[str, Sequence[UsageTotal]]:
         """The totals of each window's items as they are now, zero totals included, by window id."""
+        ...
+
+
+class UsageResults(Protocol):
+    """What became of the events that came through the usage topic."""
+
+    async def find_settled(self, ids: Sequence[PartId]) -> Sequence[PartId]: ...
+
+    async def keep(
+        self, settled: Sequence[SettledPart], not_stored: Sequence[NotStored], *, kept: timedelta
+    ) -> None: ...
+
+
+class UsageOffsets(Protocol):
+    """How far the usage topic is stored."""
+
+    async def stored(self) -> Offsets:
+        """By partition, the offset that is stored next: everything before it is, or is known to have failed."""
         ...
 
 
@@ -156,6 +181,12 @@ class UnitOfWork(Protocol):
 
     @property
     def usage(self) -> UsageStore: ...
+
+    @property
+    def results(self) -> UsageResults: ...
+
+    @property
+    def offsets(self) -> UsageOffsets: ...
 
     @property
     def meters(self) -> Meters: ...

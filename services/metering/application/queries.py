@@ -7,9 +7,15 @@ from typing import ClassVar
 from libs.common.errors import NotFound, RuleViolation
 from libs.common.paging import PageRequest, Slice
 from services.metering.application.ports import UnitOfWork
-from services.metering.application.reads import CountedEvent, EventFilter, StoredEvent, WindowFilter
+from services.metering.application.reads import (
+    BatchResult,
+    CountedEvent,
+    EventFilter,
+    StoredEvent,
+    WindowFilter,
+)
 from services.metering.domain.meter import Meter
-from services.metering.domain.usage_window import UsageWindow
+from services.metering.domain.usage_window import Offsets, UsageWindow
 
 
 class MeterNotFound(NotFound):
@@ -20,6 +26,11 @@ class MeterNotFound(NotFound):
 class UsageWindowNotFound(NotFound):
     code: ClassVar[str] = "usage_window_not_found"
     title: ClassVar[str] = "There is no such usage window"
+
+
+class UsageBatchNotFound(NotFound):
+    code: ClassVar[str] = "usage_batch_not_found"
+    title: ClassVar[str] = "There is no such batch of usage events"
 
 
 class MeteredItemNotFound(NotFound):
@@ -47,6 +58,31 @@ async def list_usage_events(wanted: EventFilter, page: PageRequest, *, uow: Unit
     if wanted.event_id is not None and wanted.source is None:
         raise UsageQuestionUnclear("an event's id is unique within its source only: name the source as well")
     return await uow.reads.list_events(wanted, page)
+
+
+async def find_usage_batch(
+    batch_id: str, topic_ends: Offsets | None, *, uow: UnitOfWork
+) -> BatchResult | None:
+    """What has become of a batch by now; a batch of which nothing was read from the usage topic yet is pending.
+
+    `topic_ends` are the ends of the usage topic after the batch was accepted. Without them, None means that more
+    must be known: the batch may be waiting in the topic, or there may be none.
+    Raises: UsageBatchNotFound, once everything before those ends is stored.
+    """
+    stored = await uow.offsets.stored()  # before the batch is looked for: it may be stored meanwhile
+    found = await uow.reads.find_batch(batch_id)
+    if found is not None:
+        return found
+    if topic_ends is None:
+        return None
+    waits = any(stored.get(partition, 0) < end for partition, end in topic_ends.items())
+    if waits or await uow.reads.has_failing_part(batch_id):
+        return BatchResult(batch_id, None, {}, None)
+    raise UsageBatchNotFound(
+        "no batch has this id, or its results are no longer kept",
+        batch_id=batch_id,
+        remedy="Take the id from the answer to the request. Where usage is stored directly, that answer says it all.",
+    )
 
 
 async def list_usage_windows(

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from libs.common.paging import PageRequest, Slice
 from services.metering.domain.aggregation import Usage
@@ -41,6 +41,59 @@ class UsageConflict:
     source: str
     payload: str
     seen_at: datetime
+
+
+NotStoredAs = Literal["duplicate", "conflict", "rejected"]
+SETTLED_AS = ("stored", "duplicate", "conflict", "rejected")
+
+
+class PartId(NamedTuple):
+    """A part of a request that came through the usage topic."""
+
+    batch_id: str
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class SettledPart:
+    """What became of a part: how many of its events had which result."""
+
+    id: PartId
+    batch_event_count: int
+    counts: Mapping[str, int]
+    arrived_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class NotStored:
+    """An accepted event that was not stored, and why. `place` is its place in the request, from 0."""
+
+    batch_id: str
+    place: int
+    status: NotStoredAs
+    event_id: str | None
+    source: str | None
+    reasons: tuple[Reason, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NotStoredView:
+    not_stored: NotStored
+    settled_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class BatchResult:
+    """What has become of a request so far. `event_count` None: nothing of it has been read from the topic yet."""
+
+    batch_id: str
+    event_count: int | None
+    counts: Mapping[str, int]
+    arrived_at: datetime | None
+
+    @property
+    def pending_count(self) -> int | None:
+        return None if self.event_count is None else self.event_count - sum(self.counts.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +180,16 @@ class UsageReads(Protocol):
     async def list_rejects(self, page: PageRequest, *, source: str | None) -> Slice[RejectView]: ...
 
     async def list_conflicts(self, page: PageRequest, *, source: str | None) -> Slice[ConflictView]: ...
+
+    async def find_batch(self, batch_id: str) -> BatchResult | None:
+        """What is settled of the batch; None when nothing is, or when that was too long ago."""
+        ...
+
+    async def has_failing_part(self, batch_id: str) -> bool:
+        """Whether a part of the batch could not be stored, and waits to be tried again."""
+        ...
+
+    async def list_not_stored(self, page: PageRequest, *, batch_id: str | None) -> Slice[NotStoredView]: ...
 
     async def list_windows(self, wanted: WindowFilter, page: PageRequest) -> Slice[UsageWindow]: ...
 

@@ -67,13 +67,12 @@ def objections(meter: Meter, data: Any) -> Sequence[Reason]:
     found: list[Reason] = []
     if meter.value_path is not None:
         value = find(data, meter.value_path)
-        pointer = f"/data{meter.value_pointer}"
         if value is None:
-            found.append(Reason("value_missing", pointer, f"the meter {meter.code} needs a value here"))
+            told = f"the meter {meter.code} needs a value here"
+            found.append(Reason("value_missing", f"/data{meter.value_pointer}", told))
         elif _number(value) is None:
-            found.append(
-                Reason("value_not_a_number", pointer, f"the meter {meter.code} needs a decimal number here")
-            )
+            told = f"the meter {meter.code} needs a decimal number here"
+            found.append(Reason("value_not_a_number", f"/data{meter.value_pointer}", told))
     for dimension in meter.dimensions:
         there = find(data, dimension.path)
         if there is not None and _dimension(there) is None:

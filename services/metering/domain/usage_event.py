@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from hashlib import blake2b
 from typing import Any
@@ -20,6 +20,8 @@ ID_BYTES_MAX = 256
 SOURCE_BYTES_MAX = 512
 TYPE_BYTES_MAX = 256
 SUBJECT_BYTES_MAX = 512
+
+PAYLOAD_LENGTH_MAX = 16_384  # of what was refused, characters that are kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +95,8 @@ class UsageEvent:
 class MalformedEvent:
     """What was sent and is no event, with all that is wrong. What could be read of it is told, if only to find it.
 
-    `data` is what meters may still look at, so that their reasons are listed beside these.
+    `data` is what meters may still look at, so that their reasons are listed beside these. `payload_digest` tells
+    the whole payload apart where `payload` is only its beginning.
     """
 
     reasons: tuple[Reason, ...]
@@ -104,6 +107,14 @@ class MalformedEvent:
     subject: str | None = None
     data: Any = None
     data_readable: bool = False
+    payload_digest: str | None = None
+
+    def cut(self) -> MalformedEvent:
+        """The same with no more of its payload than is kept, for the way to whoever keeps it."""
+        if len(self.payload) <= PAYLOAD_LENGTH_MAX:
+            return self
+        digest = self.payload_digest or digest_of_payload(self.payload)
+        return replace(self, payload=self.payload[:PAYLOAD_LENGTH_MAX], payload_digest=digest)
 
 
 def event_key(tenant: str, source: str, event_id: str) -> bytes:
@@ -121,10 +132,14 @@ def payload_digest(type: str, subject: str, time_us: int | None, data_json: byte
     return blake2b(told + (data_json or b"null"), digest_size=HASH_BYTES).digest()
 
 
-def reject_id(tenant: str, payload: str) -> str:
-    """A reject is kept once, however often it is sent."""
-    digest = blake2b(payload.encode("utf-8", "surrogatepass"), digest_size=HASH_BYTES)
-    return derived_id("urej", tenant, digest.hexdigest())
+def digest_of_payload(payload: str) -> str:
+    """What tells one refused payload from another, as it was sent."""
+    return blake2b(payload.encode("utf-8", "surrogatepass"), digest_size=HASH_BYTES).hexdigest()
+
+
+def reject_id(tenant: str, digest: str) -> str:
+    """A reject is kept once, however often it is sent. `digest` is that of its payload."""
+    return derived_id("urej", tenant, digest)
 
 
 def conflict_id(tenant: str, key: bytes, other_digest: bytes) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Literal
@@ -37,8 +37,9 @@ class UsageWindow:
     """`due_at` is set once the period has ended, to its end plus grace, and cleared when the window closes.
 
     `awaited` are the ends of the bindings' topic when the window had become due, by partition: what was said
-    of bindings before that belongs into the first answer. `revision` counts the corrections since.
-    `traceparent` is the trace of the renewal that the window serves.
+    of bindings before that belongs into the first answer. `awaited_usage` are those of the usage topic: so does
+    what had been accepted. `revision` counts the corrections since. `traceparent` is the trace of the renewal that
+    the window serves.
     """
 
     id: str
@@ -54,6 +55,7 @@ class UsageWindow:
     created_at: datetime
     due_at: datetime | None = None
     awaited: Offsets | None = None
+    awaited_usage: Offsets = field(default_factory=dict)
     totals: tuple[UsageTotal, ...] = ()
     revision: int = 0
     closed_at: datetime | None = None
@@ -102,17 +104,21 @@ def note_due(window: UsageWindow) -> UsageWindow:
     return replace(window, state="due")
 
 
-def await_offsets(window: UsageWindow, ends: Offsets) -> UsageWindow:
-    """Second step: what must be handled before the window may close."""
+def await_offsets(window: UsageWindow, ends: Offsets, usage_ends: Offsets) -> UsageWindow:
+    """Second step: what must be handled, of bindings and of usage, before the window may close."""
     assert window.state == "due"
-    return replace(window, awaited=dict(ends))
+    return replace(window, awaited=dict(ends), awaited_usage=dict(usage_ends))
 
 
-def may_close(window: UsageWindow, handled: Offsets) -> bool:
-    """Everything before the awaited offsets has been handled."""
+def may_close(window: UsageWindow, handled: Offsets, usage_stored: Offsets) -> bool:
+    """Everything before the awaited offsets has been handled, and stored."""
     if window.state != "due" or window.awaited is None:
         return False
-    return all(handled.get(partition, 0) >= end for partition, end in window.awaited.items())
+    return _reached(window.awaited, handled) and _reached(window.awaited_usage, usage_stored)
+
+
+def _reached(awaited: Offsets, done: Offsets) -> bool:
+    return all(done.get(partition, 0) >= end for partition, end in awaited.items())
 
 
 def close(window: UsageWindow, totals: Sequence[UsageTotal], now: datetime) -> UsageWindow:

@@ -11,11 +11,15 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from libs.common.clock import Clock
+from libs.common.messaging.bus import Bus
 from libs.common.web.calls import Call, authorised
 from services.metering.adapters.unit_of_work import MeteringUnitOfWork
 from services.metering.entrypoints.ingest_queue import IngestQueue
+from services.metering.entrypoints.usage_publisher import UsagePublisher
 from services.metering.entrypoints.usage_request import RequestLimits
 from services.metering.settings import MeteringSettings
+
+WRITE_SCOPE = "usage:write"
 
 
 async def _clock(request: Request) -> Clock:
@@ -25,11 +29,15 @@ async def _clock(request: Request) -> Clock:
 
 @dataclass(frozen=True, slots=True)
 class Ingest:
-    """What the ingest path needs."""
+    """What the ingest path needs. With a publisher as its queue, events go through the usage topic."""
 
-    queue: IngestQueue
+    queue: IngestQueue | UsagePublisher
     clock: Clock
     limits: RequestLimits
+
+    @property
+    def is_through_topic(self) -> bool:
+        return isinstance(self.queue, UsagePublisher)
 
 
 def ingest_of(request: Request) -> Ingest:
@@ -37,15 +45,21 @@ def ingest_of(request: Request) -> Ingest:
     return ingest
 
 
+async def _bus(request: Request) -> Bus:
+    bus: Bus = request.app.state.platform.bus
+    return bus
+
+
 async def _settings(request: Request) -> MeteringSettings:
     settings: MeteringSettings = request.app.state.settings
     return settings
 
 
+BusDep = Annotated[Bus, Depends(_bus)]
 ClockDep = Annotated[Clock, Depends(_clock)]
 SettingsDep = Annotated[MeteringSettings, Depends(_settings)]
 
 ReadCall = Annotated[Call[MeteringUnitOfWork], authorised("usage:read")]
 PortalReadCall = Annotated[Call[MeteringUnitOfWork], authorised("usage:read", portal=True)]
-WriteCall = Annotated[Call[MeteringUnitOfWork], authorised("usage:write")]
-MakeCall = Annotated[Call[MeteringUnitOfWork], authorised("usage:write", once="optional")]
+WriteCall = Annotated[Call[MeteringUnitOfWork], authorised(WRITE_SCOPE)]
+MakeCall = Annotated[Call[MeteringUnitOfWork], authorised(WRITE_SCOPE, once="optional")]

@@ -20,8 +20,9 @@ from services.metering.application.ingest_usage_events import (
     IngestUsageEvents,
     UsageBatch,
     ingest_usage_events,
+    months_needed,
 )
-from services.metering.domain.usage_event import AcceptWindow, UsageEvent, month_of
+from services.metering.domain.usage_event import AcceptWindow, UsageEvent
 
 RACES_MAX = 10
 
@@ -67,6 +68,7 @@ class IngestQueue:
         self._waiting: deque[_Waiting] = deque()
         self._writers: set[asyncio.Task[None]] = set()
         self.waiting_events = 0
+        metrics.usage_waiting_max(service, queue_events_max)
 
     async def submit(self, tenant: str, batch: UsageBatch) -> list[EventResult]:
         """Store a batch; returns once it is committed, with a result for each event.
@@ -140,7 +142,7 @@ class IngestQueue:
     async def _commit(self, taken: Sequence[_Waiting]) -> list[list[EventResult]]:
         """One transaction for all of them; a lost race repeats the whole."""
         events = [event for w in taken for event in w.batch.events if isinstance(event, UsageEvent)]
-        await self._months.ensure({month_of(event.occurred_at) for event in events})
+        await self._months.ensure(months_needed([waiting.batch for waiting in taken], self._accept))
         attempt = 1
         while True:
             try:

@@ -10,12 +10,15 @@ from sqlalchemy import func, select
 
 from libs.common.clock import Clock
 from libs.common.contracts import group_of, topic_of
+from libs.common.contracts.topics import USAGE_TOPIC
 from libs.common.messaging.bus import Bus
 from libs.common.messaging.due import DueJob, DueRow, Job
 from libs.common.persistence.unit_of_work import UnitsOfWork
 from libs.common.telemetry import metrics
 from services.metering.adapters.rows import late_usage, usage_window
 from services.metering.adapters.unit_of_work import MeteringUnitOfWork
+from services.metering.adapters.usage_offsets import USAGE_GROUP
+from services.metering.adapters.usage_results import forget_expired
 from services.metering.application.close_usage_window import CloseUsageWindows, close_usage_windows
 from services.metering.application.correct_usage import CorrectUsage, correct_usage
 
@@ -23,6 +26,7 @@ SERVICE = "metering"
 BINDINGS_TOPIC = topic_of("subscriptions")
 OVERDUE_AFTER = timedelta(seconds=60)
 COUNT_EVERY_S = 15.0
+FORGET_EVERY_S = 600.0
 
 Units = UnitsOfWork[MeteringUnitOfWork]
 
@@ -30,7 +34,13 @@ Units = UnitsOfWork[MeteringUnitOfWork]
 def jobs(units: Units, clock: Clock, bus: Bus) -> Sequence[Job]:
     """In the order in which they run: corrections first, since somebody was told a wrong total."""
     late = DueJob("correct_usage", service=SERVICE, table=late_usage, units=units, clock=clock, work=_correct)
-    return (late, WindowClosing(units, clock, bus), OverdueCount(units, clock))
+    return (
+        late,
+        WindowClosing(units, clock, bus),
+        OverdueCount(units, clock),
+        UsageLagCount(units, bus),
+        ResultsExpiry(units),
+    )
 
 
 async def _correct(rows: Sequence[DueRow], uow: MeteringUnitOfWork) -> None:
@@ -49,10 +59,17 @@ class WindowClosing:
         )
         self._ends: dict[int, int] = {}
         self._handled: dict[int, int] = {}
+        self._usage_ends: dict[int, int] = {}
         self._moved_count = 0
 
     async def run_once(self) -> int:
-        """The bus is asked first, outside of any transaction: no lock waits for the network."""
+        """The bus is asked first, outside of any transaction: no lock waits for the network.
+
+        Usage is awaited whether it comes through its topic or not: what is in there was accepted.
+        """
+        if not await self._due.anything_due():
+            return 0
+        self._usage_ends = await self._bus.end_offsets(USAGE_TOPIC)
         self._ends = await self._bus.end_offsets(BINDINGS_TOPIC)
         self._handled = await self._bus.committed(group_of(SERVICE), BINDINGS_TOPIC)
         self._moved_count = 0
@@ -60,7 +77,8 @@ class WindowClosing:
         return self._moved_count
 
     async def _close(self, rows: Sequence[DueRow], uow: MeteringUnitOfWork) -> None:
-        command = CloseUsageWindows({row.id: row.now for row in rows}, self._ends, self._handled)
+        now_by_id = {row.id: row.now for row in rows}
+        command = CloseUsageWindows(now_by_id, self._ends, self._handled, self._usage_ends)
         self._moved_count += await close_usage_windows(command, uow=uow)
 
 
@@ -93,3 +111,46 @@ class OverdueCount:
             )
             counts = [(await uow.connection.execute(query)).scalar_one() for query in (by_wall, by_clock)]
         return sum(counts)
+
+
+class UsageLagCount:
+    """Tells the metrics how many batches wait in the usage topic, by the place up to which it is stored."""
+
+    name = "count_usage_lag"
+
+    def __init__(self, units: Units, bus: Bus) -> None:
+        self._units, self._bus = units, bus
+        self._counted_at = -COUNT_EVERY_S
+
+    async def run_once(self) -> int:
+        if time.monotonic() - self._counted_at >= COUNT_EVERY_S:
+            self._counted_at = time.monotonic()
+            metrics.consumer_lag(
+                SERVICE, USAGE_GROUP, USAGE_TOPIC, await count_usage_waiting(self._units, self._bus)
+            )
+        return 0
+
+
+async def count_usage_waiting(units: Units, bus: Bus) -> int:
+    """Records of the usage topic that are not stored yet: the ends are asked first, so none is counted too many."""
+    ends = await bus.end_offsets(USAGE_TOPIC)
+    async with units.open_for_many() as uow:
+        await uow.become("", "schedule:count_usage_lag")
+        stored = await uow.offsets.stored()
+    return sum(max(end - stored.get(partition, 0), 0) for partition, end in ends.items())
+
+
+class ResultsExpiry:
+    """Deletes results of batches that were kept long enough."""
+
+    name = "forget_usage_results"
+
+    def __init__(self, units: Units) -> None:
+        self._units = units
+        self._forgot_at = -FORGET_EVERY_S
+
+    async def run_once(self) -> int:
+        if time.monotonic() - self._forgot_at >= FORGET_EVERY_S:
+            self._forgot_at = time.monotonic()
+            await forget_expired(self._units.database)
+        return 0

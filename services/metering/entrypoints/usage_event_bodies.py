@@ -7,7 +7,13 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, Field
 
 from libs.common.web.bodies import DecimalText, Instant, StrictBody
-from services.metering.application.reads import ConflictView, RejectView
+from services.metering.application.reads import (
+    SETTLED_AS,
+    BatchResult,
+    ConflictView,
+    NotStoredView,
+    RejectView,
+)
 from services.metering.domain.usage_event import (
     ID_BYTES_MAX,
     SOURCE_BYTES_MAX,
@@ -54,22 +60,31 @@ class ReasonBody(StrictBody):
 
 
 class EventResultBody(StrictBody):
-    """What became of one event. A rejected one leaves its id free; in a conflict, the first event stays."""
+    """What became of one event. A rejected one leaves its id free; in a conflict, the first event stays.
+
+    An accepted one will be stored unless it turns out to be one of the others: see the batch's results.
+    """
 
     id: str | None
     source: str | None
-    status: Literal["stored", "duplicate", "conflict", "rejected"]
+    status: Literal["accepted", "stored", "duplicate", "conflict", "rejected"]
     reasons: list[ReasonBody] | None = None
 
 
 class IngestResultBody(StrictBody):
-    """One result for each event, in the order in which they were sent, and how many of each kind."""
+    """One result for each event, in the order in which they were sent, and how many of each kind.
+
+    `batch_id` and `results_url` are there when the events go through the usage topic.
+    """
 
     results: list[EventResultBody]
     stored: int
     duplicate: int
     conflict: int
     rejected: int
+    accepted: int = 0
+    batch_id: str | None = None
+    results_url: str | None = None
 
 
 class UsageEventBody(StrictBody):
@@ -146,3 +161,61 @@ class UsageConflictBody(StrictBody):
             first_seen_at=view.first_seen_at,
             last_seen_at=view.last_seen_at,
         )
+
+
+class UsageBatchBody(StrictBody):
+    """What has become of one request so far. `events` and `pending` are null until a part of it was looked at."""
+
+    id: str
+    arrived_at: Instant | None
+    complete: bool = Field(description="All events have a result.")
+    events: int | None
+    pending: int | None
+    stored: int
+    duplicate: int
+    conflict: int
+    rejected: int
+
+    @classmethod
+    def from_result(cls, batch: BatchResult) -> Self:
+        return cls(
+            id=batch.batch_id,
+            arrived_at=batch.arrived_at,
+            complete=batch.pending_count == 0,
+            events=batch.event_count,
+            pending=batch.pending_count,
+            **{status: batch.counts.get(status, 0) for status in SETTLED_AS},
+        )
+
+
+class UsageResultBody(StrictBody):
+    """An accepted event that was not stored. `place` is its place in the request, from 0."""
+
+    batch_id: str
+    place: int
+    id: str | None
+    source: str | None
+    status: Literal["duplicate", "conflict", "rejected"]
+    reasons: list[ReasonBody]
+    settled_at: Instant
+
+    @classmethod
+    def from_view(cls, view: NotStoredView) -> Self:
+        found = view.not_stored
+        return cls(
+            batch_id=found.batch_id,
+            place=found.place,
+            id=found.event_id,
+            source=found.source,
+            status=found.status,
+            reasons=[ReasonBody.from_domain(reason) for reason in found.reasons],
+            settled_at=view.settled_at,
+        )
+
+
+class UsageResultsBody(StrictBody):
+    """A page of events that were not stored, and the batch that was asked for, if one was."""
+
+    batch: UsageBatchBody | None
+    data: list[UsageResultBody]
+    next_cursor: str | None = None

@@ -30,6 +30,7 @@ TURN_EVENTS = 500
 
 CLOUDEVENT, CLOUDEVENTS_BATCH = "application/cloudevents+json", "application/cloudevents-batch+json"
 JSON, NDJSON = "application/json", "application/x-ndjson"
+BINARY_MODE = "ce-specversion"  # the header by which it is known
 MEDIA_TYPES = (CLOUDEVENT, CLOUDEVENTS_BATCH, JSON, NDJSON)
 
 Event = UsageEvent | MalformedEvent
@@ -62,18 +63,24 @@ async def read_events(
     """
     media_type = request.headers.get("content-type", "").split(";")[0].strip().lower()
     body = await _unpacked(request, await _body(request), limits.bytes_max)
-    try:
-        body.decode()
-    except UnicodeDecodeError as error:
-        raise BodyMalformed(f"the body is not UTF-8 (byte {error.start})") from None
-    binary = "ce-specversion" in request.headers and media_type not in (CLOUDEVENT, CLOUDEVENTS_BATCH)
-    reader = Reader(
-        tenant, arrived_at, specversion_needed=binary or media_type in (CLOUDEVENT, CLOUDEVENTS_BATCH)
-    )
-    if binary:
-        if media_type and not is_json_media(media_type):
-            raise UnsupportedMedia("in binary mode the data is application/json")
-        return [reader.read_attributes(attributes_from_headers(request.headers, body), "")]
+    if BINARY_MODE not in request.headers or media_type in (CLOUDEVENT, CLOUDEVENTS_BATCH):
+        return await read_body(body, media_type, tenant=tenant, arrived_at=arrived_at, limits=limits)
+    _check_text(body)
+    if media_type and not is_json_media(media_type):
+        raise UnsupportedMedia("in binary mode the data is application/json")
+    reader = Reader(tenant, arrived_at, specversion_needed=True)
+    return [reader.read_attributes(attributes_from_headers(request.headers, body), "")]
+
+
+async def read_body(
+    body: bytes, media_type: str, *, tenant: str, arrived_at: datetime, limits: RequestLimits
+) -> Sequence[Event]:
+    """The events of a body that is neither packed nor in binary mode.
+
+    Raises: UnsupportedMedia, TooManyEvents, BodyMalformed, UnreadableEvents.
+    """
+    _check_text(body)
+    reader = Reader(tenant, arrived_at, specversion_needed=media_type in (CLOUDEVENT, CLOUDEVENTS_BATCH))
     found = _splitter(media_type, body)(body)
     if len(found) > limits.events_max:
         raise TooManyEvents(
@@ -87,6 +94,13 @@ async def read_events(
         if len(found) > TURN_EVENTS:
             await asyncio.sleep(0)
     return events
+
+
+def _check_text(body: bytes) -> None:
+    try:
+        body.decode()
+    except UnicodeDecodeError as error:
+        raise BodyMalformed(f"the body is not UTF-8 (byte {error.start})") from None
 
 
 def _splitter(media_type: str, body: bytes) -> Callable[[bytes], Sequence[bytes]]:

@@ -4,14 +4,24 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, cast
 
 from libs.common.paging import PageRequest, Slice
 from services.metering.application.ports import Arrival, LateNote, MeterBook, MeteredSubscription, Stored
 from services.metering.application.queries import UsageWindowNotFound
-from services.metering.application.reads import Reject, UsageConflict, UsageReads, UsageRow
+from services.metering.application.reads import (
+    SETTLED_AS,
+    BatchResult,
+    NotStored,
+    PartId,
+    Reject,
+    SettledPart,
+    UsageConflict,
+    UsageReads,
+    UsageRow,
+)
 from services.metering.domain.aggregation import NO_USAGE, BucketSums, TouchedBucket, Usage, usage_of
 from services.metering.domain.measurement import measure
 from services.metering.domain.meter import Meter
@@ -120,6 +130,29 @@ def _holds(binding: SubjectBinding, event: UsageEvent) -> bool:
     )
 
 
+class MemoryResults:
+    def __init__(self) -> None:
+        self.settled: dict[PartId, SettledPart] = {}
+        self.not_stored: list[NotStored] = []
+
+    async def find_settled(self, ids: Sequence[PartId]) -> Sequence[PartId]:
+        return [id for id in ids if id in self.settled]
+
+    async def keep(
+        self, settled: Sequence[SettledPart], not_stored: Sequence[NotStored], *, kept: timedelta
+    ) -> None:
+        self.settled |= {part.id: part for part in settled}
+        self.not_stored += not_stored
+
+
+class MemoryOffsets:
+    def __init__(self) -> None:
+        self.by_partition: dict[int, int] = {}
+
+    async def stored(self) -> Mapping[int, int]:
+        return self.by_partition
+
+
 class MemoryMeters:
     def __init__(self) -> None:
         self.by_code: dict[str, Meter] = {}
@@ -174,6 +207,7 @@ class MemoryReads:
     def __init__(self, uow: MemoryMeteringUnitOfWork) -> None:
         self._uow = uow
         self.asked: dict[str, Any] = {}
+        self.failing_batches: set[str] = set()
         self.rows: list[UsageRow] = []
 
     async def find_meter_by_code(self, code: str) -> Meter | None:
@@ -181,6 +215,16 @@ class MemoryReads:
 
     async def find_meter(self, meter_id: str) -> Meter | None:
         return next((m for m in self._uow.meters.by_code.values() if m.id == meter_id), None)
+
+    async def find_batch(self, batch_id: str) -> BatchResult | None:
+        parts = [part for part in self._uow.results.settled.values() if part.id.batch_id == batch_id]
+        if not parts:
+            return None
+        counts = {status: sum(part.counts.get(status, 0) for part in parts) for status in SETTLED_AS}
+        return BatchResult(batch_id, parts[0].batch_event_count, counts, parts[0].arrived_at)
+
+    async def has_failing_part(self, batch_id: str) -> bool:
+        return batch_id in self.failing_batches
 
     async def find_window(self, window_id: str) -> UsageWindow | None:
         return self._uow.windows.by_id.get(window_id)
@@ -211,6 +255,8 @@ class MemoryMeteringUnitOfWork(MemoryUnitOfWork):
     def __init__(self) -> None:
         super().__init__()
         self.usage = MemoryUsage(self)
+        self.results = MemoryResults()
+        self.offsets = MemoryOffsets()
         self.meters = MemoryMeters()
         self.bindings: MemoryRepository[SubjectBinding] = MemoryRepository(_not_found)
         self.windows: MemoryRepository[UsageWindow] = MemoryRepository(_not_found)

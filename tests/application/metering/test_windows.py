@@ -52,9 +52,10 @@ async def ingest(uow: MemoryMeteringUnitOfWork, id: str, minutes: int) -> None:
     await ingest_usage_events(IngestUsageEvents([batch]), uow=uow, accept=AcceptWindow())
 
 
-async def close(uow: MemoryMeteringUnitOfWork, ends: int = 0, handled: int = 0) -> int:
+async def close(uow: MemoryMeteringUnitOfWork, ends: int = 0, handled: int = 0, usage_end: int = 0) -> int:
     now_by_id = {id: NOW for id, window in uow.windows.by_id.items() if window.due_at is not None}
-    return await close_usage_windows(CloseUsageWindows(now_by_id, {0: ends}, {0: handled}), uow=uow)
+    command = CloseUsageWindows(now_by_id, {0: ends}, {0: handled}, {0: usage_end})
+    return await close_usage_windows(command, uow=uow)
 
 
 def only(uow: MemoryMeteringUnitOfWork) -> UsageWindow:
@@ -118,6 +119,19 @@ async def test_a_window_does_not_close_while_a_message_of_its_tenant_is_tried_ag
     assert only(uow).state == "due"
     uow.pending_messages = 0
     await close(uow)
+    assert only(uow).state == "closed"
+
+
+async def test_a_window_does_not_close_before_the_usage_that_was_accepted_is_stored(
+    uow: MemoryMeteringUnitOfWork,
+) -> None:
+    await end_usage_window(a_period(), grace=GRACE, uow=uow)
+    uow.offsets.by_partition = {0: 4}
+    for _ in range(3):
+        await close(uow, usage_end=5)
+    assert only(uow).state == "due"
+    uow.offsets.by_partition = {0: 5}
+    await close(uow, usage_end=9)  # what is accepted later is not waited for
     assert only(uow).state == "closed"
 
 

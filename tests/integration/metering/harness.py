@@ -31,8 +31,9 @@ from libs.common.contracts.subscriptions import (
     SubscriptionV1,
     TestClockMovedV1,
 )
+from libs.common.contracts.topics import USAGE_TOPIC
 from libs.common.ids import new_id
-from libs.common.messaging.bus import Delivery
+from libs.common.messaging.bus import Bus, Delivery
 from libs.common.messaging.consumer import Consumer
 from libs.common.persistence.session import asyncpg_dsn
 from services.metering.entrypoints.event_handlers import handlers
@@ -52,13 +53,16 @@ def utc(text: str) -> datetime:
 
 
 class BusAsKnown(UnusedBus):
-    """Says of the bindings' topic what the test says."""
+    """Says of the bindings' topic what the test says, and of the usage topic what the real one does, if there is one."""
 
-    def __init__(self) -> None:
+    def __init__(self, real: Bus | None = None) -> None:
         self.ends: dict[int, int] = {0: 0}
         self.handled: dict[int, int] = {0: 0}
+        self._real = real
 
     async def end_offsets(self, topic: str) -> dict[int, int]:
+        if topic == USAGE_TOPIC:
+            return {} if self._real is None else await self._real.end_offsets(topic)
         return dict(self.ends)
 
     async def committed(self, group: str, topic: str) -> dict[int, int]:
@@ -68,9 +72,9 @@ class BusAsKnown(UnusedBus):
 class Metering:
     """One tenant's view of a running metering service."""
 
-    def __init__(self, service: ServiceUnderTest, tenant: str) -> None:
+    def __init__(self, service: ServiceUnderTest, tenant: str, bus: Bus | None = None) -> None:
         self.service, self.tenant = service, tenant
-        self.bus = BusAsKnown()
+        self.bus = BusAsKnown(bus)
         self.units = service.parts.worker_units
         self.jobs = jobs(self.units, SystemClock(), self.bus)
         self.consumer = Consumer(

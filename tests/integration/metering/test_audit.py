@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from libs.common.messaging.embedded_bus import EmbeddedBus
 from services.metering.adapters.audit import audit_metering
 from services.metering.bootstrap import build
 from tests.integration.metering.harness import Metering, Story, flight
@@ -15,10 +16,12 @@ from tests.support.service_under_test import new_tenant, service_under_test
 
 
 @pytest_asyncio.fixture
-async def busy(postgres: PostgresForTests, tmp_path_factory: pytest.TempPathFactory) -> Any:
+async def busy(
+    postgres: PostgresForTests, usage_bus: EmbeddedBus, tmp_path_factory: pytest.TempPathFactory
+) -> Any:
     """A database of its own, since it is tampered with."""
     folder = tmp_path_factory.mktemp("metering-audit")
-    async with service_under_test(postgres, "metering", build, folder=folder) as service:
+    async with service_under_test(postgres, "metering", build, folder=folder, bus=usage_bus) as service:
         metering = Metering(service, new_tenant())
         async with metering.client:
             await metering.send(flight("early", "2025-01-03T00:00:00Z", "1.5"))

@@ -112,6 +112,12 @@ async def test_sixty_days_back_and_sixty_years_back_are_kept(metering: Metering)
     assert await metering.usage(subject="N1", **{"from": "1960-01-01T00:00:00Z"}) == [("3", 2)]
 
 
+async def test_what_lies_centuries_ahead_is_refused_like_anything_in_the_future(metering: Metering) -> None:
+    told = await metering.send(flight("a", "2999-01-01T00:00:00Z"), flight("b", AT))
+    assert statuses(told) == ["rejected", "stored"]
+    assert codes(told["results"][0]) == [("time_in_future", "/time")]
+
+
 @pytest.mark.parametrize(("ahead_s", "status"), [(290, "stored"), (320, "rejected")])
 async def test_the_future_is_accepted_for_five_minutes(metering: Metering, ahead_s: int, status: str) -> None:
     at = (datetime.now(UTC) + timedelta(seconds=ahead_s)).isoformat()

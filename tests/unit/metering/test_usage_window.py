@@ -83,13 +83,14 @@ def test_a_window_may_close_when_all_that_it_awaits_is_handled(
     handled: dict[int, int], reached: bool
 ) -> None:
     due = note_due(ended(a_window()))
-    assert not may_close(due, handled)  # nothing was noted yet
-    assert may_close(await_offsets(due, {0: 5, 1: 3}), handled) == reached
+    assert not may_close(due, handled, handled)  # nothing was noted yet
+    assert may_close(await_offsets(due, {0: 5, 1: 3}, {}), handled, {}) == reached
+    assert may_close(await_offsets(due, {}, {0: 5, 1: 3}), {}, handled) == reached
 
 
 def test_partitions_that_held_nothing_are_not_waited_for() -> None:
-    due = await_offsets(note_due(ended(a_window())), {0: 0, 1: 0})
-    assert may_close(due, {})
+    due = await_offsets(note_due(ended(a_window())), {0: 0, 1: 0}, {0: 0})
+    assert may_close(due, {}, {})
 
 
 def test_closing_says_the_totals_once() -> None:

@@ -1,0 +1,9 @@
+"""`python -m services.metering.entrypoints.worker`: the workers of metering as a process of their own."""
+
+import sys
+
+from libs.common.serving.process import run_worker
+from services.metering.bootstrap import build
+
+if __name__ == "__main__":
+    sys.exit(run_worker("metering", build))
