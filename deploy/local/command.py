@@ -8,13 +8,17 @@ import sys
 import time
 from datetime import datetime
 
+import uvloop
+
 from deploy.local.databases import Databases
-from deploy.local.process import Running, serve, until_told
+from deploy.local.process import Running, serve
 from deploy.local.run_lock import StillRunning, run_lock
-from deploy.local.sandbox import tenant_token
+from deploy.local.sandbox import tenant_token, write_token
 from deploy.local.settings import LocalSettings
+from deploy.local.welcome import what_to_try
 from libs.common.clock import SystemClock
 from libs.common.errors import ServiceError
+from libs.common.serving.http import until_told
 from libs.common.telemetry import setup_logging
 
 TOKEN_FILE = "sandbox-token"  # noqa: S105  # the name of a file
@@ -34,7 +38,8 @@ def main(started: float) -> int:
             print("perennial: starting PostgreSQL", flush=True)
             databases.start()
             try:
-                asyncio.run(_run(settings, databases, started))
+                with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                    runner.run(_run(settings, databases, started))
             finally:
                 print("perennial: stopping PostgreSQL", flush=True)
                 databases.stop()
@@ -62,15 +67,13 @@ async def _run(settings: LocalSettings, databases: Databases, started: float) ->
 def _token(settings: LocalSettings, running: Running, *, now: datetime) -> str:
     """A new token of 30 days, also written where the demo and the command line find it."""
     token = tenant_token(running.key_path, now=now)
-    path = settings.var_folder / TOKEN_FILE
-    path.unlink(missing_ok=True)
-    with open(path, "w", encoding="ascii", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
-        file.write(token)
+    write_token(settings.var_folder / TOKEN_FILE, token)
     return token
 
 
 def _welcome(settings: LocalSettings, running: Running, token: str, *, elapsed_s: float) -> str:
     base, token_path = running.base_url, settings.var_folder / TOKEN_FILE
+    tries = what_to_try(base, set_token=f"TOKEN=$(cat {token_path})")
     return f"""
 Perennial is ready after {elapsed_s:.1f} s.
 
@@ -80,19 +83,7 @@ Perennial is ready after {elapsed_s:.1f} s.
   token       {token}
               (sandbox tenant, good for 30 days; also in {token_path})
 
-Try:
-
-  TOKEN=$(cat {token_path})
-
-  curl -s -H "Authorization: Bearer $TOKEN" {base}/v1/products
-
-  curl -s -H "Authorization: Bearer $TOKEN" -H "Idempotency-Key: first-customer" -H "Content-Type: application/json" \\
-    -d '{{"name": "Ada Airways", "external_id": "ada"}}' {base}/v1/customers
-
-  curl -s -H "Authorization: Bearer $TOKEN" -H "Content-Type: application/cloudevents+json" \\
-    -d '{{"specversion": "1.0", "id": "1", "source": "curl", "type": "wash", "subject": "machine-1", "data": {{}}}}' \\
-    {base}/v1/usage-events
-
+{tries}
 Or, in another terminal: make demo    (a year of 336,776 real flights becomes paid invoices)
 Ctrl-C stops everything.
 """

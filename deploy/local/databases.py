@@ -2,23 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-
-import asyncpg
-
 from deploy.local.settings import LocalSettings
+from deploy.migrate import make_databases, migrate_services
 from libs.common.access.tenancy import API_LOGIN, AUDIT, WORKER_LOGIN
 from libs.common.contracts import SERVICES
-from libs.common.messaging.bus_migrations import install
+from libs.common.persistence.addresses import database_url
 from libs.common.persistence.embedded import EmbeddedPostgres
-from libs.common.persistence.migrate import create_roles_and_databases, database_url, migrate
-from libs.common.persistence.session import asyncpg_dsn
-
-BUS_DATABASE = "perennial_bus"
-
-
-def database_name(service: str) -> str:
-    return f"perennial_{service}"
+from libs.common.serving.addresses import BUS_DATABASE, database_name, login_dsn
 
 
 class Databases:
@@ -41,19 +31,9 @@ class Databases:
 
     async def migrate(self) -> None:
         """Bring all five databases to their newest version. A repeat finds nothing to do."""
-        names = [*(database_name(service) for service in SERVICES), BUS_DATABASE]
-        await create_roles_and_databases(self._url, names)
-        for service in SERVICES:
-            await asyncio.to_thread(self._migrate_one, service)
-        connection = await asyncpg.connect(asyncpg_dsn(self.bus_dsn))
-        try:
-            await install(connection)
-        finally:
-            await connection.close()
-
-    def _migrate_one(self, service: str) -> None:
-        """On a thread and a loop of its own, since Alembic keeps its state in globals and blocks."""
-        asyncio.run(migrate(service, database_url(self._url, database_name(service))))
+        servers = dict.fromkeys(SERVICES, self._url)
+        await make_databases(servers, bus_server=self._url, login_password=None)
+        await migrate_services(servers, say=lambda told: None)
 
     @property
     def bus_dsn(self) -> str:
@@ -70,4 +50,4 @@ class Databases:
 
     def _login(self, service: str, user: str) -> str:
         # The embedded server trusts whoever can reach its private socket; elsewhere the server decides.
-        return database_url(self._url, database_name(service), user)
+        return login_dsn(self._url, database_name(service), user)

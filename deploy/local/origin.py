@@ -14,6 +14,7 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from libs.common.runtime import Service
+from libs.common.serving.origin import TITLE, openapi_documents, told_together
 from libs.common.telemetry import metrics_app, within_service
 from libs.common.web.docs import docs_routes
 
@@ -36,7 +37,6 @@ class Origin:
                 assert segment not in self._owners, f"/v1/{segment} belongs to two services"
                 self._owners[segment] = app
         self._apps = {service.name: service.app for service in services}
-        documents = {name: f"/openapi/{name}.json" for name in self._apps}
         self._own = Starlette(
             routes=[
                 Route("/", _to_docs),
@@ -45,7 +45,7 @@ class Origin:
                 Route("/openapi/{name}.json", self._openapi),
                 Route("/problems", self._problems),
                 Route("/problems/{code}", self._problem),
-                *docs_routes("Perennial", documents),
+                *docs_routes(TITLE, openapi_documents(list(self._apps))),
                 *routes,
             ]
         )
@@ -68,10 +68,8 @@ class Origin:
     async def _ready(self, request: Request) -> Response:
         """Ready when all four are."""
         answers = await asyncio.gather(*(_ask(app, "/health/ready") for app in self._apps.values()))
-        told = {name: answer.json() for name, answer in zip(self._apps, answers, strict=True)}
-        is_ready = all(answer.status_code == 200 for answer in answers)
-        status = "ready" if is_ready else "not ready"
-        return JSONResponse({"status": status, "services": told}, status_code=200 if is_ready else 503)
+        told = [(answer.status_code, answer.json()) for answer in answers]
+        return told_together(dict(zip(self._apps, told, strict=True)))
 
     async def _openapi(self, request: Request) -> Response:
         app = self._apps.get(request.path_params["name"])

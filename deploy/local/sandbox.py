@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from datetime import datetime
 from pathlib import Path
 
@@ -37,6 +38,13 @@ def tenant_token(key_path: Path, *, now: datetime, lifetime_s: int = 30 * DAY_S)
     return sign_token(key, tenant=TENANT, scopes=TENANT_SCOPES, now=now, lifetime_s=lifetime_s)
 
 
+def write_token(path: Path, token: str) -> None:
+    """Where the demo and the command line find it, for its owner only."""
+    path.unlink(missing_ok=True)
+    with open(path, "w", encoding="ascii", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+        file.write(token)
+
+
 async def ensure_sandbox(base_url: str, key_path: Path, *, now: datetime) -> None:
     """Wait until the services are ready, and make the tenant through the public API if it is not there.
 
@@ -55,9 +63,15 @@ async def ensure_sandbox(base_url: str, key_path: Path, *, now: datetime) -> Non
 
 
 async def _until_ready(client: httpx.AsyncClient) -> None:
+    told = ""
     for _ in range(int(READY_WITHIN_S / LOOK_EVERY_S)):
-        answer = await client.get("/health/ready")
-        if answer.status_code == 200:
-            return
+        try:
+            answer = await client.get("/health/ready")
+        except httpx.TransportError as error:
+            told = repr(error)
+        else:
+            if answer.status_code == 200:
+                return
+            told = answer.text
         await asyncio.sleep(LOOK_EVERY_S)
-    raise NotReady(f"the services did not become ready: {answer.text[:500]}")
+    raise NotReady(f"the services did not become ready: {told[:500]}")

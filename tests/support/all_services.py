@@ -10,7 +10,7 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,8 @@ from libs.common.access.keys import KeyFile
 from libs.common.access.scopes import OPERATE, SCOPES
 from libs.common.access.token import sign_token
 from libs.common.clock import Clock, SystemClock
-from libs.common.contracts import SERVICES, topic_of
+from libs.common.contracts import SERVICES
+from libs.common.contracts.topics import TOPICS
 from libs.common.ids import new_id
 from libs.common.messaging.bus_migrations import install
 from libs.common.messaging.embedded_bus import EmbeddedBus
@@ -113,7 +114,7 @@ async def all_services(
         await _install_bus(bus_dsn)
         bus = EmbeddedBus(bus_dsn)
         stack.push_async_callback(bus.close)
-        await bus.ensure_topics({topic_of(name): BUS_PARTITIONS for name in SERVICES})
+        await bus.ensure_topics([replace(topic, partitions=BUS_PARTITIONS) for topic in TOPICS])
 
         listener = stack.enter_context(_listener())
         base_url = f"http://{_HOST}:{listener.getsockname()[1]}"

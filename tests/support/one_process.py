@@ -63,6 +63,10 @@ class OneProcess:
         return self._child.is_running
 
     @property
+    def pid(self) -> int:
+        return self._child.pid
+
+    @property
     def base_url(self) -> str:
         return self._child.base_url
 

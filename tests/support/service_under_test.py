@@ -16,7 +16,8 @@ import httpx
 from libs.common.access.keys import KeyFile
 from libs.common.access.token import sign_token
 from libs.common.clock import Clock, SystemClock
-from libs.common.messaging.bus import Record, Subscription
+from libs.common.contracts.topics import Topic
+from libs.common.messaging.bus import Bus, Record, Subscription
 from libs.common.runtime import Platform, Service, running
 from tests.support.postgres import PostgresForTests
 from tests.support.service_database import ServiceDatabase, service_database
@@ -27,7 +28,7 @@ ORIGIN = "http://perennial.test"
 class UnusedBus:
     """For a service whose workers do not run."""
 
-    async def ensure_topics(self, topics: Mapping[str, int]) -> None:
+    async def ensure_topics(self, topics: Sequence[Topic]) -> None:
         raise AssertionError("the bus is not used here")
 
     async def publish(self, records: Sequence[Record]) -> None:
@@ -37,6 +38,12 @@ class UnusedBus:
         raise AssertionError("the bus is not used here")
 
     async def end_offsets(self, topic: str) -> dict[int, int]:
+        raise AssertionError("the bus is not used here")
+
+    async def begin_offsets(self, topic: str) -> dict[int, int]:
+        raise AssertionError("the bus is not used here")
+
+    async def offsets_at(self, topic: str, instant: datetime) -> dict[int, int]:
         raise AssertionError("the bus is not used here")
 
     async def committed(self, group: str, topic: str) -> dict[int, int]:
@@ -85,13 +92,14 @@ async def service_under_test(
     clock: Clock | None = None,
     environment: Mapping[str, str] | None = None,
     peers: Mapping[str, str] | None = None,
+    bus: Bus | None = None,
 ) -> AsyncIterator[ServiceUnderTest]:
     """Serving, until the block ends. `folder` is a private one, for the key file."""
     key_path = folder / "keys.json"
     keys = KeyFile.load_or_create(key_path)
     async with service_database(postgres, name) as database:
         platform = Platform(
-            bus=UnusedBus(),
+            bus=bus or UnusedBus(),
             clock=clock or SystemClock(),
             key_path=key_path,
             cursor_key=b"a cursor key for tests",

@@ -104,8 +104,12 @@ class EmbeddedSubscription:
         self._look_at = 0.0
 
     async def __aenter__(self) -> Self:
-        async with self._session() as connection:
-            await self._take_free_partitions(connection)
+        try:
+            async with self._session() as connection:
+                await self._take_free_partitions(connection)
+        except BaseException:  # canceled too: nobody leaves what was never entered, and its locks would stay
+            self._forget()
+            raise
         return self
 
     async def __aexit__(

@@ -7,7 +7,7 @@ import contextvars
 from collections import Counter, defaultdict, deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, cast
 
 from libs.common.errors import TransientError
 from libs.common.persistence.outage import is_lost_race, is_outage
@@ -25,6 +25,7 @@ from services.metering.application.ingest_usage_events import (
 from services.metering.domain.usage_event import AcceptWindow, UsageEvent
 
 RACES_MAX = 10
+FURTHER_WRITER_EVENTS = 500  # that wait: for fewer, a second commit costs more than the wait for the first
 
 
 class IngestBusy(TransientError):
@@ -45,9 +46,9 @@ class _Waiting:
 class IngestQueue:
     """A writer takes all that waits, up to `commit_events_max` events, into one transaction.
 
-    While it commits, the next requests gather: the busier it is, the more share a commit. Writers are started
-    when there is something to do, and end when there is nothing. A request that fails by itself is found by
-    halves and fails alone.
+    While it commits, the next requests gather: the busier it is, the more share a commit. A writer is started
+    when there is something to do, a further one when there is much, and they end when there is nothing. A request
+    that fails by itself is found by halves and fails alone.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class IngestQueue:
         self._queue_events_max = queue_events_max
         self._waiting: deque[_Waiting] = deque()
         self._writers: set[asyncio.Task[None]] = set()
+        self._untaken_events = 0
         self.waiting_events = 0
         metrics.usage_waiting_max(service, queue_events_max)
 
@@ -84,11 +86,12 @@ class IngestQueue:
         done: asyncio.Future[list[EventResult]] = asyncio.get_running_loop().create_future()
         self._waiting.append(_Waiting(tenant, batch, done, current_traceparent()))
         self._count(len(batch.events))
-        if len(self._writers) < self._writers_max:
+        self._untaken_events += len(batch.events)
+        if not self._writers or (
+            self._untaken_events >= FURTHER_WRITER_EVENTS and len(self._writers) < self._writers_max
+        ):
             # In a context of its own: the writer's spans are not the first sender's.
-            writer = asyncio.create_task(self._write(), context=contextvars.Context())
-            self._writers.add(writer)
-            writer.add_done_callback(self._writers.discard)
+            self._writers.add(asyncio.create_task(self._write(), context=contextvars.Context()))
         return await done
 
     async def close(self) -> None:
@@ -101,16 +104,21 @@ class IngestQueue:
         metrics.usage_waiting(self._service, self.waiting_events)
 
     async def _write(self) -> None:
-        with service_scope(self._service):
-            while self._waiting:
-                taken = self._take()
-                try:
-                    await self._commit_by_halves(taken)
-                finally:
-                    for waiting in taken:
-                        if not waiting.done.done():  # only if we are being canceled
-                            waiting.done.cancel()
-                    self._count(-sum(len(waiting.batch.events) for waiting in taken))
+        try:
+            with service_scope(self._service):
+                while self._waiting:
+                    await self._write_some(self._take())
+        finally:  # in the same turn in which nothing was found: whoever comes next starts a writer
+            self._writers.discard(cast("asyncio.Task[None]", asyncio.current_task()))
+
+    async def _write_some(self, taken: Sequence[_Waiting]) -> None:
+        try:
+            await self._commit_by_halves(taken)
+        finally:
+            for waiting in taken:
+                if not waiting.done.done():  # only if we are being canceled
+                    waiting.done.cancel()
+            self._count(-sum(len(waiting.batch.events) for waiting in taken))
 
     def _take(self) -> list[_Waiting]:
         taken = [self._waiting.popleft()]
@@ -118,6 +126,7 @@ class IngestQueue:
         while self._waiting and event_count + len(self._waiting[0].batch.events) <= self._commit_events_max:
             taken.append(self._waiting.popleft())
             event_count += len(taken[-1].batch.events)
+        self._untaken_events -= event_count
         return taken
 
     async def _commit_by_halves(self, taken: Sequence[_Waiting]) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from libs.common.ids import new_id
 from libs.common.money import Money
+from libs.common.stopping import Stopping
 from services.billing.adapters.sandbox_gateway import SandboxGateway
 from services.billing.application.try_payment_again import TryPaymentAgain, try_payment_again
 from services.billing.domain.payment import Outcome, PaymentMethod, PaymentUnderWay
@@ -347,3 +348,72 @@ async def test_the_newest_method_is_the_customers_default(bench: Workbench, tena
     methods = await bench.rows("SELECT is_default FROM payment_method WHERE tenant = $1", tenant)
     assert [row["is_default"] for row in methods].count(True) == 1
     assert len(methods) == 5
+
+
+# Told to stop
+
+
+async def test_whoever_is_told_to_stop_ends_its_calls_and_gives_back_the_others(
+    bench: Workbench, tenant: str
+) -> None:
+    await bench.add_seller(tenant)
+    stories = [Story(tenant, metered=False) for _ in range(12)]
+    await bench.hear(*[story.started() for story in stories])
+    for story in stories:
+        await bench.add_method(story)
+    stopping, watched = Stopping(), Watched(bench.gateway, pause_s=0.3)
+    gateways = {"sandbox": watched}
+    clock = after(stories[0].boundary(0), minutes=5)
+    worker = bench.jobs(clock=clock, gateways=gateways, calls_at_once=3, stopping=stopping)[1]
+    turn = asyncio.create_task(worker.run_once())
+    while len(watched.collected) < 3:  # noqa: ASYNC110
+        await asyncio.sleep(0.01)
+    stopping.set()
+    await turn
+    assert len(watched.collected) == 3
+    attempts = await bench.attempts(tenant)
+    assert sorted(row["state"] for row in attempts) == ["pending"] * 9 + ["succeeded"] * 3
+    assert {(row["claimed_until"], row["retry_at"]) for row in attempts} == {(None, None)}
+    assert {row["payment_method_id"] for row in attempts if row["state"] == "pending"} == {None}
+    # By the same wall clock: nobody waits until a claim runs out.
+    await bench.collect(clock=clock, gateways=gateways)
+    assert await states(bench, tenant) == ["succeeded"] * 12
+    assert watched.asked == []
+    assert await money_taken(bench, tenant) == [240000] * 12
+
+
+async def test_an_unknown_outcome_stays_unknown_when_its_new_claim_is_given_back(
+    bench: Workbench, tenant: str
+) -> None:
+    """The money may have been taken: whoever is next has to ask before it collects."""
+    story = await a_story(bench, tenant, "times_out_once")
+    clock = after(story.boundary(0), minutes=5)
+    watched = Watched(bench.gateway)
+    await bench.collect(clock=clock, gateways={"sandbox": watched})
+    clock.advance(timedelta(seconds=CLAIM_S))
+    stopping = Stopping()
+    stopping.set()
+    await bench.jobs(clock=clock, gateways={"sandbox": watched}, stopping=stopping)[1].run_once()
+    assert await states(bench, tenant) == ["calling"]
+    assert watched.asked == []
+    await bench.collect(clock=clock, gateways={"sandbox": watched})
+    (attempt,) = await bench.attempts(tenant)
+    assert (watched.collected, watched.asked) == ([attempt["id"]], [attempt["id"]])
+    assert await money_taken(bench, tenant) == [240000]
+
+
+async def test_a_claim_that_is_taken_up_again_keeps_what_went_wrong_before(
+    bench: Workbench, tenant: str
+) -> None:
+    """To claim an attempt is not to have done it: it goes on counting as one that fails."""
+    story = await a_story(bench, tenant, "times_out_once")
+    clock = after(story.boundary(0), minutes=5)
+    async with bench.admin() as admin:
+        await admin.execute(
+            "UPDATE payment_attempt SET attempts = 3, last_error = 'before', retry_at = $1 WHERE tenant = $2",
+            clock.now,
+            tenant,
+        )
+    await bench.collect(clock=clock)
+    (attempt,) = await bench.attempts(tenant)
+    assert (attempt["state"], attempt["attempts"], attempt["last_error"]) == ("calling", 3, "before")

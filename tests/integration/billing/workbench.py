@@ -21,6 +21,7 @@ from libs.common.messaging.consumer import Consumer
 from libs.common.messaging.due import Job
 from libs.common.persistence.audit import AuditReport
 from libs.common.persistence.session import asyncpg_dsn
+from libs.common.stopping import Stopping
 from services.billing.adapters.audit import audit_billing
 from services.billing.adapters.sandbox_gateway import SandboxGateway
 from services.billing.adapters.unit_of_work import BillingUnitOfWork
@@ -84,7 +85,14 @@ class Workbench:
         )
         return [row["error"] for row in found]
 
-    def jobs(self, *, clock: Clock | None = None, gateways: Gateways | None = None) -> tuple[Job, Job]:
+    def jobs(
+        self,
+        *,
+        clock: Clock | None = None,
+        gateways: Gateways | None = None,
+        calls_at_once: int = 8,
+        stopping: Stopping | None = None,
+    ) -> tuple[Job, Job]:
         """Those that finalize invoices, and collect payments: a worker of its own each time."""
         finalize, collect = billing_jobs(
             units=self.units,
@@ -92,7 +100,8 @@ class Workbench:
             gateways=gateways or {"sandbox": self.gateway},
             retry_days=RETRY_DAYS,
             claim_s=30,
-            calls_at_once=8,
+            calls_at_once=calls_at_once,
+            stopping=stopping,
         )
         return finalize, collect
 

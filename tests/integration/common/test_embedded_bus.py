@@ -11,6 +11,7 @@ import asyncpg
 import pytest
 import pytest_asyncio
 
+from libs.common.contracts.topics import Topic
 from libs.common.messaging.bus_migrations import NewerBusSchema, install
 from libs.common.messaging.embedded_bus import TRIM_RECORDS_MAX, EmbeddedBus
 from libs.common.messaging.embedded_subscription import EmbeddedSubscription
@@ -31,7 +32,7 @@ async def connection(database: str) -> AsyncIterator[asyncpg.Connection[Any]]:
 @pytest_asyncio.fixture
 async def bus(database: str, connection: asyncpg.Connection[Any]) -> AsyncIterator[EmbeddedBus]:
     bus = EmbeddedBus(database)
-    await bus.ensure_topics({"orders": 1})
+    await bus.ensure_topics([Topic("orders", partitions=1)])
     yield bus
     await bus.close()
 
@@ -198,7 +199,7 @@ async def test_what_was_delivered_before_the_connection_was_lost_is_not_acknowle
 async def test_a_topic_made_after_subscribing_is_found(bus: EmbeddedBus) -> None:
     async with bus.subscribe("one", ["orders", "later"], member="a") as subscription:
         await receive_nothing(subscription)
-        await bus.ensure_topics({"later": 2})
+        await bus.ensure_topics([Topic("later", partitions=2)])
         await bus.publish([record("later", "k", 1)])
         assert numbers(await receive(subscription, 1, timeout_s=5)) == [1]
 
@@ -226,7 +227,7 @@ async def test_publishing_after_the_tables_were_made_anew_recovers(
     await connection.execute("TRUNCATE bus_partition, bus_record, bus_offset")
     with pytest.raises(Exception, match="partitions are gone"):
         await bus.publish([record("orders", "k", 2)])
-    await bus.ensure_topics({"orders": 1})
+    await bus.ensure_topics([Topic("orders", partitions=1)])
     await bus.publish([record("orders", "k", 2)])
     assert await bus.end_offsets("orders") == {0: 1}
 

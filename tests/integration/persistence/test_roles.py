@@ -169,7 +169,7 @@ async def test_the_finder_sees_and_locks_what_is_due_of_all_tenants(service: Sma
     [
         "SELECT note FROM thing",
         "SELECT * FROM thing",
-        "SELECT attempts FROM thing",
+        "SELECT last_error FROM thing",
         "SELECT id FROM thing WHERE note = 'a1'",
         "UPDATE thing SET attempts = 1",
         "UPDATE thing SET attempts = attempts",

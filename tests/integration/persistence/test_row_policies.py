@@ -25,7 +25,7 @@ MAY_FIND = {
     "idempotency_key": {"tenant", "expires_at"},
 }
 AS_OWNER = {"ensure_usage_month"}  # makes a partition, which the app may not
-DUE = {"tenant", "id", "due_at", "clock_id", "retry_at"}
+DUE = {"tenant", "id", "due_at", "clock_id", "retry_at", "attempts"}
 
 _TENANT_TABLES = """
     SELECT c.oid, c.relname AS name, c.relrowsecurity AS enabled, c.relforcerowsecurity AS forced,

@@ -48,9 +48,7 @@ class Story:
         """Handle the events in one transaction, as the consumer does."""
         uow: SubscriptionsUnitOfWork
         async with self.service.parts.worker_units.open(self.tenant, "event:test") as uow:
-            for kind, prepare in HANDLERS.prepare.items():
-                if found := [event for event in events if type(event) is kind]:
-                    await prepare(found, uow)
+            await HANDLERS.prepare(events, uow)
             for event in events:
                 await HANDLERS.handle[type(event)](event, uow)
 

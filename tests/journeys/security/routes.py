@@ -16,7 +16,7 @@ from libs.common.web.calls import Authorised
 from libs.common.web.openapi import route_accesses
 
 # What a path parameter names: the prefix of its ids, or what else it is.
-TENANT, MESSAGE, NUMBER = "tenant", "message", "number"
+TENANT, MESSAGE, REPLAY, NUMBER = "tenant", "message", "replay", "number"
 PATH_KINDS: Mapping[str, str] = {
     "product_id": "prd",
     "plan_id": "pln",
@@ -35,6 +35,7 @@ PATH_KINDS: Mapping[str, str] = {
     "line_id": "lin",
     "tenant_id": TENANT,
     "message_id": MESSAGE,
+    "replay_id": REPLAY,
 }
 
 # Query parameters that name a tenant's thing, by the prefix of its ids or by a name that the tenant chose.
@@ -53,6 +54,7 @@ QUERY_KINDS: Mapping[str, str] = {
     "event_type": "event_type",
     "external_id": "external_id",
     "number": "invoice_number",
+    "batch_id": "batch",
 }
 QUERY_SENT_TOGETHER: Mapping[str, tuple[str, ...]] = {"id": ("source",)}
 
@@ -154,6 +156,10 @@ PLAIN_FIELDS = frozenset(
         "time",
         "datacontenttype",
         "data",
+        "topic",
+        "partition",
+        "from_offset",
+        "since",
     )
 )
 

@@ -16,8 +16,9 @@ from typing import Any
 import httpx
 
 from libs.common.contracts import group_of
+from libs.common.contracts.topics import USAGE_TOPIC
 from libs.common.ids import new_id
-from libs.common.messaging.bus import Delivery
+from libs.common.messaging.bus import Delivery, Record
 from libs.common.messaging.failures import Failures
 from tests.support.all_services import AllServices
 
@@ -308,6 +309,23 @@ async def _use(story: Story) -> None:
     batch = "application/cloudevents-batch+json"
     told = await story.ask("POST", "/v1/usage-events", json=[*events, *bad], media_type=batch)
     assert [told[status] for status in ("stored", "rejected", "conflict")] == [6, 1, 1], told
+    await _use_again_through_the_topic(story, events[0])
+
+
+async def _use_again_through_the_topic(story: Story, event: dict[str, Any]) -> None:
+    """Where it turns out to be a duplicate, and leaves a result."""
+    headers = {
+        f"ce_{name}": event[name] for name in ("specversion", "id", "source", "type", "subject", "time")
+    }
+    headers |= {"ce_tenant": story.tenant, "content-type": "application/json"}
+    value = json_module.dumps(event["data"]).encode()
+    await story.everything.bus.publish([Record(USAGE_TOPIC, event["subject"], headers, value)])
+    found: list[dict[str, Any]] = []
+    async with asyncio.timeout(ARRIVES_WITHIN_S):
+        while not found:
+            await asyncio.sleep(0.1)
+            found = (await _look(story, "/v1/usage-events/results"))["data"]
+    story.names["batch"] = found[0]["batch_id"]
 
 
 async def _bill(story: Story) -> None:
@@ -375,6 +393,7 @@ async def _look_around(story: Story) -> None:
         "/v1/subject-bindings",
         "/v1/test-clocks",
         "/v1/usage-events",
+        "/v1/usage-events/results",
         "/v1/usage-rejects",
         "/v1/usage-conflicts",
         "/v1/usage-windows",
@@ -386,7 +405,7 @@ async def _look_around(story: Story) -> None:
 
 
 async def tell_of_operators(everything: AllServices) -> Story:
-    """What operators change: a tenant, and a dead letter of each service that is driven again."""
+    """What operators change: a tenant; in each service a dead letter is driven again, and events are replayed."""
     story = Story(everything, await everything.make_tenant("omega tenant"), "omega")
     body = {"id": None, "name": "omega made", "mode": "sandbox"}
     made = await story.ask("POST", "/v1/tenants", json=body, operator=True)
@@ -398,6 +417,9 @@ async def tell_of_operators(everything: AllServices) -> Story:
         path = f"/v1/{name}-operations/dead-letters/{{message_id}}/redrive"
         await story.ask("POST", path, message_id=message_id, operator=True)
         story.names["message"] = message_id
+        replays = f"/v1/{name}-operations/replays"
+        body = {"topic": "perennial.catalog.v1"}
+        story.names["replay"] = (await story.ask("POST", replays, json=body, operator=True))["id"]
     return story
 
 

@@ -11,13 +11,28 @@ from libs.common.persistence.session import asyncpg_dsn
 from tests.journeys.security.world import World
 
 # Machinery of the service and not of a tenant: no route reads it but the operators'.
-WITHOUT_POLICY = frozenset(("outbox", "inbox", "message_failure", "revoked_token", "alembic_version"))
+WITHOUT_POLICY = frozenset(
+    (
+        "outbox",
+        "inbox",
+        "message_failure",
+        "revoked_token",
+        "replay_request",
+        "replay_partition",
+        "usage_offset",
+        "alembic_version",
+    )
+)
 # A tenant's own row is the operators' business; the sandbox gateway plays a company outside.
 OPERATORS_OWN = frozenset(("tenant", "sandbox_gateway_payment"))
 
-# Which columns the finder may read: of what is due, of clocks, and of keys that housekeeping drops.
-DUE = {"tenant", "id", "due_at", "clock_id", "retry_at"}
-READ_BY_FINDER = {"known_clock": {"tenant", "id", "now"}, "idempotency_key": {"tenant", "expires_at"}}
+# Which columns the finder may read: of what is due, of clocks, and of keys and results that housekeeping drops.
+DUE = {"tenant", "id", "due_at", "clock_id", "retry_at", "attempts"}
+READ_BY_FINDER = {
+    "known_clock": {"tenant", "id", "now"},
+    "idempotency_key": {"tenant", "expires_at"},
+    "usage_batch": {"tenant", "expires_at"},
+}
 
 _TABLES = """
     SELECT c.relname AS name, c.relrowsecurity AND c.relforcerowsecurity AS forced,

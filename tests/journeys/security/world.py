@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tests.journeys.security.routes import MESSAGE, PATH_KINDS, TENANT, Operation
+from tests.journeys.security.routes import MESSAGE, PATH_KINDS, REPLAY, TENANT, Operation
 from tests.journeys.security.story import Asked, Story
 from tests.support.all_services import AllServices
 
@@ -26,7 +26,8 @@ class World:
 
     def things_at(self, operation: Operation, story: Story) -> list[dict[str, str]]:
         """Everything of the story that the path can name; of two parameters, those that belong together."""
-        special = {TENANT: [story.tenant], MESSAGE: [self.operators.names["message"]]}
+        told = self.operators.names
+        special = {TENANT: [story.tenant], MESSAGE: [told["message"]], REPLAY: [told["replay"]]}
         if not operation.path_parameters:
             return [{}]
         if len(operation.path_parameters) == 1:
