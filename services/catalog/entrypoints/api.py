@@ -1,0 +1,9 @@
+"""`python -m services.catalog.entrypoints.api`: the app of catalog as a process of its own."""
+
+import sys
+
+from libs.common.serving.process import run_api
+from services.catalog.bootstrap import build
+
+if __name__ == "__main__":
+    sys.exit(run_api("catalog", build))
