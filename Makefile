@@ -7,6 +7,13 @@ DEMO := .venv-demo
 READY := $(VENV)/.ready-$(shell cat requirements.lock requirements-setup.lock pyproject.toml | cksum | cut -d' ' -f1)
 DEMO_READY := $(DEMO)/.ready-$(shell cksum < requirements-demo.lock | cut -d' ' -f1)
 
+# Two processes share the tests out, whole groups at a time; see tests/support/side_by_side.py.
+SIDE_BY_SIDE := -n 2 --dist loadscope
+
+# Bytecode is kept, whatever this shell says: a run of the tests starts a hundred processes and more, and each would
+# compile all its modules anew.
+export PYTHONDONTWRITEBYTECODE :=
+
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-demo run kafka demo test test-long bench lint format lock contracts clean
 
@@ -40,7 +47,7 @@ demo: $(READY) $(DEMO_READY) ## Bill a year of 336,776 real flights
 	@exec $(BIN)/python -m examples.engines_by_the_minute
 
 test: $(READY) $(DEMO_READY) lint ## Everything that must hold, in its short form
-	@exec $(BIN)/python -m pytest -m "not long"
+	@exec $(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not long"
 
 test-long: $(READY) $(DEMO_READY) lint ## The same with the long forms of the slow tests
 	@exec $(BIN)/python -m pytest

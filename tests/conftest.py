@@ -8,23 +8,13 @@ from collections.abc import AsyncIterator, Generator, Iterator
 
 import pytest
 import pytest_asyncio
+from xdist.remote import Producer
 
 from tests.support.kafka import kafka as kafka
 from tests.support.postgres import PostgresForTests, running_postgres
+from tests.support.side_by_side import Groups, by_rank
 
 NO_SKIP = "PERENNIAL_NO_SKIP"
-
-# Where tests run side by side, those that start whole deployments follow one another, so that no two of them share
-# two cores, and they come first, since they take longest. All others of one file stay together, and those of the
-# folders named here, which share what is dear to make.
-_TOGETHER = {
-    "tests/journeys/security/": "security",
-    "tests/journeys/": "deployments",
-    "tests/integration/operations/": "deployments",
-    "tests/integration/transport/": "deployments",
-}
-_FIRST = ("deployments", "security")
-_NEEDS_A_DEPLOYMENT = frozenset({"kafka", "fleet", "process"})
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -47,26 +37,14 @@ async def database(postgres: PostgresForTests) -> AsyncIterator[str]:
         yield dsn
 
 
-@pytest.hookimpl(tryfirst=True)
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Groups:
+    return Groups(config, log)
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if not getattr(config.option, "loadgroup", False):  # set in each of the processes that work side by side
-        return
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(_group_of(item)))
-    items.sort(key=_rank_of)
-
-
-def _group_of(item: pytest.Item) -> str:
-    file = item.nodeid.split("::")[0]
-    if _NEEDS_A_DEPLOYMENT & set(getattr(item, "fixturenames", ())):
-        return "deployments"
-    return next((group for folder, group in _TOGETHER.items() if file.startswith(folder)), file)
-
-
-def _rank_of(item: pytest.Item) -> int:
-    """Within a rank, the order of collection stays."""
-    group = _group_of(item)
-    return _FIRST.index(group) if group in _FIRST else len(_FIRST)
+    if hasattr(config, "workerinput"):  # one of several processes side by side
+        items[:] = by_rank(items)
 
 
 @pytest.hookimpl(wrapper=True)

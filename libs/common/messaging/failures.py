@@ -194,7 +194,9 @@ class Failures:
         async with self._units.open_for_many() as uow:
             await uow.become("", self._handler)
             table = uow.machinery.message_failure
-            found = await uow.connection.execute(select(table).where(self._among_shown(uow.machinery, message_id)))
+            found = await uow.connection.execute(
+                select(table).where(self._among_shown(uow.machinery, message_id))
+            )
             row = found.mappings().first()
         if row is None:
             raise DeadLetterNotFound("no failed message has this id", message_id=message_id)
