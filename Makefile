@@ -50,7 +50,7 @@ test: $(READY) $(DEMO_READY) lint ## Everything that must hold, in its short for
 	@exec $(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not long"
 
 test-long: $(READY) $(DEMO_READY) lint ## The same with the long forms of the slow tests
-	@exec $(BIN)/python -m pytest
+	@exec $(BIN)/python -m pytest $(SIDE_BY_SIDE)
 
 bench: $(READY) ## Measure how fast and how big it is, each figure beside its comparator
 	@exec $(BIN)/python -m tests.performance

@@ -26,7 +26,7 @@ class MeteringSettings(Settings):
     request_events_max: int = setting(10_000, minimum=1, maximum=100_000)
     request_bytes_max: int = setting(10_000_000, minimum=1_000, maximum=100_000_000)
     queue_events_max: int = setting(50_000, minimum=1)
-    commit_events_max: int = setting(5_000, minimum=1)
+    commit_events_max: int = setting(2_000, minimum=1)
     writers: int = setting(2, minimum=1, maximum=16)
     results_kept_days: int = setting(30, minimum=8, maximum=3_650)
 

@@ -16,7 +16,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from importlib.util import find_spec
@@ -76,6 +76,7 @@ class Fleet:
         self._environment = dict(environment or {})
         self._services: dict[str, dict[str, Any]] = read_compose()["services"]
         self._brokers = ("kafka",) if kafka else ()
+        self._own: dict[str, dict[str, str]] = {}
         self._ports: dict[str, int] = {}
         self._running: dict[str, subprocess.Popen[bytes]] = {}
         self._started: dict[str, float] = {}
@@ -139,9 +140,17 @@ class Fleet:
 
     def add(self, name: str, *, like: str, **environment: str) -> None:
         """One more replica, started. The gateway knows only those that it was started with."""
+        self.replicate(name, like=like)
+        self.start(name, **environment)
+
+    def replicate(self, name: str, *, like: str) -> None:
+        """One more replica, which does not run yet."""
         self._services[name] = self._services[like] | {"like": like}
         self._ports[name] = self._free_port()
-        self.start(name, **environment)
+
+    def surround(self, name: str, **environment: str) -> None:
+        """What this one is given at each of its starts, beside what all are given."""
+        self._own[name] = environment
 
     def remove(self, name: str) -> None:
         """Kill a replica that was added, and forget it."""
@@ -245,7 +254,8 @@ class Fleet:
         self.launch("postgres")
         stage("cluster")
         self._spawn("migrate", self._command("migrate"), self._environment_of("migrate"))
-        for name in (*PROCESSES, "gateway"):
+        processes = self.names[self.names.index(PROCESSES[0]) :]
+        for name in processes:
             self.launch(name)
         stage("launched")
         deadline = time.monotonic() + START_TIMEOUT_S
@@ -256,7 +266,7 @@ class Fleet:
             raise FleetFailed(f"migrating failed\n{self.tail('migrate')}")
         stage("migrated")
         self._spawn("sandbox", self._command("sandbox"), self._environment_of("sandbox"))
-        for name in (*PROCESSES, "gateway"):
+        for name in processes:
             self._await(name, deadline)
         stage("ready")
         if self._running.pop("sandbox").wait(START_TIMEOUT_S) != 0:
@@ -311,7 +321,7 @@ class Fleet:
             there["PERENNIAL_KAFKA_ADVERTISED_HOST"] = "127.0.0.1"
         if self._like(name) in PROCESSES:
             there["PERENNIAL_MEMBER"] = name  # containers have hostnames of their own
-            there |= self._environment
+            there |= self._environment | self._own.get(name, {})
         # The image has the data folder of the server; the same for whoever asks the log what a line came from.
         return kept | there | {"PYTHONUNBUFFERED": "1", "HOME": str(self._place)}
 
@@ -438,11 +448,17 @@ class Fleet:
 
 @contextmanager
 def fleet(
-    log_folder: Path, *, kafka: bool = True, fsync: bool = False, **environment: str
+    log_folder: Path,
+    *,
+    kafka: bool = True,
+    fsync: bool = False,
+    prepare: Callable[[Fleet], None] = lambda _: None,
+    **environment: str,
 ) -> Iterator[Fleet]:
     """A fleet that runs, on data of its own; in the end it is gone. What it said is in `log_folder`.
 
     With `fsync` its PostgreSQL writes as the compose file has it; a killed process loses nothing without.
+    `prepare` is given the fleet before anything of it runs.
     """
     with claimed_folder(FOLDER, remove=_remove) as place:
         place.mkdir(parents=True)
@@ -450,6 +466,7 @@ def fleet(
         found = Fleet(place, log_folder, kafka=kafka, fsync=fsync, environment=environment)
         _live.append(found)
         try:
+            prepare(found)
             found.start_all()
             yield found
         finally:

@@ -71,6 +71,12 @@ def current_traceparent() -> str | None:
     return traceparent_of(trace.get_current_span())
 
 
+def recorded_traceparent() -> str | None:
+    """The active span's context, if it leaves a record: a link to one that leaves none leads nowhere."""
+    span = trace.get_current_span()
+    return traceparent_of(span) if span.is_recording() else None
+
+
 def current_trace_id() -> str | None:
     """The id by which people find the active trace; 32 hexadecimal digits."""
     context = trace.get_current_span().get_span_context()

@@ -1,13 +1,14 @@
 """The factory of each service's HTTP app: everything around the routes, the same everywhere.
 
-From the outside in: the request's ids and the last catch of errors, the lane of hot routes, the gate that wants
-a token, the limits of bodies, then the routes.
+From the outside in: the lane of hot routes, the request's ids and the last catch of errors, the gate that wants a
+token, the limits of bodies, then the routes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
@@ -49,7 +50,13 @@ _OPENAPI = "/openapi.json"
 
 
 class ServiceApi(FastAPI):
-    """FastAPI whose OpenAPI document tells what all routes share."""
+    """FastAPI whose OpenAPI document tells what all routes share. `lane` is put around the whole of it."""
+
+    lane: Callable[[ASGIApp], ASGIApp] | None = None
+
+    def build_middleware_stack(self) -> ASGIApp:
+        stack = super().build_middleware_stack()
+        return stack if self.lane is None else self.lane(stack)
 
     def openapi(self) -> dict[str, Any]:
         if self.openapi_schema is None:
@@ -110,6 +117,8 @@ def create_app(
             HTTPException: _answer_http,
         },
     )
+    if hot_routes:
+        app.lane = partial(HotLane, routes=hot_routes, verifier=verifier, callers=callers)
     leave_out_native_spans(app)
     app.state.service = service
     app.state.open_uow = open_uow

@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from libs.common.access.caller import Caller
 from libs.common.access.token import TokenVerifier
-from libs.common.web.context import CALLER
+from libs.common.web.context import CALLER, RequestContext
 from libs.common.web.problem import RequestTimedOut
 from libs.common.web.rates import RateLimiter
 
@@ -25,6 +25,7 @@ _BEARER = b"bearer "
 _LENGTH_DIGITS_MAX = 18
 _PACKED = frozenset({b"content-encoding", b"transfer-encoding"})
 _NOT_PLAIN = ("", "")
+_MEDIA_TYPE = "perennial.media_type"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,7 @@ class HotLane:
         self, app: ASGIApp, *, routes: Sequence[HotRoute], verifier: TokenVerifier, callers: RateLimiter
     ) -> None:
         self._app = app
+        self._named = RequestContext(self._answer)
         self._routes = {route.path: route for route in routes}
         self._verifier, self._callers = verifier, callers
         self._media_types = {
@@ -78,21 +80,22 @@ class HotLane:
             return
         bearer, media_type = self._plain(route, scope)
         caller = self._verifier.find_good(bearer) if bearer else None
-        tenant = caller.tenant if caller is not None else None
-        if (
-            caller is None
-            or tenant is None
-            or caller.customer is not None
-            or route.token_scope not in caller.scopes
-        ):
+        if caller is None or not _may(caller, route):
             await self._app(scope, receive, send)
-            return
+        else:
+            scope[CALLER] = caller
+            scope[_MEDIA_TYPE] = media_type
+            scope["route"] = route
+            await self._named(scope, receive, send)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        route: HotRoute = scope["route"]
+        caller: Caller = scope[CALLER]
+        assert caller.tenant is not None, "the long way is theirs who have none"
         self._callers.take(caller.token_id)
-        scope[CALLER] = caller
-        scope["route"] = route
-        trace.get_current_span().set_attribute("perennial.tenant", tenant)
+        trace.get_current_span().set_attribute("perennial.tenant", caller.tenant)
         body = await _body(receive, route.body_timeout_s)
-        answer = await route.answer(PlainRequest(caller, tenant, media_type, body))
+        answer = await route.answer(PlainRequest(caller, caller.tenant, scope[_MEDIA_TYPE], body))
         headers = [(b"content-length", b"%d" % len(answer)), (b"content-type", b"application/json")]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": answer})
@@ -117,6 +120,11 @@ class HotLane:
         if not length.isdigit() or len(length) > _LENGTH_DIGITS_MAX or int(length) > route.body_bytes_max:
             return _NOT_PLAIN
         return bearer, media_type
+
+
+def _may(caller: Caller, route: HotRoute) -> bool:
+    """As `Authorised` would say, which tells others why not."""
+    return caller.tenant is not None and caller.customer is None and route.token_scope in caller.scopes
 
 
 async def _body(receive: Receive, timeout_s: float) -> bytes:

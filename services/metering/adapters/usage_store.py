@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, TypeVar
 
 from asyncpg.pgproto.pgproto import UUID
@@ -23,7 +23,7 @@ from services.metering.application.ports import Arrival, MeterBook, Stored
 from services.metering.application.reads import Reject, UsageConflict
 from services.metering.domain.aggregation import BucketSums
 from services.metering.domain.meter import Meter
-from services.metering.domain.usage_event import EPOCH, HASH_BYTES, PAYLOAD_LENGTH_MAX
+from services.metering.domain.usage_event import HASH_BYTES, PAYLOAD_LENGTH_MAX
 from services.metering.domain.usage_window import UsageTotal, UsageWindow
 
 CHUNK_LENGTH = 2_000  # rows in one statement: what it takes to send them stays far below 50 ms
@@ -39,16 +39,19 @@ _BOOK = """
     LEFT JOIN meter m ON true
 """
 # Columns travel as one text each, cut at the unit separator, which no text of an event holds: to send an array
-# costs asyncpg a microsecond for each element, and that was a third of the whole path. Instants are microseconds.
+# costs asyncpg a microsecond for each element, and that was a third of the whole path. Instants are microseconds;
+# `request` is the place of an event's request in the arrays of arrivals and batch ids. Raw events go in by time,
+# as their index stands. Mostly every event is new: then nothing is told, else the keys of those that are.
 _STORE = """
     WITH given AS MATERIALIZED (
         SELECT key, digest, to_timestamp(us / 1000000) + (us % 1000000) * interval '1 microsecond' AS occurred_at,
-               arrived_at, batch_id, type, source, event_id, subject, data
+               ($5::timestamptz[])[request] AS arrived_at, ($6::uuid[])[request] AS batch_id,
+               type, source, event_id, subject, data
         FROM unnest(string_to_array($2, E'\\x1f')::uuid[], string_to_array($3, E'\\x1f')::uuid[],
-                    string_to_array($4, E'\\x1f')::bigint[], $5::timestamptz[], string_to_array($6, E'\\x1f')::uuid[],
-                    string_to_array($7, E'\\x1f'), string_to_array($8, E'\\x1f'), string_to_array($9, E'\\x1f'),
-                    string_to_array($10, E'\\x1f'), string_to_array($11, E'\\x1f', ''))
-            AS g(key, digest, us, arrived_at, batch_id, type, source, event_id, subject, data)
+                    string_to_array($4, E'\\x1f')::bigint[], string_to_array($7, E'\\x1f')::integer[],
+                    string_to_array($8, E'\\x1f'), string_to_array($9, E'\\x1f'), string_to_array($10, E'\\x1f'),
+                    string_to_array($11, E'\\x1f'), string_to_array($12, E'\\x1f', ''))
+            AS g(key, digest, us, request, type, source, event_id, subject, data)
     ), fresh AS (
         INSERT INTO usage_key (tenant, key, digest, occurred_at)
         SELECT $1::uuid, key, digest, occurred_at FROM given
@@ -57,9 +60,10 @@ _STORE = """
     ), stored AS (
         INSERT INTO usage_event (tenant, occurred_at, key, arrived_at, batch_id, type, source, event_id, subject, data)
         SELECT $1::uuid, occurred_at, key, arrived_at, batch_id, type, source, event_id, subject, data::jsonb
-        FROM given JOIN fresh USING (key)
+        FROM given JOIN fresh USING (key) ORDER BY occurred_at, key
     )
-    SELECT string_agg(replace(key::text, '-', ''), '') FROM fresh
+    SELECT CASE WHEN (SELECT count(*) FROM fresh) < (SELECT count(*) FROM given)
+                THEN (SELECT coalesce(string_agg(replace(key::text, '-', ''), ''), '') FROM fresh) END
 """
 _KNOWN = """
     SELECT g.key, k.digest FROM unnest($1::uuid[]) AS g(key)
@@ -110,7 +114,6 @@ _BACK_FILL = """
     GROUP BY e.tenant, m.id, e.subject, 4, 5
 """
 
-_SECOND = timedelta(seconds=1)
 _joined = "\x1f".join
 
 T = TypeVar("T")
@@ -152,22 +155,30 @@ class UsageStore:
         fresh: set[bytes] = set()
         for chunk in _chunks(arrivals):
             events = [arrival.event for arrival in chunk]
-            told = await driver.fetchval(
+            requests: dict[tuple[str, datetime], str] = {}
+            places = [requests.setdefault((a.batch_id, a.arrived_at), str(len(requests) + 1)) for a in chunk]
+            told: str | None = await driver.fetchval(
                 _STORE,
                 tenant,
                 _joined([e.key.hex() for e in events]),
                 _joined([e.digest.hex() for e in events]),
                 _joined([str(e.occurred_us) for e in events]),
-                [arrival.arrived_at for arrival in chunk],
-                _joined([arrival.batch_id for arrival in chunk]),
+                [arrived_at for _, arrived_at in requests],
+                [batch_id for batch_id, _ in requests],
+                _joined(places),
                 _joined([e.type for e in events]),
                 _joined([e.source for e in events]),
                 _joined([e.event_id for e in events]),
                 _joined([e.subject for e in events]),
                 _joined([e.data_json.decode() if e.data_json is not None else "" for e in events]),
             )
-            found = bytes.fromhex(told or "")
-            fresh.update([found[start : start + HASH_BYTES] for start in range(0, len(found), HASH_BYTES)])
+            if told is None:
+                fresh.update([e.key for e in events])
+            else:
+                found = bytes.fromhex(told)
+                fresh.update(
+                    [found[start : start + HASH_BYTES] for start in range(0, len(found), HASH_BYTES)]
+                )
         known: dict[bytes, bytes] = {}
         if len(fresh) < len(arrivals):
             others = [UUID(a.event.key) for a in arrivals if a.event.key not in fresh]
@@ -182,7 +193,7 @@ class UsageStore:
                 self._uow.tenant,
                 _joined([a.meter_id for a in chunk]),
                 _joined([a.subject for a in chunk]),
-                _joined([str((a.bucket_start - EPOCH) // _SECOND) for a in chunk]),
+                _joined([str(a.start_s) for a in chunk]),
                 _joined([a.group for a in chunk]),
                 _joined([str(a.event_count) for a in chunk]),
                 _joined(["" if a.total is None else str(a.total) for a in chunk]),

@@ -56,6 +56,17 @@ class IngestUsageEvents:
     batches: Sequence[UsageBatch]
 
 
+def one_batch_a_caller(batches: Sequence[UsageBatch]) -> list[UsageBatch]:
+    """The same events, those of one caller under one batch id: what is stored together is one change of his."""
+    ids: dict[str, str] = {}
+    found: list[UsageBatch] = []
+    for batch in batches:
+        id = ids.setdefault(batch.actor, batch.id)
+        same = id == batch.id
+        found.append(batch if same else UsageBatch(id, batch.actor, batch.arrived_at, batch.events))
+    return found
+
+
 def months_needed(batches: Iterable[UsageBatch], accept: AcceptWindow) -> set[date]:
     """The months of the events that may be stored; what lies too far ahead needs none."""
     found: set[date] = set()
@@ -115,10 +126,13 @@ async def ingest_usage_events(
     conflicts = await _store(uow, book, firsts, repeats, results)
     await uow.usage.keep_rejects(sorted(rejects.values(), key=lambda reject: reject.id))
     await uow.usage.keep_conflicts(sorted(conflicts, key=lambda conflict: conflict.id))
+    changed: dict[str, str] = {}
     for number, batch in enumerate(command.batches):
         if any(result is not DUPLICATE for result in results[number]):
-            uow.actor = batch.actor
-            uow.record("usage.ingested", batch.id)
+            changed[batch.id] = batch.actor
+    for id, actor in changed.items():
+        uow.actor = actor
+        uow.record("usage.ingested", id)
     return results
 
 

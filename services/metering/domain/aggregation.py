@@ -33,11 +33,14 @@ def plus(one: Value, other: Value) -> Value:
 
 
 class BucketAddition(NamedTuple):
-    """What is added to one running sum. `total` and `maximum` are None for meters that count."""
+    """What is added to one running sum. `total` and `maximum` are None for meters that count.
+
+    `start_s` is when its bucket begins, in seconds since 1970: of a thousand buckets, none needs a datetime.
+    """
 
     meter_id: str
     subject: str
-    bucket_start: datetime
+    start_s: int
     group: str
     event_count: int
     total: Value | None
@@ -84,7 +87,9 @@ class BucketSums:
     def additions(self) -> list[BucketAddition]:
         """Sorted: whoever adds to several buckets takes their locks in this order."""
         return [
-            BucketAddition(meter, subject, self._start(meter, number), group, count, total, maximum)
+            BucketAddition(
+                meter, subject, number * self._meters[meter].bucket_s, group, count, total, maximum
+            )
             for (meter, subject, number, group), (count, total, maximum) in sorted(self._sums.items())
         ]
 

@@ -12,7 +12,7 @@ from typing import ClassVar, cast
 from libs.common.errors import TransientError
 from libs.common.persistence.outage import is_lost_race, is_outage
 from libs.common.persistence.unit_of_work import UnitsOfWork
-from libs.common.telemetry import current_traceparent, metrics, root_span, service_scope
+from libs.common.telemetry import metrics, recorded_traceparent, root_span, service_scope
 from services.metering.adapters.unit_of_work import MeteringUnitOfWork
 from services.metering.adapters.usage_months import UsageMonths
 from services.metering.application.ingest_usage_events import (
@@ -21,6 +21,7 @@ from services.metering.application.ingest_usage_events import (
     UsageBatch,
     ingest_usage_events,
     months_needed,
+    one_batch_a_caller,
 )
 from services.metering.domain.usage_event import AcceptWindow, UsageEvent
 
@@ -84,7 +85,7 @@ class IngestQueue:
                 remedy="Send it again after a moment; what is sent twice is counted once.",
             )
         done: asyncio.Future[list[EventResult]] = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Waiting(tenant, batch, done, current_traceparent()))
+        self._waiting.append(_Waiting(tenant, batch, done, recorded_traceparent()))
         self._count(len(batch.events))
         self._untaken_events += len(batch.events)
         if not self._writers or (
@@ -179,7 +180,7 @@ class IngestQueue:
             for tenant in sorted(by_tenant):
                 places = by_tenant[tenant]
                 await uow.become(tenant, taken[places[0]].batch.actor)
-                command = IngestUsageEvents([taken[place].batch for place in places])
+                command = IngestUsageEvents(one_batch_a_caller([taken[place].batch for place in places]))
                 found = await ingest_usage_events(command, uow=uow, accept=self._accept)
                 for place, result in zip(places, found, strict=True):
                     results[place] = result

@@ -12,7 +12,7 @@ from typing import Any, cast
 import asyncpg
 
 from libs.common.clock import SystemClock
-from libs.common.contracts.topics import USAGE_TOPIC, Topic
+from libs.common.contracts.topics import TOPICS, USAGE_TOPIC, Topic
 from libs.common.messaging.bus import Bus, Record, Subscription
 from libs.common.messaging.bus_migrations import install
 from libs.common.messaging.embedded_bus import EmbeddedBus
@@ -56,7 +56,7 @@ async def embedded_usage_bus(postgres: PostgresForTests) -> AsyncIterator[Embedd
 async def kafka_usage_bus(kafka: KafkaForTests) -> AsyncIterator[KafkaBus]:
     """The usage topic of the run's broker, which others may have made, and written to."""
     bus = KafkaBus(kafka.bootstrap, client_id="usage-tests", session_s=KAFKA_SESSION_S)
-    await bus.ensure_topics([Topic(USAGE_TOPIC, partitions=PARTITIONS)])
+    await bus.ensure_topics(TOPICS)
     try:
         yield bus
     finally:

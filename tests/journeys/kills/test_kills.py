@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from examples.engines_by_the_minute.story import Story as Plot
-from tests.journeys.kills.story import BILLING, STREAMING, check, tell, tell_times
+from tests.journeys.kills.story import BILLING, STREAMING, Record, check, tell, tell_times
 from tests.support.one_process import OneProcess, one_process
 
 PLOT = Plot(months=2)
@@ -40,21 +40,23 @@ def process(tmp_path: Path) -> Iterator[OneProcess]:
         yield process
 
 
-def test_six_kills_lose_nothing_and_bill_nothing_twice(process: OneProcess, tmp_path: Path) -> None:
+def test_six_kills_lose_nothing_and_bill_nothing_twice(
+    process: OneProcess, tmp_path: Path, record_property: Record
+) -> None:
     kill = Restart(process)
     story = tell(process, tmp_path, PLOT, seed=2013, blows={STREAMING: [kill] * 3, BILLING: [kill] * 3})
     check(story)
-    print(tell_times(story.struck))
+    record_property("figures", tell_times(story.struck))
     assert sorted(struck.stage for struck in story.struck) == [BILLING] * 3 + [STREAMING] * 3
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("seed", range(4))
 def test_many_kills_lose_nothing_and_bill_nothing_twice(
-    process: OneProcess, tmp_path: Path, seed: int
+    process: OneProcess, tmp_path: Path, seed: int, record_property: Record
 ) -> None:
     kill = Restart(process)
     story = tell(process, tmp_path, PLOT, seed=seed, blows={STREAMING: [kill] * 4, BILLING: [kill] * 4})
     check(story)
-    print(tell_times(story.struck))
+    record_property("figures", tell_times(story.struck))
     assert len(story.struck) >= 5, story.struck

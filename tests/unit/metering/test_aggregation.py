@@ -41,7 +41,7 @@ def merged(parts: list[BucketSums]) -> dict[Key, tuple[int, Value, Value]]:
         for a in part.additions():
             assert a.total is not None
             assert a.maximum is not None
-            key = (a.subject, a.bucket_start, a.group)
+            key = (a.subject, a.start_s, a.group)
             count, total, maximum = found.get(key, (0, 0, a.maximum))
             found[key] = (count + a.event_count, plus(total, a.total), max(maximum, a.maximum))
     return found
@@ -86,7 +86,7 @@ def test_additions_are_sorted_and_touched_buckets_are_told_once() -> None:
     sums = sums_of(
         [(3_600_000_000, "b", "[]", 1), (0, "b", '["x"]', 2), (0, "b", "[]", 3), (0, "a", "[]", 4)]
     )
-    keys = [(a.meter_id, a.subject, a.bucket_start, a.group) for a in sums.additions()]
+    keys = [(a.meter_id, a.subject, a.start_s, a.group) for a in sums.additions()]
     assert keys == sorted(keys)
     at = datetime(1970, 1, 1, tzinfo=UTC)
     assert [(t.meter, t.subject, t.start) for t in sums.touched()] == [

@@ -1,0 +1,122 @@
+"""What P7 is compared with: a bare writer that is given the finished rows and only inserts them.
+
+The rows are all that a month of renewals left in the five databases: states, windows, charges, invoices with
+their lines, the ledger, attempts, change logs, outboxes, inboxes and the records of the bus. They are copied
+into tables with the same columns, checks and indexes, in transactions of as many rows as belong to 500
+subscriptions, all databases side by side, each on a connection of its own. Nothing is computed, looked up,
+updated or sent; there are no policies and no foreign keys.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+import time
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from typing import Any
+
+import asyncpg
+import uvloop
+
+SCHEMA = "bench_bare"
+
+_TABLES = """
+    SELECT c.relname FROM pg_class c
+    WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p') AND NOT c.relispartition
+      AND c.relname <> 'alembic_version' ORDER BY 1
+"""
+_COLUMNS = """
+    SELECT attname FROM pg_attribute
+    WHERE attrelid = to_regclass($1) AND attnum > 0 AND NOT attisdropped AND attgenerated = '' ORDER BY attnum
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Rewritten:
+    seconds: float
+    rows: int
+
+
+async def transaction_id(dsn: str) -> int:
+    """A bound: what is written from now on has a later one, in whichever database of the server."""
+    connection = await asyncpg.connect(dsn)
+    try:
+        return int(await connection.fetchval("SELECT pg_current_xact_id()::text::bigint"))
+    finally:
+        await connection.close()
+
+
+async def write_again(dsns: list[str], *, since: int, transactions: int) -> Rewritten:
+    """What was written since, once more, in a process of its own. Reading it beforehand is not part of the time."""
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_child, args=(theirs, dsns, since, transactions), daemon=True)
+    process.start()
+    theirs.close()
+    try:
+        rewritten: Rewritten = await asyncio.to_thread(ours.recv)
+    finally:
+        process.kill()
+        await asyncio.to_thread(process.join)
+        ours.close()
+    return rewritten
+
+
+def _child(pipe: Connection, dsns: list[str], since: int, transactions: int) -> None:
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        pipe.send(runner.run(_write(dsns, since, transactions)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    table: str
+    columns: list[str]
+    rows: list[Any]
+
+
+async def _write(dsns: list[str], since: int, transactions: int) -> Rewritten:
+    connections = [await asyncpg.connect(dsn) for dsn in dsns]
+    found = [await _read(connection, since) for connection in connections]
+    began = time.monotonic()
+    await asyncio.gather(
+        *(
+            _insert(connection, rows, transactions)
+            for connection, rows in zip(connections, found, strict=True)
+        )
+    )
+    seconds = time.monotonic() - began
+    for connection in connections:
+        await connection.execute(f"DROP SCHEMA {SCHEMA} CASCADE")
+        await connection.close()
+    return Rewritten(seconds, sum(len(table.rows) for tables in found for table in tables))
+
+
+async def _read(connection: asyncpg.Connection[Any], since: int) -> list[_Rows]:
+    """The rows of every table that has new ones, and an empty twin of each table."""
+    await connection.execute(f"DROP SCHEMA IF EXISTS {SCHEMA} CASCADE; CREATE SCHEMA {SCHEMA}")
+    found = []
+    for table in [row[0] for row in await connection.fetch(_TABLES)]:
+        columns = [row[0] for row in await connection.fetch(_COLUMNS, f"public.{table}")]
+        listed = ", ".join(f'"{column}"' for column in columns)
+        rows = await connection.fetch(
+            f"SELECT {listed} FROM public.{table} WHERE xmin::text::bigint >= $1", since
+        )
+        if rows:
+            await connection.execute(
+                f"CREATE TABLE {SCHEMA}.{table} (LIKE public.{table} INCLUDING ALL EXCLUDING IDENTITY)"
+            )
+            found.append(_Rows(table, columns, [tuple(row) for row in rows]))
+    return found
+
+
+async def _insert(connection: asyncpg.Connection[Any], tables: list[_Rows], transactions: int) -> None:
+    for part in range(transactions):
+        async with connection.transaction():
+            for table in tables:
+                length = len(table.rows)
+                rows = table.rows[length * part // transactions : length * (part + 1) // transactions]
+                if rows:
+                    await connection.copy_records_to_table(
+                        table.table, schema_name=SCHEMA, records=rows, columns=table.columns
+                    )

@@ -1,0 +1,42 @@
+"""P7 and P9: 10,000 renewals become numbered invoices; and the same when nothing is due."""
+
+from __future__ import annotations
+
+import statistics
+
+from libs.common.contracts import SERVICES
+from tests.performance.bare_rows import transaction_id, write_again
+from tests.performance.bench import Bench
+from tests.performance.renewals import Renewals
+from tests.performance.results import Measured, compared
+
+SUBSCRIPTIONS = 10_000
+A_TRANSACTION = 500
+
+
+async def measure(bench: Bench) -> list[Measured]:
+    count = bench.sized(SUBSCRIPTIONS, least=20)
+    transactions = max(1, count // A_TRANSACTION)
+    renewals: list[tuple[float, float]] = []
+    repeats: list[tuple[float, float]] = []
+    finalized: list[float] = []
+    with bench.subject("renewals") as subject:
+        story = Renewals(subject, count)
+        await story.prepare()
+        databases = [subject.dsn(f"perennial_{name}") for name in (*SERVICES, "bus")]
+        for _ in range(bench.runs):
+            since = await transaction_id(databases[0])
+            month = await story.pass_month()
+            written = await write_again(databases, since=since, transactions=transactions)
+            renewals.append((count / month.at_rest_s, count / written.seconds))
+            repeats.append((await story.pass_minute(), month.at_rest_s))
+            finalized.append(month.finalized_s)
+    note = (
+        f"{count:,} subscriptions, two lines each; all numbered after {statistics.median(finalized):.1f} s, "
+        f"paid and told to all services when the time ends; {written.rows:,} rows"
+    )
+    nothing = "moving the clock over a boundary at which all are due, then by a minute in which nothing is"
+    return [
+        compared("P7", renewals, "subscriptions/s", note=note),
+        compared("P9", repeats, "s", note=nothing),
+    ]
