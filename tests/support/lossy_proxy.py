@@ -23,14 +23,11 @@ class LossyProxy:
     """
 
     def __init__(
-        self,
-        connect: Callable[[], Awaitable[Streams]],
-        *,
-        rate: float = 0,
-        chance: random.Random | None = None,
+        self, connect: Callable[[], Awaitable[Streams]], *, chance: random.Random | None = None
     ) -> None:
-        self._connect, self._rate, self._chance = connect, rate, chance or random.Random(0)
+        self._connect, self._chance = connect, chance or random.Random(0)
         self.losses = 0
+        self.rate = 0.0
         self.lost = 0
 
     async def serve(self, client_reader: asyncio.StreamReader, client_writer: asyncio.StreamWriter) -> None:
@@ -69,7 +66,7 @@ class LossyProxy:
         if self.losses > 0:
             self.losses -= 1
             return True
-        return self._chance.random() < self._rate
+        return self._chance.random() < self.rate
 
 
 @asynccontextmanager
@@ -86,15 +83,13 @@ async def lossy_proxy(dsn: str) -> AsyncIterator[tuple[LossyProxy, str]]:
 
 
 @contextmanager
-def lossy_port(address: str, *, rate: float, seed: int) -> Iterator[tuple[LossyProxy, str]]:
+def lossy_port(address: str, *, seed: int) -> Iterator[tuple[LossyProxy, str]]:
     """The proxy on a port of this machine, for other processes, and its own address; on a thread of its own.
 
     `address` is the server's, a host and a port; the server may come and go.
     """
     host, port = address.rsplit(":", 1)
-    proxy = LossyProxy(
-        lambda: asyncio.open_connection(host, int(port)), rate=rate, chance=random.Random(seed)
-    )
+    proxy = LossyProxy(lambda: asyncio.open_connection(host, int(port)), chance=random.Random(seed))
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()

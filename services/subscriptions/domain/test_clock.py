@@ -24,7 +24,7 @@ class ClockMoveNotFound(NotFound):
 
 
 class SandboxOnly(RuleViolation):
-    """Time can be moved for sandbox tenants only."""
+    """Time can be moved, and gateways that move no money be used, for sandbox tenants only."""
 
     code = "sandbox_only"
     title = "Only in a sandbox"
