@@ -143,7 +143,7 @@ def tell_times(struck: Sequence[Struck]) -> str:
     for one in struck:
         seconds[one.name].append(one.accepting_after_s)
     lines = [
-        f"  {name:24} {len(times)} kills, accepting again after {min(times):.1f} to {max(times):.1f} s"
+        f"  {name:22} killed {len(times)}×, accepting again after {min(times):.1f} to {max(times):.1f} s"
         for name, times in sorted(seconds.items())
     ]
     return "\n".join([f"{len(struck)} kills", *lines])

@@ -29,7 +29,7 @@ from tests.support.lossy_proxy import LossyProxy, lossy_port
 VICTIMS = (*PROCESSES, "kafka", "postgres")
 SECONDS = ("subscriptions", "metering", "billing")
 # Who loses answers, and what share of them.
-LOSSES = {"metering-api": 0.05, "subscriptions-worker": 0.02, "metering-worker": 0.02, "billing-worker": 0.02}
+LOSSES = {"metering-api": 0.05, "subscriptions-worker": 0.04, "metering-worker": 0.04, "billing-worker": 0.04}
 SETTLED_WITHIN_S = 30
 
 _AT_REST = {
