@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import importlib
 import os
 import socket
@@ -24,6 +23,7 @@ from libs.common.contracts.topics import TOPICS
 from libs.common.messaging.embedded_bus import EmbeddedBus
 from libs.common.messaging.housekeeping import BusHousekeeping
 from libs.common.runtime import Platform, Service, running
+from libs.common.serving.garbage import keep_what_is_built
 from libs.common.serving.http import listen, served
 from libs.common.serving.platform import cursor_key
 from libs.common.telemetry import TraceRing, sample_loop_lag, setup_tracing
@@ -76,8 +76,7 @@ async def serve(settings: LocalSettings, databases: Databases) -> AsyncIterator[
         for service in services:
             loops = [*service.api_loops, *service.worker_loops]
             await stack.enter_async_context(running(service.name, loops, stopping=platform.stopping))
-        gc.collect()
-        gc.freeze()  # what was built stays: looking through it again would hold the loop for a third of a second
+        keep_what_is_built()
         await ensure_sandbox(base_url, key_path, now=clock.system_now())
         yield Running(base_url, key_path)
 

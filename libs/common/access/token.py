@@ -24,7 +24,7 @@ import jwt
 from libs.common.access.caller import Caller
 from libs.common.access.issuers import Issuer, IssuerKeys, VerificationKey, new_issuer_client
 from libs.common.access.keys import KeyFile, KeyFileUnusable, SigningKey
-from libs.common.access.revocation import RevokedTokens
+from libs.common.access.revocation import RevocationsUnknown, RevokedTokens
 from libs.common.access.scopes import OPERATE, SCOPES, ScopeUnknown
 from libs.common.clock import Clock, SystemClock
 from libs.common.errors import InvalidInput, Unauthenticated
@@ -196,7 +196,7 @@ class TokenVerifier:
     def find_good(self, bearer: str) -> Caller | None:
         """The caller when this very token was verified lately and is good still; else `verify` says what it is.
 
-        Raises: RevocationsUnknown.
+        As long as the list of revoked tokens was never read, none is.
         """
         now = self._clock.system_now()
         self._look_at_key_file(now)
@@ -204,7 +204,10 @@ class TokenVerifier:
         known = self._verified.get(digest)
         if known is None or known.good_until <= now:
             return None
-        if self._revoked is not None and known.caller in self._revoked:
+        try:
+            if self._revoked is not None and known.caller in self._revoked:
+                return None
+        except RevocationsUnknown:
             return None
         self._verified.move_to_end(digest)
         return known.caller

@@ -7,7 +7,6 @@ and waits. SIGTERM ends it: what was asked is answered, what was begun is finish
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import os
 import sys
@@ -26,6 +25,7 @@ from libs.common.errors import ServiceError
 from libs.common.messaging.embedded_bus import EmbeddedBus
 from libs.common.messaging.housekeeping import BusHousekeeping
 from libs.common.runtime import Loop, Parts, Platform, Service, running
+from libs.common.serving.garbage import keep_what_is_built
 from libs.common.serving.http import listen, served, until_told
 from libs.common.serving.opening import Opening
 from libs.common.serving.origin import Origin
@@ -74,8 +74,7 @@ def _run(service: str, build: Build, process: Process) -> int:
 
 async def _until_told(service: str, build: Build, process: Process, settings: ProcessSettings) -> None:
     async with until_told(lambda: log.info("stopping")) as told, process(service, build, settings):
-        gc.collect()
-        gc.freeze()  # what was built stays: looking through it again would hold the loop
+        keep_what_is_built()
         await told.wait()
     log.info("stopped")
 

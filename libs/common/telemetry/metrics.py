@@ -270,9 +270,9 @@ def usage_events(service: str, result: str, count: int = 1) -> None:
     _usage_events.labels(service, result).inc(count)
 
 
-def usage_waiting(service: str, count: int) -> None:
-    """Usage events that wait for a writer, or for its commit."""
-    _usage_waiting.labels(service).set(count)
+def usage_waiting(service: str) -> Gauge:
+    """The gauge of usage events that wait for a writer, or for its commit, for whoever sets it."""
+    return _usage_waiting.labels(service)
 
 
 def usage_waiting_max(service: str, count: int) -> None:

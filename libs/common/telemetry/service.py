@@ -32,7 +32,10 @@ def within_service(app: ASGIApp, name: str) -> ASGIApp:
     """The same ASGI app, its requests and its lifespan run as this service."""
 
     async def scoped(scope: Scope, receive: Receive, send: Send) -> None:
-        with service_scope(name):
+        token = current_service.set(name)  # by hand, as it is done for every request
+        try:
             await app(scope, receive, send)
+        finally:
+            current_service.reset(token)
 
     return scoped

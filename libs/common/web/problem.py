@@ -222,7 +222,9 @@ def problem_from(error: Exception, *, trace_id: str) -> ProblemResponse:
 def known_problems() -> dict[str, type[ServiceError]]:
     """Every code that this process can answer with, and the class behind it."""
     # Two services may have a code in common: whichever was loaded first, the same class speaks for it.
-    kinds = sorted(descendants(ServiceError), key=lambda kind: (kind.code, bool(kind.__doc__), kind.__module__))
+    kinds = sorted(
+        descendants(ServiceError), key=lambda kind: (kind.code, bool(kind.__doc__), kind.__module__)
+    )
     return {kind.code: kind for kind in kinds}
 
 

@@ -71,6 +71,7 @@ class IngestQueue:
         self._writers: set[asyncio.Task[None]] = set()
         self._untaken_events = 0
         self.waiting_events = 0
+        self._gauge = metrics.usage_waiting(service)
         metrics.usage_waiting_max(service, queue_events_max)
 
     async def submit(self, tenant: str, batch: UsageBatch) -> list[EventResult]:
@@ -102,7 +103,7 @@ class IngestQueue:
 
     def _count(self, change: int) -> None:
         self.waiting_events += change
-        metrics.usage_waiting(self._service, self.waiting_events)
+        self._gauge.set(self.waiting_events)
 
     async def _write(self) -> None:
         try:

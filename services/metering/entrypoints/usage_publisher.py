@@ -7,6 +7,7 @@ import contextvars
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 from opentelemetry.trace import SpanKind
 
@@ -53,6 +54,7 @@ class UsagePublisher:
         self._publishers: set[asyncio.Task[None]] = set()
         self._partition_count = 0
         self.waiting_events = 0
+        self._gauge = metrics.usage_waiting(service)
         metrics.usage_waiting_max(service, queue_events_max)
 
     async def submit(self, tenant: str, batch: UsageBatch) -> Sequence[EventResult]:
@@ -96,25 +98,28 @@ class UsagePublisher:
 
     def _count(self, change: int) -> None:
         self.waiting_events += change
-        metrics.usage_waiting(self._service, self.waiting_events)
+        self._gauge.set(self.waiting_events)
 
     def _start_publisher(self) -> None:
         if len(self._publishers) < PUBLISHERS:
             # In a context of its own: the publisher's spans are not the first sender's.
-            publisher = asyncio.create_task(self._publish_all(), context=contextvars.Context())
-            self._publishers.add(publisher)
-            publisher.add_done_callback(self._publishers.discard)
+            self._publishers.add(asyncio.create_task(self._publish_all(), context=contextvars.Context()))
 
     async def _publish_all(self) -> None:
-        with service_scope(self._service):
-            while self._waiting:
-                taken = self._take()
-                try:
-                    await self._publish_by_halves(taken)
-                finally:
-                    for waiting in taken:
-                        if not waiting.done.done():  # only if we are being canceled
-                            waiting.done.cancel()
+        try:
+            with service_scope(self._service):
+                while self._waiting:
+                    await self._publish_some(self._take())
+        finally:  # in the same turn in which nothing was found: whoever comes next starts a publisher
+            self._publishers.discard(cast("asyncio.Task[None]", asyncio.current_task()))
+
+    async def _publish_some(self, taken: Sequence[_Waiting]) -> None:
+        try:
+            await self._publish_by_halves(taken)
+        finally:
+            for waiting in taken:
+                if not waiting.done.done():  # only if we are being canceled
+                    waiting.done.cancel()
 
     def _take(self) -> list[_Waiting]:
         taken = [self._waiting.popleft()]

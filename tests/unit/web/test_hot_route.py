@@ -15,6 +15,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from libs.common.access.keys import KeyFile
+from libs.common.access.revocation import RevocationsUnknown
 from libs.common.access.token import TokenVerifier, sign_token
 from libs.common.clock import SystemClock
 from libs.common.web.app import create_app
@@ -31,11 +32,14 @@ BODY = b'{"n": 1}'
 
 @dataclass
 class Revoked:
-    """As the list of a service that has read it."""
+    """As the list of a service that has read it, unless told otherwise."""
 
     token_ids: set[str] = field(default_factory=set)
+    is_read: bool = True
 
     def __contains__(self, caller: Any) -> bool:
+        if not self.is_read:
+            raise RevocationsUnknown("the list of revoked tokens has not been read yet")
         return caller.token_id in self.token_ids
 
 
@@ -128,6 +132,17 @@ async def test_a_token_is_verified_on_the_long_way_once_and_then_takes_the_lane(
         assert [await way(client) for _ in range(3)] == ["long", "lane", "lane"]
     request = readings.requests[0]
     assert (request.tenant, request.media_type, request.body) == (TENANT, "application/json", BODY)
+
+
+async def test_before_the_list_of_revoked_tokens_was_read_nobody_is_let_in(readings: Readings) -> None:
+    """A process that has just been started: not even a token that it has verified already."""
+    readings.revoked.is_read = False
+    async with readings.client() as client:
+        for _ in range(2):
+            answer = await client.post(PATH, content=BODY)
+            assert (answer.status_code, answer.json()["code"]) == (503, "revocations_unknown")
+        readings.revoked.is_read = True
+        assert await way(client) == "lane"
 
 
 @pytest.mark.parametrize(
