@@ -7,8 +7,9 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import asyncpg
-from sqlalchemy import text
+from sqlalchemy import event, text
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import QueuePool
 
@@ -71,7 +72,18 @@ def make_engine(dsn: str, *, connect_args: dict[str, Any] | None = None, **optio
     async def connect() -> Any:
         return await asyncpg.connect(address, **(connect_args or {}))
 
-    return create_async_engine(dsn, async_creator=connect, **options)
+    engine = create_async_engine(dsn, async_creator=connect, **options)
+    event.listen(engine.sync_engine, "checkout", _leave_out_closed)
+    return engine
+
+
+def _leave_out_closed(connection: Any, *_: object) -> None:
+    """A server that restarted has closed what rests in the pool: the next caller is given a new one, and no error.
+
+    It costs no round trip, since the driver has noticed. Raises: DisconnectionError, upon which the pool connects.
+    """
+    if connection.driver_connection.is_closed():
+        raise DisconnectionError("the server closed it")
 
 
 async def enter(connection: AsyncConnection, role: str, tenant: str = "") -> None:
