@@ -34,6 +34,7 @@ GIVEN_BY = {"P9": "P7"}
 ALONE = ("P11", "P12", "P7", "P2")  # what was shared until then is stopped before them
 RUNS = 5
 LOGS = results.ROOT / "var" / "bench-logs"
+DOCUMENT = results.ROOT / "docs" / "performance.md"
 
 
 async def measure(
@@ -71,10 +72,14 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--only", default=",".join(known), help="targets, such as P1,P4")
     parser.add_argument("--runs", type=int, default=RUNS, help="runs of each, of which the median counts")
     parser.add_argument("--scale", type=float, default=1.0, help="shrinks everything, to try it out")
-    parser.add_argument("--markdown", action="store_true", help="only print the last run's table again")
+    parser.add_argument("--markdown", action="store_true", help="only print the last run's table")
+    parser.add_argument("--document", action="store_true", help="only put the last run's table into the docs")
     options = parser.parse_args(arguments)
     if options.markdown:
         print(screen.markdown(*results.load()), end="")
+        return 0
+    if options.document:
+        screen.write_into(DOCUMENT, screen.markdown(*results.load()))
         return 0
     wanted = options.only.split(",")
     if unknown := set(wanted) - set(known):

@@ -22,6 +22,7 @@ from typing import Any
 import uvloop
 
 RECONNECT_PAUSE_S = 0.02
+TOO_MANY_REQUESTS = 429  # this and what is above may pass
 _COUNTED = re.compile(rb'"(stored|duplicate|accepted)":(\d+)')
 _TAIL_BYTES = 400
 
@@ -32,8 +33,8 @@ class Load:
 
     Without `seconds` each body is sent once. With it they are sent until the time is over, over and over if
     `again` says that they may. `requests_per_s` paces them; a request whose turn has come and finds no free
-    connection goes out late. A load that is `stubborn` sends a request again, on a new connection, when the
-    server went away under it. `keys` begins the Idempotency-Key of each; `status` is the one that is expected.
+    connection goes out late. A load that is `stubborn` sends a request again when the server went away under
+    it, or is not ready for it. `keys` begins the Idempotency-Key of each; `status` is the one that is expected.
     """
 
     port: int
@@ -208,19 +209,21 @@ class _Run:
             while True:
                 try:
                     status, tail = await connection.ask(request)
-                    break
                 except ConnectionError:
                     if not load.stubborn:
                         raise
                     connection = await self._connect()
                     reconnected = True
+                    continue
+                told.statuses[status] += 1
+                if status < TOO_MANY_REQUESTS or not load.stubborn:
+                    break
+                await asyncio.sleep(RECONNECT_PAUSE_S)  # it is not ready yet
             ended = time.monotonic()
             told.requests += 1
-            told.statuses[status] += 1
             told.latencies_s.append(ended - began)
             if status != load.status:
-                if not (load.stubborn and status >= 429):
-                    told.refused = f"{status}: {tail.decode(errors='replace')}"
+                told.refused = f"{status}: {tail.decode(errors='replace')}"
                 continue
             if reconnected and told.first_reconnected_answer_at is None:
                 told.first_reconnected_answer_at = ended

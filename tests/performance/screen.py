@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
@@ -15,6 +16,7 @@ SHARED_CORES = (
     "Ratios are medians of runs in which ours and its comparator take turns; the spread is the least and the "
     "greatest. Load generators are counted on neither side of a ratio, but share the cores with what they load."
 )
+_BEGIN, _END = "<!-- the table begins -->", "<!-- the table ends -->"
 _COLOURS = {"goal": "green", "floor": "yellow", "reported": "yellow", "below the floor": "red"}
 
 
@@ -43,6 +45,14 @@ def markdown(machine: str, rows: Sequence[Measured]) -> str:
         f"Machine: {machine}. {SHARED_CORES}",
     ]
     return "\n".join(lines) + "\n"
+
+
+def write_into(document: Path, table: str) -> None:
+    """Put the table where the document says that it belongs."""
+    before, _, rest = document.read_text(encoding="utf-8").partition(_BEGIN)
+    _, marker, after = rest.partition(_END)
+    assert marker, f"{document} has a place for the table, between {_BEGIN} and {_END}"
+    document.write_text(f"{before}{_BEGIN}\n\n{table}\n{_END}{after}", encoding="utf-8")
 
 
 def _cells(row: Measured) -> list[str]:

@@ -82,6 +82,17 @@ def test_file_says_what_the_table_says(tmp_path: Path) -> None:
     assert "| P1 |" in table
     assert "a machine" in table
     assert "share the cores" in table
+    document = tmp_path / "performance.md"
+    document.write_text(
+        "before\n<!-- the table begins -->\nold\n<!-- the table ends -->\nafter\n", encoding="utf-8"
+    )
+    for _ in range(2):
+        screen.write_into(document, table)
+    written = document.read_text(encoding="utf-8")
+    assert written.startswith("before\n")
+    assert written.endswith("after\n")
+    assert written.count(table) == 1
+    assert "old" not in written
 
 
 def test_batches_cut_the_stream_into_100_to_1000_events() -> None:

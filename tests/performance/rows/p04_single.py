@@ -11,7 +11,7 @@ from tests.performance.results import Measured, compared
 from tests.performance.servers import noop_app, serving
 
 TYPE = "p4"
-CONNECTIONS = 64
+CONNECTIONS = 128
 SECONDS = 3.0
 EVENTS = 40_000  # more than are sent in that time
 MEDIA_TYPE = "application/cloudevents+json"
