@@ -1,10 +1,10 @@
 """What P7 is compared with: a bare writer that is given the finished rows and only inserts them.
 
-The rows are all that a month of renewals left in the five databases: states, windows, charges, invoices with
-their lines, the ledger, attempts, change logs, outboxes, inboxes and the records of the bus. They are copied
-into tables with the same columns, checks and indexes, in transactions of as many rows as belong to 500
-subscriptions, all databases side by side, each on a connection of its own. Nothing is computed, looked up,
-updated or sent; there are no policies and no foreign keys.
+The rows are all that a month of renewals left in the five databases until its last invoice had a number:
+states, windows, charges, invoices with their lines, the ledger, attempts, change logs, outboxes, inboxes and
+the records of the bus. They are copied into tables with the same columns, checks and indexes, in transactions
+of as many rows as belong to 500 subscriptions, all databases side by side, each on a connection of its own.
+Nothing is computed, looked up, updated or sent; there are no policies and no foreign keys.
 """
 
 from __future__ import annotations
@@ -47,11 +47,15 @@ async def transaction_id(dsn: str) -> int:
         await connection.close()
 
 
-async def write_again(dsns: list[str], *, since: int, transactions: int) -> Rewritten:
-    """What was written since, once more, in a process of its own. Reading it beforehand is not part of the time."""
+async def write_again(dsns: list[str], *, since: int, until: int, transactions: int) -> Rewritten:
+    """What was written since and until then, once more, in a process of its own.
+
+    Reading it beforehand is not part of the time. What was changed again later is left out, which is to the
+    writer's advantage.
+    """
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
-    process = context.Process(target=_child, args=(theirs, dsns, since, transactions), daemon=True)
+    process = context.Process(target=_child, args=(theirs, dsns, since, until, transactions), daemon=True)
     process.start()
     theirs.close()
     try:
@@ -63,9 +67,9 @@ async def write_again(dsns: list[str], *, since: int, transactions: int) -> Rewr
     return rewritten
 
 
-def _child(pipe: Connection, dsns: list[str], since: int, transactions: int) -> None:
+def _child(pipe: Connection, dsns: list[str], since: int, until: int, transactions: int) -> None:
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        pipe.send(runner.run(_write(dsns, since, transactions)))
+        pipe.send(runner.run(_write(dsns, since, until, transactions)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +79,9 @@ class _Rows:
     rows: list[Any]
 
 
-async def _write(dsns: list[str], since: int, transactions: int) -> Rewritten:
+async def _write(dsns: list[str], since: int, until: int, transactions: int) -> Rewritten:
     connections = [await asyncpg.connect(dsn) for dsn in dsns]
-    found = [await _read(connection, since) for connection in connections]
+    found = [await _read(connection, since, until) for connection in connections]
     began = time.monotonic()
     await asyncio.gather(
         *(
@@ -92,7 +96,7 @@ async def _write(dsns: list[str], since: int, transactions: int) -> Rewritten:
     return Rewritten(seconds, sum(len(table.rows) for tables in found for table in tables))
 
 
-async def _read(connection: asyncpg.Connection[Any], since: int) -> list[_Rows]:
+async def _read(connection: asyncpg.Connection[Any], since: int, until: int) -> list[_Rows]:
     """The rows of every table that has new ones, and an empty twin of each table."""
     await connection.execute(f"DROP SCHEMA IF EXISTS {SCHEMA} CASCADE; CREATE SCHEMA {SCHEMA}")
     found = []
@@ -100,7 +104,9 @@ async def _read(connection: asyncpg.Connection[Any], since: int) -> list[_Rows]:
         columns = [row[0] for row in await connection.fetch(_COLUMNS, f"public.{table}")]
         listed = ", ".join(f'"{column}"' for column in columns)
         rows = await connection.fetch(
-            f"SELECT {listed} FROM public.{table} WHERE xmin::text::bigint >= $1", since
+            f"SELECT {listed} FROM public.{table} WHERE xmin::text::bigint >= $1 AND xmin::text::bigint < $2",
+            since,
+            until,
         )
         if rows:
             await connection.execute(

@@ -20,6 +20,7 @@ from libs.common.persistence.session import Database
 from libs.common.persistence.unit_of_work import UnitsOfWork
 from services.subscriptions.adapters.unit_of_work import SubscriptionsUnitOfWork
 from services.subscriptions.application.start_subscription import StartSubscription, start_subscription
+from tests.performance.bare_rows import transaction_id
 from tests.performance.bench import Subject
 from tests.performance.events import SOURCE
 from tests.performance.load import Load, send
@@ -66,10 +67,13 @@ _PLAN: dict[str, Any] = {
 
 @dataclass(frozen=True, slots=True)
 class Month:
-    """How long it took. `finalized_s`: until every invoice had its number; `at_rest_s`: until all was paid and told."""
+    """How long it took. `finalized_s`: until every invoice had its number; `at_rest_s`: until all was paid and told.
 
-    boundary: datetime
+    What was written by then has transaction ids below `finalized_by`.
+    """
+
     finalized_s: float
+    finalized_by: int
     at_rest_s: float
 
 
@@ -129,8 +133,9 @@ class Renewals:
         moved = asyncio.create_task(self.move_clock(boundary + GRACE * 2))
         await self._until_finalized(boundary)
         finalized_s = time.monotonic() - began
+        finalized_by = await transaction_id(self.subject.dsn())
         await moved
-        return Month(boundary, finalized_s, time.monotonic() - began)
+        return Month(finalized_s, finalized_by, time.monotonic() - began)
 
     async def pass_minute(self) -> float:
         """The clock moves on a little, and nothing is due; the seconds that took."""
