@@ -38,7 +38,7 @@ class Outbox:
                 "occurred_at": event.occurred_at,
                 "test_clock": event.test_clock,
                 "traceparent": traceparent or current_traceparent(),
-                "data": event.model_dump_json().encode(),
+                "data": event.model_dump_json(exclude_defaults=True).encode(),
             }
         )
 

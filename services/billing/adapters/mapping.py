@@ -10,15 +10,10 @@ from typing import Any
 
 from sqlalchemy import RowMapping
 
-from libs.common.contracts.catalog import PriceV1
 from libs.common.contracts.metering import UsageTotalV1
 from libs.common.money import Money
-from services.billing.application.events import (
-    item_usage_from,
-    item_usage_snapshot,
-    price_from,
-    price_snapshot,
-)
+from services.billing.adapters.price_json import price_from_json, price_to_json
+from services.billing.application.events import item_usage_from, item_usage_snapshot
 from services.billing.domain.agreement import Agreement, BilledItem, CustomerDetails
 from services.billing.domain.charge import Charge, ItemUsage, UsageCorrection, UsageOfPeriod
 from services.billing.domain.invoice import Invoice, InvoiceLine
@@ -50,7 +45,7 @@ def agreement_to_row(agreement: Agreement) -> dict[str, Any]:
         "items": [
             {
                 "id": item.id,
-                "price": price_snapshot(item.price).model_dump(mode="json"),
+                "price": price_to_json(item.price),
                 "quantity": None if item.quantity is None else str(item.quantity),
             }
             for item in agreement.items
@@ -76,7 +71,7 @@ def agreement_from_row(row: Row) -> Agreement:
         items=tuple(
             BilledItem(
                 id=item["id"],
-                price=price_from(PriceV1.model_validate(item["price"])),
+                price=price_from_json(item["price"]),
                 quantity=None if item["quantity"] is None else Decimal(item["quantity"]),
             )
             for item in snapshot["items"]
@@ -96,7 +91,7 @@ def charge_to_row(charge: Charge) -> dict[str, Any]:
         "kind": charge.kind,
         "revision": charge.revision,
         "invoice_id": charge.invoice_id,
-        "price": price_snapshot(charge.price).model_dump(mode="json"),
+        "price": price_to_json(charge.price),
         "quantity": charge.quantity,
         "fraction_numerator": Decimal(charge.fraction.numerator),
         "fraction_denominator": Decimal(charge.fraction.denominator),
@@ -117,7 +112,7 @@ def charge_from_row(row: Row) -> Charge:
         id=row["id"],
         subscription_id=row["subscription_id"],
         item_id=row["item_id"],
-        price=price_from(PriceV1.model_validate(row["price"])),
+        price=price_from_json(row["price"]),
         period_index=row["period_index"],
         kind=row["kind"],
         revision=row["revision"],

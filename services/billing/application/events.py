@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import lru_cache
+from typing import Any
 
 from libs.common.contracts.billing import InvoiceFinalizedV1, InvoicePaidV1, InvoiceV1, PaymentFailedV1
-from libs.common.contracts.catalog import PriceTierV1, PriceV1
+from libs.common.contracts.catalog import PriceV1, Snapshot
 from libs.common.contracts.metering import UsageTotalV1
 from libs.common.contracts.subscriptions import (
     BillingPeriodV1,
@@ -17,7 +19,9 @@ from services.billing.domain.agreement import Agreement, BilledItem, BilledPerio
 from services.billing.domain.charge import ItemUsage
 from services.billing.domain.invoice import Invoice
 from services.billing.domain.payment import PaymentAttempt
-from services.billing.domain.rating.price import Price, PriceTier
+from services.billing.domain.rating.price import MatrixCell, Price, PriceTier, Rollover
+
+PRICES_KEPT = 4_096
 
 
 def _invoice(invoice: Invoice) -> InvoiceV1:
@@ -72,47 +76,23 @@ def payment_failed(
     )
 
 
+@lru_cache(maxsize=PRICES_KEPT)
 def price_from(snapshot: PriceV1) -> Price:
-    return Price(
-        id=snapshot.id,
-        code=snapshot.code,
-        product_id=snapshot.product_id,
-        description=snapshot.description,
-        kind=snapshot.kind,
-        timing=snapshot.timing,
-        model=snapshot.model,
-        currency=snapshot.currency,
-        unit_amount=snapshot.unit_amount,
-        tiers=tuple(PriceTier(t.up_to, t.unit_amount, t.flat_amount) for t in snapshot.tiers),
-        package_size=snapshot.package_size,
-        included_quantity=snapshot.included_quantity,
-        meter=snapshot.meter,
-        unit=snapshot.unit,
-        proration=snapshot.proration,
-    )
+    """A price never changes, so that the same one is made once."""
+    terms = {name: getattr(snapshot, name) for name in Price.__slots__}
+    terms["tiers"] = tuple(PriceTier(**_fields(tier)) for tier in snapshot.tiers)
+    terms["cells"] = tuple(MatrixCell(**_fields(cell)) for cell in snapshot.cells)
+    terms["rollover"] = Rollover(**_fields(snapshot.rollover)) if snapshot.rollover else None
+    return Price(**terms)
 
 
+@lru_cache(maxsize=PRICES_KEPT)
 def price_snapshot(price: Price) -> PriceV1:
-    return PriceV1(
-        id=price.id,
-        code=price.code,
-        product_id=price.product_id,
-        description=price.description,
-        kind=price.kind,
-        timing=price.timing,
-        model=price.model,
-        currency=price.currency,
-        unit_amount=price.unit_amount,
-        tiers=tuple(
-            PriceTierV1(up_to=t.up_to, unit_amount=t.unit_amount, flat_amount=t.flat_amount)
-            for t in price.tiers
-        ),
-        package_size=price.package_size,
-        included_quantity=price.included_quantity,
-        meter=price.meter,
-        unit=price.unit,
-        proration=price.proration,
-    )
+    return PriceV1.model_validate(price, from_attributes=True)
+
+
+def _fields(part: Snapshot) -> dict[str, Any]:
+    return {name: getattr(part, name) for name in type(part).model_fields}
 
 
 def customer_from(snapshot: CustomerV1) -> CustomerDetails:

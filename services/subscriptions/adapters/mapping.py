@@ -32,7 +32,7 @@ def plan_to_row(plan: PlanV1) -> dict[str, Any]:
         "plan_id": plan.plan_id,
         "code": plan.code,
         "plan_version": plan.plan_version,
-        "plan": plan.model_dump(mode="json"),
+        "plan": plan.model_dump(mode="json", exclude_defaults=True),
     }
 
 

@@ -12,6 +12,7 @@ from libs.common.contracts.catalog import PlanV1
 from libs.common.errors import RuleViolation
 from libs.common.ids import new_id
 from libs.common.periods import Interval, local_date
+from services.subscriptions.application.billable import refuse_unbillable
 from services.subscriptions.application.carry_out import carry_out
 from services.subscriptions.application.now import business_now
 from services.subscriptions.application.pointing import pointing_at
@@ -49,7 +50,7 @@ async def start_subscription(command: StartSubscription, *, uow: UnitOfWork, clo
 
     A start that lies some periods back is caught up with by renewals, one period at a time.
     Emits: SubscriptionStarted, unless it begins later.
-    Raises: CustomerNotFound, PlanNotFound, PlanRetired, TestClockNotFound, ZoneMissing, UnknownZone,
+    Raises: CustomerNotFound, PlanNotFound, PlanRetired, PlanNotBillableYet, TestClockNotFound, ZoneMissing, UnknownZone,
     TermReversed, QuantityWithoutPrice, QuantityNegative.
     """
     with pointing_at("/customer_id"):
@@ -101,6 +102,7 @@ async def _plan(command: StartSubscription, uow: UnitOfWork) -> PlanV1:
             plan = await uow.plans.get_newest(command.plan_code)
     if await uow.plans.is_retired(plan.plan_id):
         raise PlanRetired("the plan takes no new subscriptions", pointer=pointer, plan=plan.code)
+    refuse_unbillable(plan, pointer=pointer)
     return plan
 
 

@@ -10,7 +10,7 @@ from typing import Literal
 from libs.common.errors import NotFound, RuleViolation
 from libs.common.ids import derived_id
 
-PriceKind = Literal["recurring", "usage"]
+PriceKind = Literal["recurring", "usage", "one_time"]
 ONE = Decimal(1)
 
 
