@@ -16,7 +16,7 @@ class BillingSettings(Settings):
 
     retry_days: str = setting("1,3,5,7")
     payment_claim_s: float = setting(30.0, minimum=1, maximum=600)
-    gateway_calls_at_once: int = setting(8, minimum=1, maximum=100)
+    gateway_calls_at_once: int = setting(32, minimum=1, maximum=100)
 
     @property
     def retry_days_each(self) -> tuple[int, ...]:

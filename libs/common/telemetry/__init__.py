@@ -18,6 +18,7 @@ from libs.common.telemetry.requests import RequestTelemetry, instrument_app
 from libs.common.telemetry.ring import TraceRing
 from libs.common.telemetry.service import current_service, service_scope, within_service
 from libs.common.telemetry.spans import (
+    TraceBudget,
     context_from,
     current_trace_id,
     current_traceparent,
@@ -33,6 +34,7 @@ __all__ = [
     "EMBEDDED_SYSTEM",
     "KAFKA_SYSTEM",
     "RequestTelemetry",
+    "TraceBudget",
     "TraceRing",
     "Tracing",
     "context_from",

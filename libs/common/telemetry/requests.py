@@ -6,7 +6,6 @@ eight times; on a route that takes a tenth of a millisecond that is most of it. 
 
 from __future__ import annotations
 
-import random
 from collections.abc import Mapping
 from itertools import count
 from time import perf_counter
@@ -20,13 +19,12 @@ from opentelemetry.trace import (
     SpanContext,
     SpanKind,
     StatusCode,
-    TraceFlags,
     set_span_in_context,
 )
 
 from libs.common.telemetry import metrics
 from libs.common.telemetry.service import ASGIApp, Message, Receive, Scope, Send, current_service
-from libs.common.telemetry.spans import record_failure, span_context_from, start_span
+from libs.common.telemetry.spans import record_failure, span_context_from, start_span, unrecorded
 
 UNMATCHED = "unmatched"
 QUIET_PATHS = ("/health", "/healthz", "/livez", "/readyz", "/metrics", "/ops")
@@ -171,7 +169,7 @@ class RequestTelemetry:
             and (parent is None or not parent.trace_flags.sampled)
             and next(self._turns[path]) % one_in
         ):
-            return _unrecorded(parent)
+            return unrecorded(parent)
         return start_span(
             method,
             context=Context() if parent is None else set_span_in_context(NonRecordingSpan(parent), Context()),
@@ -209,15 +207,3 @@ def _caller(scope: Scope) -> SpanContext | None:
         elif name == b"tracestate":
             tracestate = value.decode("latin-1")
     return span_context_from(traceparent, tracestate) if traceparent else None
-
-
-def _unrecorded(parent: SpanContext | None) -> Span:
-    """A place in a trace that leaves no record, nor does what follows; errors and logs still have its id."""
-    return NonRecordingSpan(
-        SpanContext(
-            trace_id=parent.trace_id if parent else random.getrandbits(128) or 1,
-            span_id=random.getrandbits(64) or 1,
-            is_remote=False,
-            trace_flags=TraceFlags(TraceFlags.DEFAULT),
-        )
-    )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import random
 import re
+import time
 import traceback
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -30,6 +32,7 @@ from libs.common.telemetry.redaction import redact
 Attributes = Mapping[str, AttributeValue]
 
 _TRACEPARENT = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?", re.DOTALL)
+_NOT_SAMPLED = "-00"
 _FLAGS_KNOWN = 0x03  # sampled, and "the trace id is random"; other bits are not ours to pass on
 
 STACKTRACE_LENGTH_MAX = 4_000
@@ -140,6 +143,41 @@ def record_failure(error: BaseException, span: Span | None = None) -> None:
     span.set_status(StatusCode.ERROR, f"{type(error).__name__}: {text}"[:500])
 
 
+def unrecorded(parent: SpanContext | None = None) -> Span:
+    """A place in a trace that leaves no record, nor does what follows; errors and logs still have its id."""
+    return NonRecordingSpan(
+        SpanContext(
+            trace_id=parent.trace_id if parent else random.getrandbits(128) or 1,
+            span_id=random.getrandbits(64) or 1,
+            is_remote=False,
+            trace_flags=TraceFlags(TraceFlags.DEFAULT),
+        )
+    )
+
+
+class TraceBudget:
+    """How many stories of one kind leave a record: `burst` at once, and `per_s` in the long run.
+
+    What is done ten thousand times in a minute would otherwise spend a fifth of its time on being recorded, and
+    push everything else out of the ring. The stories over the budget are done in the same way.
+    """
+
+    def __init__(self, *, per_s: float, burst: float) -> None:
+        self._per_s, self._burst = per_s, burst
+        self._left = burst
+        self._at = time.monotonic()
+
+    def take(self) -> bool:
+        """Whether this one is recorded."""
+        now = time.monotonic()
+        self._left = min(self._burst, self._left + (now - self._at) * self._per_s)
+        self._at = now
+        if self._left < 1:
+            return False
+        self._left -= 1
+        return True
+
+
 class _SpanScope(AbstractContextManager[Span]):
     """A span around a block. A class, since generators cost twice as much on paths that run per message."""
 
@@ -181,6 +219,8 @@ def span(
     trace begins. `links` are traceparents of other stories that led here. With `current=False` the span is
     only measured: what happens inside does not become its child.
     """
+    if parent is not None and parent.endswith(_NOT_SAMPLED):
+        return _SpanScope(unrecorded(span_context_from(parent)), current=current)
     return _SpanScope(
         start_span(
             name,
@@ -200,11 +240,15 @@ def root_span(
     kind: SpanKind = SpanKind.INTERNAL,
     attributes: Attributes | None = None,
     current: bool = True,
+    recorded: bool = True,
 ) -> AbstractContextManager[Span]:
     """A span that begins a trace of its own, linked to what found the work: the active span, unless given.
 
-    One renewal is one trace, although one tick finds hundreds of them.
+    One renewal is one trace, although one tick finds hundreds of them. With `recorded=False` the story has its
+    id, and leaves no record wherever it goes.
     """
+    if not recorded:
+        return _SpanScope(unrecorded(), current=current)
     found_by = [current_traceparent()] if links is None else links
     return _SpanScope(
         start_span(name, context=Context(), kind=kind, attributes=attributes, links=links_to(found_by)),

@@ -6,8 +6,12 @@ answer late or not at all after it has taken the money.
 
 from __future__ import annotations
 
+import asyncio
+import contextvars
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from sqlalchemy import func, select, text
 from sqlalchemy.dialects.postgresql import insert
@@ -36,39 +40,80 @@ class GatewayTimedOut(TransientError):
     title = "The payment gateway did not answer in time"
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Asked:
+    payment: Mapping[str, Any]
+    answer: asyncio.Future[Outcome]
+
+
 class SandboxGateway:
-    """`fails_once` declines the first payment of a method, `times_out_once` takes its first one and says nothing."""
+    """`fails_once` declines the first payment of a method, `times_out_once` takes its first one and says nothing.
+
+    Payments that are asked for at the same time are remembered in one transaction.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._asked: list[_Asked] = []
+        self._writer: asyncio.Task[None] | None = None
 
     async def collect(
         self, *, idempotency_key: str, method: PaymentMethod, amount: Money, at: datetime
     ) -> Outcome:
         """The same key gives the same answer, however often it is asked. Raises: GatewayTimedOut."""
+        payment = {
+            "idempotency_key": idempotency_key,
+            "payment_method_id": method.id,
+            "amount_minor": amount.amount_minor,
+            "currency": amount.currency,
+            "succeeded": method.behaviour != "always_fails",
+            "reason": DECLINED if method.behaviour == "always_fails" else None,
+        }
+        if method.behaviour in _FIRST_DIFFERS:
+            return await self._collect_alone(payment, method)
+        answer: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        self._asked.append(_Asked(payment, answer))
+        if self._writer is None:
+            self._writer = asyncio.create_task(self._write(), context=contextvars.Context())
+        return await answer
+
+    async def _collect_alone(self, payment: dict[str, Any], method: PaymentMethod) -> Outcome:
         async with self._database.transaction(APP) as connection:
-            is_first = method.behaviour in _FIRST_DIFFERS and await _is_first(connection, method.id)
-            fails = method.behaviour == "always_fails" or (method.behaviour == "fails_once" and is_first)
-            row = insert(payments).values(
-                idempotency_key=idempotency_key,
-                payment_method_id=method.id,
-                amount_minor=amount.amount_minor,
-                currency=amount.currency,
-                succeeded=not fails,
-                reason=DECLINED if fails else None,
-            )
-            made = await connection.execute(row.on_conflict_do_nothing().returning(payments.c.succeeded))
-            is_new = made.first() is not None
-            known = None if is_new else await _find(connection, idempotency_key)
-        if known is not None:
-            return known
-        if method.behaviour == "times_out_once" and is_first:
-            raise GatewayTimedOut("no answer", idempotency_key=idempotency_key)
-        return Declined(DECLINED) if fails else _collected(idempotency_key)
+            is_first = await _is_first(connection, method.id)
+            if method.behaviour == "fails_once" and is_first:
+                payment |= {"succeeded": False, "reason": DECLINED}
+            is_new = payment["idempotency_key"] in await _remember(connection, [payment])
+            outcome = (await _find(connection, [payment["idempotency_key"]]))[payment["idempotency_key"]]
+        if is_new and is_first and method.behaviour == "times_out_once":
+            raise GatewayTimedOut("no answer", idempotency_key=payment["idempotency_key"])
+        return outcome
+
+    async def _write(self) -> None:
+        try:
+            while self._asked:
+                asked, self._asked = self._asked, []
+                await self._answer(asked)
+        finally:  # in the turn in which nothing was found: whoever asks next starts another
+            self._writer = None
+
+    async def _answer(self, asked: Sequence[_Asked]) -> None:
+        keys = [one.payment["idempotency_key"] for one in asked]
+        try:
+            async with self._database.transaction(APP) as connection:
+                await _remember(connection, [one.payment for one in asked])
+                outcomes = await _find(connection, keys)
+        except Exception as error:
+            for one in asked:
+                if not one.answer.done():
+                    one.answer.set_exception(error)
+            return
+        for key, one in zip(keys, asked, strict=True):
+            if not one.answer.done():  # whoever asked may have given up
+                one.answer.set_result(outcomes[key])
 
     async def find_outcome(self, *, idempotency_key: str) -> Outcome | None:
         async with self._database.transaction(APP) as connection:
-            return await _find(connection, idempotency_key)
+            return (await _find(connection, [idempotency_key])).get(idempotency_key)
 
 
 async def _is_first(connection: AsyncConnection, method_id: str) -> bool:
@@ -78,12 +123,18 @@ async def _is_first(connection: AsyncConnection, method_id: str) -> bool:
     return (await connection.execute(counted)).scalar_one() == 0
 
 
-async def _find(connection: AsyncConnection, idempotency_key: str) -> Outcome | None:
-    found = select(payments).where(payments.c.idempotency_key == idempotency_key)
-    row = (await connection.execute(found)).first()
-    if row is None:
-        return None
-    return _collected(idempotency_key) if row.succeeded else Declined(row.reason)
+async def _remember(connection: AsyncConnection, asked: Sequence[Mapping[str, Any]]) -> set[str]:
+    """The keys that were new."""
+    made = insert(payments).values(list(asked)).on_conflict_do_nothing().returning(payments.c.idempotency_key)
+    return set((await connection.execute(made)).scalars())
+
+
+async def _find(connection: AsyncConnection, keys: Sequence[str]) -> dict[str, Outcome]:
+    known = await connection.execute(select(payments).where(payments.c.idempotency_key.in_(keys)))
+    return {
+        row.idempotency_key: _collected(row.idempotency_key) if row.succeeded else Declined(row.reason)
+        for row in known
+    }
 
 
 def _collected(idempotency_key: str) -> Collected:

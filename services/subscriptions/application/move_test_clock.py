@@ -32,6 +32,7 @@ from services.subscriptions.domain.test_clock import (
 
 ACTOR = "mover:test-clocks"
 PAUSE_FIRST_S, PAUSE_LAST_S, PAUSE_GROWTH = 0.02, 0.25, 1.5
+PAUSE_TO_LOOK, PAUSE_BUSY_S = 12, 1.5  # whoever is busy is not kept from his work by being asked about it
 SAY_EVERY_S = 0.5
 
 
@@ -88,13 +89,15 @@ class ClockMover:
         """What the services say of the clock once all that was due is done, told and heard."""
         pause_s, said, said_at = PAUSE_FIRST_S, move.waiting_for, time.monotonic()
         while True:
+            looked_at = time.monotonic()
             looks, reason = await self._look(tenant, move)
+            look_s = time.monotonic() - looked_at
             if reason is None:
                 return looks
             if reason != said and time.monotonic() - said_at >= SAY_EVERY_S:
                 await self._say(tenant, move.id, reason)
                 said, said_at = reason, time.monotonic()
-            await asyncio.sleep(pause_s)
+            await asyncio.sleep(max(pause_s, min(PAUSE_TO_LOOK * look_s, PAUSE_BUSY_S)))
             pause_s = min(pause_s * PAUSE_GROWTH, PAUSE_LAST_S)
 
     async def _look(self, tenant: str, move: ClockMove) -> tuple[Sequence[Look], str | None]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from libs.common.clock import Clock
 from libs.common.messaging.due import DueJob, DueRow, Job
 from libs.common.persistence.unit_of_work import UnitsOfWork
-from libs.common.telemetry import root_span
+from libs.common.telemetry import TraceBudget, root_span
 from services.subscriptions.adapters import rows
 from services.subscriptions.adapters.unit_of_work import SubscriptionsUnitOfWork
 from services.subscriptions.application.renew_subscription import (
@@ -15,6 +15,9 @@ from services.subscriptions.application.renew_subscription import (
     load_for_renewal,
     renew_subscription,
 )
+
+# Of many renewals at once the first leave their traces; the ring could not keep all of them.
+_traces = TraceBudget(per_s=20, burst=500)
 
 
 async def renew_due(due: Sequence[DueRow], uow: SubscriptionsUnitOfWork) -> None:
@@ -28,6 +31,7 @@ async def renew_due(due: Sequence[DueRow], uow: SubscriptionsUnitOfWork) -> None
                 "perennial.subscription.id": command.subscription_id,
                 "perennial.tenant": uow.tenant,
             },
+            recorded=_traces.take(),
         ):
             await renew_subscription(command, uow=uow)
 

@@ -1,11 +1,12 @@
 """Ids sort by time, and natural keys give the same id for ever."""
 
 from datetime import UTC, datetime, timedelta
+from uuid import UUID, uuid5
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from libs.common.ids import ALPHABET, derived_id, new_id, new_uuid7
+from libs.common.ids import ALPHABET, NAMESPACE, derived_id, new_id, new_uuid7
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -40,6 +41,15 @@ def test_a_uuid7_says_its_version_and_variant() -> None:
 def test_a_derived_id_never_changes() -> None:
     """Ids derived years ago stand in databases: another result here is a breaking change."""
     assert derived_id("chg", "a", "b") == "chg_1ff2q1nx3xa1kbf9xgv3fsy7dd"
+
+
+@given(keys=parts)
+def test_a_derived_id_is_a_uuid_of_version_5(keys: list[str]) -> None:
+    name = "".join(f"{len(part)}:{part}" for part in ("chg", *keys))
+    number = 0
+    for letter in derived_id("chg", *keys).removeprefix("chg_"):
+        number = number * 32 + ALPHABET.index(letter)
+    assert UUID(int=number) == uuid5(NAMESPACE, name)
 
 
 @given(one=parts, other=parts)
