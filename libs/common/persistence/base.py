@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import asyncpg
+import msgspec
 from sqlalchemy import (
     ARRAY,
     CHAR,
     JSON,
     BigInteger,
     Column,
+    ColumnElement,
     DateTime,
     Integer,
     MetaData,
     Numeric,
     Table,
     Text,
+    any_,
+    cast,
     text,
 )
 from sqlalchemy.dialects import postgresql
@@ -100,6 +103,11 @@ async def raw(connection: AsyncConnection) -> asyncpg.Connection[Any]:
     return driver
 
 
+def is_among(column: ColumnElement[Any], values: Iterable[str]) -> ColumnElement[bool]:
+    """One array however many values: a statement has room for 32,767 parameters, and is spelled once."""
+    return column == any_(cast(sorted(values), ARRAY(column.type)))
+
+
 def _carrier(column_type: TypeEngine[Any]) -> tuple[str, str]:
     """`(type, cast)`: an array of what carries the column's values, and how each is turned into its own type.
 
@@ -123,7 +131,7 @@ def _array_literal(values: Iterable[Any]) -> str:
 
 def _encoded(column_type: TypeEngine[Any], values: Iterable[Any]) -> list[Any]:
     if isinstance(column_type, JSON):
-        return [None if v is None else json.dumps(v, separators=(",", ":")) for v in values]
+        return [None if v is None else msgspec.json.encode(v).decode() for v in values]
     if isinstance(column_type, ARRAY):
         return [None if v is None else _array_literal(v) for v in values]
     return list(values)

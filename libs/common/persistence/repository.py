@@ -8,7 +8,7 @@ from typing import Any, Generic, TypeVar
 from sqlalchemy import RowMapping, Table, select
 
 from libs.common.errors import NotFound
-from libs.common.persistence.base import bulk_insert, bulk_update
+from libs.common.persistence.base import bulk_insert, bulk_update, is_among
 from libs.common.persistence.unit_of_work import UnitOfWork
 
 T = TypeVar("T")
@@ -64,7 +64,10 @@ class Repository(Generic[T]):
         if not missing:
             return
         statement = (
-            select(self.table).where(self.table.c.id.in_(missing)).order_by(self.table.c.id).with_for_update()
+            select(self.table)
+            .where(is_among(self.table.c.id, missing))
+            .order_by(self.table.c.id)
+            .with_for_update()
         )
         self._locked.update(dict.fromkeys(missing))
         for row in (await self.uow.connection.execute(statement)).mappings():

@@ -7,11 +7,10 @@ from collections.abc import Iterable
 from sqlalchemy import select
 
 from libs.common.errors import NotFound
-from libs.common.persistence.base import raw
+from libs.common.persistence.base import is_among, raw
 from libs.common.persistence.repository import Repository
 from libs.common.persistence.unit_of_work import UnitOfWork
 from services.billing.adapters import mapping, rows
-from services.billing.adapters.among import is_among
 from services.billing.domain.agreement import Agreement
 
 _LOCK_UNKNOWN = """

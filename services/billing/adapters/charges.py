@@ -6,10 +6,9 @@ from collections.abc import Iterable, Sequence
 
 from sqlalchemy import select
 
-from libs.common.persistence.base import bulk_insert
+from libs.common.persistence.base import bulk_insert, is_among
 from libs.common.persistence.unit_of_work import UnitOfWork
 from services.billing.adapters import mapping, rows
-from services.billing.adapters.among import is_among
 from services.billing.domain.charge import Charge
 
 

@@ -7,10 +7,10 @@ from datetime import datetime
 
 from sqlalchemy import select, update
 
+from libs.common.persistence.base import is_among
 from libs.common.persistence.repository import Repository
 from libs.common.persistence.unit_of_work import UnitOfWork
 from services.billing.adapters import mapping, rows
-from services.billing.adapters.among import is_among
 from services.billing.domain.payment import (
     PaymentAttempt,
     PaymentAttemptNotFound,

@@ -20,6 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from libs.common.access.tenancy import APP
 from libs.common.errors import TransientError
 from libs.common.money import Money
+from libs.common.persistence.base import is_among
 from libs.common.persistence.session import Database
 from services.billing.adapters.rows import sandbox_gateway_payment as payments
 from services.billing.domain.payment import Collected, Declined, Outcome, PaymentMethod
@@ -130,7 +131,7 @@ async def _remember(connection: AsyncConnection, asked: Sequence[Mapping[str, An
 
 
 async def _find(connection: AsyncConnection, keys: Sequence[str]) -> dict[str, Outcome]:
-    known = await connection.execute(select(payments).where(payments.c.idempotency_key.in_(keys)))
+    known = await connection.execute(select(payments).where(is_among(payments.c.idempotency_key, keys)))
     return {
         row.idempotency_key: _collected(row.idempotency_key) if row.succeeded else Declined(row.reason)
         for row in known

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
-from sqlalchemy import select, tuple_
+from sqlalchemy import ARRAY, Integer, Select, Text, cast, func, select, tuple_
 
 from libs.common.persistence.base import bulk_insert
 from libs.common.persistence.unit_of_work import UnitOfWork
@@ -30,7 +30,9 @@ class UsageWindowRepository:
             return
         self._loaded.update(dict.fromkeys(missing))
         table = rows.closed_window
-        found = select(table).where(tuple_(table.c.subscription_id, table.c.period_index).in_(missing))
+        found = select(table).where(
+            tuple_(table.c.subscription_id, table.c.period_index).in_(_listed(missing))
+        )
         for row in (await self._uow.connection.execute(found)).mappings():
             self._loaded[row["subscription_id"], row["period_index"]] = mapping.usage_from_row(row)
 
@@ -63,3 +65,11 @@ class UsageWindowRepository:
             tail="ON CONFLICT (id) DO UPDATE SET revision = excluded.revision, totals = excluded.totals "
             "WHERE corrected_window.revision < excluded.revision",
         )
+
+
+def _listed(keys: Sequence[tuple[str, int]]) -> Select[tuple[str, int]]:
+    """Two arrays, however many pairs: the statement is spelled once."""
+    return select(
+        func.unnest(cast([subscription_id for subscription_id, _ in keys], ARRAY(Text))),
+        func.unnest(cast([period_index for _, period_index in keys], ARRAY(Integer))),
+    )

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from sqlalchemy import select
 
 from libs.common.paging import PageRequest, Slice
+from libs.common.persistence.base import is_among
 from libs.common.persistence.paging import fetch_page
 from libs.common.persistence.repository import Repository
 from libs.common.persistence.unit_of_work import UnitOfWork
@@ -35,7 +36,9 @@ class CustomerRepository(Repository[Customer]):
     async def load(self, ids: Iterable[str]) -> None:
         missing = set(ids) - self._read.keys()
         if missing:
-            found = await self.uow.connection.execute(select(self.table).where(self.table.c.id.in_(missing)))
+            found = await self.uow.connection.execute(
+                select(self.table).where(is_among(self.table.c.id, missing))
+            )
             self._read.update({row["id"]: mapping.customer_from_row(row) for row in found.mappings()})
 
     async def find(self, id: str) -> Customer | None:

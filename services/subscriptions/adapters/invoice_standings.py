@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 
 from sqlalchemy import or_, select
 
-from libs.common.persistence.base import bulk_insert
+from libs.common.persistence.base import bulk_insert, is_among
 from libs.common.persistence.unit_of_work import UnitOfWork
 from services.subscriptions.adapters.rows import subscription_invoice
 from services.subscriptions.domain.invoice_standing import InvoiceStanding
@@ -32,10 +32,10 @@ class InvoiceStandingRepository:
             return
         table = subscription_invoice.c
         statement = select(table.subscription_id, table.invoice_id, table.standing).where(
-            table.subscription_id.in_({subscription_id for subscription_id, _ in missing}),
+            is_among(table.subscription_id, {subscription_id for subscription_id, _ in missing}),
             or_(
                 table.standing == InvoiceStanding.OVERDUE.value,
-                table.invoice_id.in_({invoice_id for _, invoice_id in missing}),
+                is_among(table.invoice_id, {invoice_id for _, invoice_id in missing}),
             ),
         )
         for row in await self._uow.connection.execute(statement):

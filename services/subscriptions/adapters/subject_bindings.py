@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from sqlalchemy import Select, func, or_, select
 
 from libs.common.paging import PageRequest, Slice
-from libs.common.persistence.base import bulk_insert, raw
+from libs.common.persistence.base import bulk_insert, is_among, raw
 from libs.common.persistence.paging import fetch_page
 from libs.common.persistence.repository import Repository
 from libs.common.persistence.unit_of_work import UnitOfWork
@@ -82,7 +82,7 @@ class SubjectBindingRepository(Repository[SubjectBinding]):
             select(self.table)
             .join(subscription, subscription.c.id == self.table.c.subscription_id)
             .where(
-                self.table.c.subscription_id.in_(wanted),
+                is_among(self.table.c.subscription_id, wanted),
                 or_(self.table.c.bound_until.is_(None), self.table.c.bound_until > ends_at),
             )
         )

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import select
 
 from libs.common.paging import PageRequest, Slice
-from libs.common.persistence.base import bulk_insert
+from libs.common.persistence.base import bulk_insert, is_among
 from libs.common.persistence.paging import fetch_page
 from libs.common.persistence.repository import Repository
 from libs.common.persistence.unit_of_work import UnitOfWork
@@ -48,11 +48,11 @@ class SubscriptionRepository(Repository[Subscription]):
     async def load_shared(self, *, ids: Iterable[str], item_ids: Iterable[str]) -> Sequence[Subscription]:
         """Locked against change and end, but not against others who do the same."""
         wanted, items = set(ids), rows.subscription_item.c
-        by_item = select(items.subscription_id).where(items.id.in_(set(item_ids)))
+        by_item = select(items.subscription_id).where(is_among(items.id, set(item_ids)))
         wanted |= {row.subscription_id for row in await self.uow.connection.execute(by_item)}
         statement = (
             select(self.table)
-            .where(self.table.c.id.in_(wanted))
+            .where(is_among(self.table.c.id, wanted))
             .order_by(self.table.c.id)
             .with_for_update(read=True)
         )
@@ -103,7 +103,7 @@ class SubscriptionRepository(Repository[Subscription]):
         table = rows.subscription_item
         statement = (
             select(table)
-            .where(table.c.subscription_id.in_({subscription.id for subscription in subscriptions}))
+            .where(is_among(table.c.subscription_id, {subscription.id for subscription in subscriptions}))
             .order_by(table.c.subscription_id, table.c.position)
         )
         items: dict[str, list[SubscriptionItem]] = defaultdict(list)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from sqlalchemy import select
 
 from libs.common.paging import PageRequest, Slice
-from libs.common.persistence.base import raw
+from libs.common.persistence.base import is_among, raw
 from libs.common.persistence.paging import fetch_page
 from libs.common.persistence.repository import Repository
 from libs.common.persistence.unit_of_work import UnitOfWork
@@ -45,7 +45,7 @@ class TestClockRepository(Repository[TestClock]):
         if missing:
             statement = (
                 select(self.table)
-                .where(self.table.c.id.in_(missing))
+                .where(is_among(self.table.c.id, missing))
                 .order_by(self.table.c.id)
                 .with_for_update(read=True)
             )
