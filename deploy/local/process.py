@@ -27,6 +27,7 @@ from libs.common.serving.garbage import keep_what_is_built
 from libs.common.serving.http import listen, served
 from libs.common.serving.platform import cursor_key
 from libs.common.telemetry import TraceRing, sample_loop_lag, setup_tracing
+from libs.common.web.app import lanes_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,5 +89,7 @@ async def _http(services: list[Service], listener: socket.socket, ring: TraceRin
         for service in services:
             await stack.enter_async_context(service.app.router.lifespan_context(service.app))
         origin = Origin(services, routes=ops_routes(ring, services[0]))
-        await stack.enter_async_context(served(origin, listener))
+        await stack.enter_async_context(
+            served(origin, listener, lanes=lanes_of(service.app for service in services))
+        )
         yield

@@ -39,7 +39,7 @@ from libs.common.persistence.machinery import Machinery
 from libs.common.persistence.session import Database
 from libs.common.persistence.unit_of_work import UnitOfWork, UnitsOfWork
 from libs.common.stopping import Stopping, ended_by
-from libs.common.telemetry import instrument_app, metrics, metrics_app, service_scope
+from libs.common.telemetry import TraceBudget, instrument_app, metrics, metrics_app, service_scope
 from libs.common.web.app import create_app
 from libs.common.web.hot_route import HotRoute
 from libs.common.web.limits import Limits
@@ -146,15 +146,16 @@ def assemble(
     api_loops: Sequence[Loop] = (),
     worker_loops: Sequence[Loop] = (),
     lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]] | None = None,
-    recorded_one_in: Mapping[str, int] | None = None,
+    traces: Mapping[str, TraceBudget] | None = None,
     overdue: Mapping[str, Callable[[str, int], None]] | None = None,
     other_groups: Sequence[str] = (),
 ) -> Service:
     """The service: its app with the operators' routes, its relay, consumer, scheduler and housekeeping.
 
     The loops given here must end by themselves once the platform's `stopping` is set (`ended_by` does it for those
-    that hold nothing). `recorded_one_in` thins out the spans of hot routes. `overdue` names the gauge of a table
-    with due rows. `other_groups` have consumers of their own, and dead letters that operators see here.
+    that hold nothing). `traces` bounds how many requests of hot routes have their spans recorded. `overdue` names
+    the gauge of a table with due rows. `other_groups` have consumers of their own, and dead letters that operators
+    see here.
     """
     platform = parts.platform
     revoked = RevokedTokens(lambda: _revocations(parts.api_database, machinery))
@@ -190,7 +191,7 @@ def assemble(
         state={"platform": platform, "parts": parts, **(state or {})},
         lifespan=lifespan,
     )
-    instrument_app(app, parts.name, recorded_one_in=recorded_one_in)
+    instrument_app(app, parts.name, traces=traces)
     consumer = Consumer(
         service=parts.name,
         group=handlers,

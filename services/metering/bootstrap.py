@@ -11,6 +11,7 @@ from libs.common.messaging.bus import Bus, BusUnavailable
 from libs.common.persistence.audit import AuditReport
 from libs.common.persistence.session import Database
 from libs.common.runtime import Parts, Platform, Service, assemble, parts_of
+from libs.common.telemetry import TraceBudget
 from libs.common.web.limits import Limits
 from services.metering.adapters.audit import audit_metering
 from services.metering.adapters.rows import DUE_TABLES, shared
@@ -37,9 +38,8 @@ NAME = "metering"
 DESCRIPTION = """What was used: meters, usage events counted exactly once, and the usage of each billing period.
 
 Events are CloudEvents. They are facts first: meters may be defined, and subjects bound, after them."""
-INGEST_RECORDED_ONE_IN = (
-    20  # requests, of those that bring no trace of their own; each has a trace id all the same
-)
+# Requests that send usage events and have their spans recorded, of those that bring no recorded trace of their own.
+INGEST_TRACES_PER_S, INGEST_TRACES_BURST = 5, 50
 
 
 def build(platform: Platform) -> Service:
@@ -48,6 +48,7 @@ def build(platform: Platform) -> Service:
     parts = parts_of(NAME, platform, MeteringUnitOfWork)
     accept = _accept_window(settings)
     queue = _queue(parts, settings, accept)
+    traces = TraceBudget(per_s=INGEST_TRACES_PER_S, burst=INGEST_TRACES_BURST)
     usage = UsageConsumer(
         service=NAME,
         bus=platform.bus,
@@ -91,8 +92,8 @@ def build(platform: Platform) -> Service:
             body_bytes_max_by_prefix={routes_usage_events.PATH: settings.request_bytes_max},
             raw_body_prefixes=(routes_usage_events.PATH,),
         ),
-        hot_routes=(routes_usage_events.hot_route(ingest),),
-        recorded_one_in={routes_usage_events.PATH: INGEST_RECORDED_ONE_IN},
+        hot_routes=(routes_usage_events.hot_route(ingest, traces),),
+        traces={routes_usage_events.PATH: traces},
         state={"settings": settings, "ingest": ingest},
     )
     return _closing_after(service, queue)

@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
 import uvicorn
 from starlette.types import ASGIApp
+
+from libs.common.serving.hot_protocol import hot_protocol
+from libs.common.web.hot_route import HotLane
 
 KEEP_ALIVE_S = (
     75  # longer than a gateway keeps an idle connection, or it would ask on one that is just closed
@@ -28,14 +31,20 @@ def listen(host: str, port: int) -> socket.socket:
 
 @asynccontextmanager
 async def served(
-    app: ASGIApp, listener: socket.socket, *, trusted_proxies: str = "127.0.0.1", grace_s: float = 5.0
+    app: ASGIApp,
+    listener: socket.socket,
+    *,
+    lanes: Sequence[HotLane] = (),
+    trusted_proxies: str = "127.0.0.1",
+    grace_s: float = 5.0,
 ) -> AsyncIterator[None]:
-    """Serve while the block runs; then answer, for `grace_s` at most, what was asked.
+    """Serve while the block runs; then answer, for `grace_s` at most, what was asked. `lanes` lead past `app`.
 
     uvicorn's own signal handlers are left out: the process decides when it stops.
     """
     config = uvicorn.Config(
         app,
+        http=hot_protocol(lanes),
         lifespan="off",
         log_config=None,
         access_log=False,

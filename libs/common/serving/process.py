@@ -39,7 +39,9 @@ from libs.common.telemetry import (
     setup_tracing,
     within_service,
 )
+from libs.common.web.app import lanes_of
 from libs.common.web.health import health_routes
+from libs.common.web.hot_route import HotLane
 
 RING_BYTES = 1_000_000  # nobody reads it: traces of separate processes go to a collector
 log = logging.getLogger(__name__)
@@ -91,7 +93,7 @@ async def api_process(service: str, build: Build, settings: ProcessSettings) -> 
         await stack.enter_async_context(built.app.router.lifespan_context(built.app))
         await stack.enter_async_context(_loops(built, built.api_loops, settings))
         app = within_service(built.app, service)
-        await stack.enter_async_context(_http(app, listener, settings))
+        await stack.enter_async_context(_http(app, listener, settings, lanes=lanes_of([built.app])))
         yield
 
 
@@ -143,5 +145,13 @@ def _loops(
     return running(built.name, loops, stopping=platform.stopping, grace_s=settings.stop_grace_s)
 
 
-def _http(app: ASGIApp, listener: socket, settings: ProcessSettings) -> AbstractAsyncContextManager[None]:
-    return served(app, listener, trusted_proxies=settings.trusted_proxies, grace_s=settings.stop_grace_s)
+def _http(
+    app: ASGIApp, listener: socket, settings: ProcessSettings, *, lanes: Sequence[HotLane] = ()
+) -> AbstractAsyncContextManager[None]:
+    return served(
+        app,
+        listener,
+        lanes=lanes,
+        trusted_proxies=settings.trusted_proxies,
+        grace_s=settings.stop_grace_s,
+    )

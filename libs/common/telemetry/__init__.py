@@ -26,6 +26,7 @@ from libs.common.telemetry.spans import (
     recorded_traceparent,
     root_span,
     span,
+    span_context_from,
     traceparent_of,
 )
 from libs.common.telemetry.tracing import Tracing, setup_tracing
@@ -57,6 +58,7 @@ __all__ = [
     "setup_logging",
     "setup_tracing",
     "span",
+    "span_context_from",
     "traceparent_of",
     "use_messaging_system",
     "within_service",

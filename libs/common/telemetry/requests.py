@@ -7,7 +7,6 @@ eight times; on a route that takes a tenth of a millisecond that is most of it. 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from itertools import count
 from time import perf_counter
 from typing import Any, Protocol
 
@@ -24,7 +23,7 @@ from opentelemetry.trace import (
 
 from libs.common.telemetry import metrics
 from libs.common.telemetry.service import ASGIApp, Message, Receive, Scope, Send, current_service
-from libs.common.telemetry.spans import record_failure, span_context_from, start_span, unrecorded
+from libs.common.telemetry.spans import TraceBudget, record_failure, span_context_from, start_span, unrecorded
 
 UNMATCHED = "unmatched"
 QUIET_PATHS = ("/health", "/healthz", "/livez", "/readyz", "/metrics", "/ops")
@@ -47,13 +46,13 @@ def instrument_app(
     service: str,
     *,
     quiet_paths: tuple[str, ...] = QUIET_PATHS,
-    recorded_one_in: Mapping[str, int] | None = None,
+    traces: Mapping[str, TraceBudget] | None = None,
 ) -> None:
     """Observe an app's requests as this service's. Call it before the first request; twice is once.
 
-    `quiet_paths`, and what lies below them, leave neither spans nor counts. `recorded_one_in` maps the path
-    of a hot route to n: one request in n has its spans recorded, all have a trace id and are counted, and a
-    caller that sends a sampled trace of its own is always recorded.
+    `quiet_paths`, and what lies below them, leave neither spans nor counts. `traces` maps the path of a hot route
+    to how many of its requests have their spans recorded; all have a trace id and are counted, and a caller that
+    sends a sampled trace of its own is always recorded.
     """
     if getattr(app.state, "observed_as", None) is not None:
         return
@@ -67,7 +66,7 @@ def instrument_app(
             build(),
             service=service,
             quiet_paths=quiet_paths,
-            recorded_one_in=recorded_one_in,
+            traces=traces,
         )
 
     app.build_middleware_stack = build_observed  # type: ignore[method-assign]  # the one place outside of it
@@ -89,14 +88,13 @@ class RequestTelemetry:
         *,
         service: str,
         quiet_paths: tuple[str, ...] = QUIET_PATHS,
-        recorded_one_in: Mapping[str, int] | None = None,
+        traces: Mapping[str, TraceBudget] | None = None,
     ) -> None:
         self._app = app
         self._service = service
         self._quiet = frozenset(quiet_paths)
         self._below_quiet = tuple(f"{path}/" for path in quiet_paths)
-        self._one_in = dict(recorded_one_in or {})
-        self._turns = {path: count() for path in self._one_in}
+        self._traces = dict(traces or {})
         self._plain_routes: dict[Any, list[Any]] = {}
         self._in_flight = metrics.in_flight(service)
 
@@ -163,12 +161,8 @@ class RequestTelemetry:
     def _start(self, scope: Scope, method: str) -> Span:
         parent = _caller(scope)
         path = scope["path"]
-        one_in = self._one_in.get(path)
-        if (
-            one_in is not None
-            and (parent is None or not parent.trace_flags.sampled)
-            and next(self._turns[path]) % one_in
-        ):
+        budget = self._traces.get(path)
+        if budget is not None and (parent is None or not parent.trace_flags.sampled) and not budget.take():
             return unrecorded(parent)
         return start_span(
             method,

@@ -1,14 +1,13 @@
 """The factory of each service's HTTP app: everything around the routes, the same everywhere.
 
-From the outside in: the lane of hot routes, the request's ids and the last catch of errors, the gate that wants a
-token, the limits of bodies, then the routes.
+From the outside in: the request's ids and the last catch of errors, the gate that wants a token, the limits of
+bodies, then the routes. Hot routes have a lane beside all this.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from functools import partial
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
@@ -50,18 +49,18 @@ _OPENAPI = "/openapi.json"
 
 
 class ServiceApi(FastAPI):
-    """FastAPI whose OpenAPI document tells what all routes share. `lane` is put around the whole of it."""
+    """FastAPI whose OpenAPI document tells what all routes share, with the `lane` that leads past it."""
 
-    lane: Callable[[ASGIApp], ASGIApp] | None = None
-
-    def build_middleware_stack(self) -> ASGIApp:
-        stack = super().build_middleware_stack()
-        return stack if self.lane is None else self.lane(stack)
+    lane: HotLane | None = None
 
     def openapi(self) -> dict[str, Any]:
         if self.openapi_schema is None:
             self.openapi_schema = complete(self, super().openapi())
         return self.openapi_schema
+
+
+def lanes_of(apps: Iterable[ASGIApp]) -> list[HotLane]:
+    return [app.lane for app in apps if isinstance(app, ServiceApi) and app.lane is not None]
 
 
 def create_app(
@@ -103,11 +102,6 @@ def create_app(
         generate_unique_id_function=_operation_id,
         middleware=[
             Middleware(RequestContext),
-            *(
-                [Middleware(HotLane, routes=hot_routes, verifier=verifier, callers=callers)]
-                if hot_routes
-                else []
-            ),
             Middleware(Gate, verifier=verifier, limits=bounds, callers=callers, open_prefixes=open_prefixes),
             Middleware(BodyLimits, limits=bounds),
         ],
@@ -118,7 +112,7 @@ def create_app(
         },
     )
     if hot_routes:
-        app.lane = partial(HotLane, routes=hot_routes, verifier=verifier, callers=callers)
+        app.lane = HotLane(service, routes=hot_routes, verifier=verifier, callers=callers)
     leave_out_native_spans(app)
     app.state.service = service
     app.state.open_uow = open_uow

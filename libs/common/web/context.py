@@ -6,7 +6,6 @@ It stands outside all other middleware of the app, so that whatever they raise b
 from __future__ import annotations
 
 import re
-import secrets
 from collections.abc import Iterable
 
 from opentelemetry import trace
@@ -14,6 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from libs.common.access.caller import Caller
 from libs.common.errors import DomainError
+from libs.common.ids import random_hex
 from libs.common.telemetry import record_failure
 from libs.common.web.problem import problem_from
 
@@ -24,7 +24,7 @@ CALLER = "perennial.caller"
 _REQUEST_ID_OF_CALLER = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 _TRACEPARENT = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}.*")
 _NO_TRACE = "0" * 32
-_UNLESS_SAID = ((b"cache-control", b"private, no-cache"), (b"x-content-type-options", b"nosniff"))
+UNLESS_SAID = ((b"cache-control", b"private, no-cache"), (b"x-content-type-options", b"nosniff"))
 
 
 class RequestContext:
@@ -67,7 +67,7 @@ def _named(
     ours = (
         (b"x-request-id", request_id.encode("ascii")),
         (b"x-trace-id", trace_id.encode("ascii")),
-        *_UNLESS_SAID,
+        *UNLESS_SAID,
     )
     named += [(name, value) for name, value in ours if name not in there]
     return named
@@ -94,9 +94,12 @@ def _header(scope: Scope, name: bytes) -> bytes:
 
 
 def _request_id(scope: Scope) -> str:
-    """The caller's own, when it is harmless in a log line."""
-    given = _header(scope, b"x-request-id")
-    return given.decode("ascii") if _REQUEST_ID_OF_CALLER.fullmatch(given) else secrets.token_hex(16)
+    return request_id_from(_header(scope, b"x-request-id"))
+
+
+def request_id_from(given: bytes) -> str:
+    """The caller's own, when it is harmless in a log line; else a new one."""
+    return given.decode("ascii") if _REQUEST_ID_OF_CALLER.fullmatch(given) else random_hex(16)
 
 
 def _trace_id(scope: Scope) -> str:
@@ -106,4 +109,4 @@ def _trace_id(scope: Scope) -> str:
         return format(context.trace_id, "032x")
     given = _TRACEPARENT.fullmatch(_header(scope, b"traceparent"))
     trace_id = given.group(1).decode("ascii") if given else _NO_TRACE
-    return trace_id if trace_id != _NO_TRACE else secrets.token_hex(16)
+    return trace_id if trace_id != _NO_TRACE else random_hex(16)

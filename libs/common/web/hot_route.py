@@ -1,31 +1,30 @@
 """A lane for hot routes: a plain request goes from the server to its handler, with no framework in between.
 
-It stands where the gate stands, and lets in whom the gate would: a token that was verified lately and is good
-still, with the scope, within its rate. Whatever is unusual about a request (a token seen for the first time,
-packed bodies, unknown lengths, another media type) sends it the long way, which accepts the same requests and
-says what is wrong with others. Errors are answered by the same hand as everywhere.
+It lets in whom the gate would: a token that was verified lately and is good still, with the scope, within its
+rate. Whatever is unusual about a request (a token seen for the first time, packed bodies, unknown lengths, another
+media type, a trace that is to be recorded) sends it the long way, which accepts the same requests and says what is
+wrong with others. Errors are answered by the same hand as everywhere. The server's protocol asks the lane:
+`libs.common.serving.hot_protocol`.
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
-
-from opentelemetry import trace
-from starlette.types import ASGIApp, Receive, Scope, Send
+import time
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
 
 from libs.common.access.caller import Caller
 from libs.common.access.token import TokenVerifier
-from libs.common.web.context import CALLER, RequestContext
-from libs.common.web.problem import RequestTimedOut
+from libs.common.ids import random_hex
+from libs.common.telemetry import TraceBudget, current_service, metrics, span_context_from
+from libs.common.web.context import UNLESS_SAID, request_id_from
+from libs.common.web.problem import RequestTimedOut, problem_from
 from libs.common.web.rates import RateLimiter
 
 _BEARER = b"bearer "
 _LENGTH_DIGITS_MAX = 18
 _PACKED = frozenset({b"content-encoding", b"transfer-encoding"})
-_NOT_PLAIN = ("", "")
-_MEDIA_TYPE = "perennial.media_type"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +42,7 @@ class HotRoute:
     """A POST that answers 200 with JSON. The same route must stand among the others, for all that is not plain.
 
     `unusual_headers` (in lower case) are those that the lane does not understand, beside those of packed and
-    endless bodies.
+    endless bodies. `traces` says how many requests have their spans recorded: these go the long way.
     """
 
     path: str
@@ -51,97 +50,121 @@ class HotRoute:
     media_types: frozenset[str]
     body_bytes_max: int
     body_timeout_s: float
+    traces: TraceBudget
     answer: Callable[[PlainRequest], Awaitable[bytes]]
     unusual_headers: frozenset[bytes] = frozenset()
-    path_format: str = field(init=False)  # how telemetry knows a route
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "path_format", self.path)
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """A plain request whose caller was let in; its body is as long as `length`, and may still be on its way."""
+
+    route: HotRoute
+    caller: Caller
+    tenant: str
+    media_type: str
+    length: int
+    request_id: str
+    trace_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    status: int
+    headers: Sequence[tuple[bytes, bytes]]
+    body: bytes
 
 
 class HotLane:
-    """ASGI middleware; see above. `callers` is the gate's, so that both lanes count together."""
+    """The hot routes of one service. `callers` is the gate's, so that both ways count together."""
 
     def __init__(
-        self, app: ASGIApp, *, routes: Sequence[HotRoute], verifier: TokenVerifier, callers: RateLimiter
+        self, service: str, *, routes: Sequence[HotRoute], verifier: TokenVerifier, callers: RateLimiter
     ) -> None:
-        self._app = app
-        self._named = RequestContext(self._answer)
-        self._routes = {route.path: route for route in routes}
+        self._service = service
+        self.routes = {route.path: route for route in routes}
         self._verifier, self._callers = verifier, callers
         self._media_types = {
             media_type.encode(): media_type for route in routes for media_type in route.media_types
         }
+        self._in_flight = metrics.in_flight(service)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        route = self._routes.get(scope.get("path", ""))
-        if route is None or scope["type"] != "http" or scope["method"] != "POST":
-            await self._app(scope, receive, send)
-            return
-        bearer, media_type = self._plain(route, scope)
-        caller = self._verifier.find_good(bearer) if bearer else None
-        if caller is None or not _may(caller, route):
-            await self._app(scope, receive, send)
-        else:
-            scope[CALLER] = caller
-            scope[_MEDIA_TYPE] = media_type
-            scope["route"] = route
-            await self._named(scope, receive, send)
-
-    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        route: HotRoute = scope["route"]
-        caller: Caller = scope[CALLER]
-        assert caller.tenant is not None, "the long way is theirs who have none"
-        self._callers.take(caller.token_id)
-        trace.get_current_span().set_attribute("perennial.tenant", caller.tenant)
-        body = await _body(receive, route.body_timeout_s)
-        answer = await route.answer(PlainRequest(caller, caller.tenant, scope[_MEDIA_TYPE], body))
-        headers = [(b"content-length", b"%d" % len(answer)), (b"content-type", b"application/json")]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        await send({"type": "http.response.body", "body": answer})
-
-    def _plain(self, route: HotRoute, scope: Scope) -> tuple[str, str]:
-        """Token and media type, or empty ones when there is more to the request than the lane understands."""
+    def admit(self, route: HotRoute, headers: Iterable[tuple[bytes, bytes]]) -> Admitted | None:
+        """None when there is more to the request than the lane understands; its names are in lower case."""
         bearer = media_type = ""
-        length = b""
-        for name, value in scope["headers"]:
+        length = given_id = traceparent = b""
+        for name, value in headers:
             if name == b"authorization":
                 if bearer or value[: len(_BEARER)].lower() != _BEARER:
-                    return _NOT_PLAIN
+                    return None
                 bearer = value[len(_BEARER) :].decode("latin-1").strip()
             elif name == b"content-type":
                 media_type = self._media_types.get(value, "")
             elif name == b"content-length":
                 length = value
+            elif name == b"x-request-id":
+                given_id = value
+            elif name == b"traceparent":
+                traceparent = value
             elif name in _PACKED or name in route.unusual_headers:
-                return _NOT_PLAIN
-        if media_type not in route.media_types or scope["query_string"]:
-            return _NOT_PLAIN
+                return None
+        if media_type not in route.media_types or not bearer:
+            return None
         if not length.isdigit() or len(length) > _LENGTH_DIGITS_MAX or int(length) > route.body_bytes_max:
-            return _NOT_PLAIN
-        return bearer, media_type
+            return None
+        caller = self._verifier.find_good(bearer)
+        if caller is None or caller.tenant is None or not _may(caller, route):
+            return None
+        parent = span_context_from(traceparent.decode("latin-1")) if traceparent else None
+        if (parent is not None and parent.trace_flags.sampled) or route.traces.take():
+            return None
+        return Admitted(
+            route,
+            caller,
+            caller.tenant,
+            media_type,
+            int(length),
+            request_id_from(given_id),
+            format(parent.trace_id, "032x") if parent is not None else random_hex(16),
+        )
+
+    async def answer(self, admitted: Admitted, body: bytes | None) -> Answer:
+        """With `body` None, which did not come in time, that is told."""
+        token = current_service.set(self._service)
+        began = time.perf_counter()
+        self._in_flight.inc()
+        status = 0
+        try:
+            answer = await self._answer(admitted, body)
+            status = answer.status
+        finally:
+            self._in_flight.dec()
+            route = admitted.route.path
+            metrics.http_request(self._service, route, "POST", status, time.perf_counter() - began)
+            current_service.reset(token)
+        return answer
+
+    async def _answer(self, admitted: Admitted, body: bytes | None) -> Answer:
+        named = (
+            (b"x-request-id", admitted.request_id.encode("ascii")),
+            (b"x-trace-id", admitted.trace_id.encode("ascii")),
+            *UNLESS_SAID,
+        )
+        route = admitted.route
+        try:
+            self._callers.take(admitted.caller.token_id)
+            if body is None:
+                raise RequestTimedOut(f"the body did not arrive within {route.body_timeout_s:g} seconds")
+            told = await route.answer(
+                PlainRequest(admitted.caller, admitted.tenant, admitted.media_type, body)
+            )
+        except Exception as error:
+            problem = problem_from(error, trace_id=admitted.trace_id)
+            return Answer(problem.status_code, (*problem.raw_headers, *named), bytes(problem.body))
+        length = (b"content-length", b"%d" % len(told))
+        return Answer(HTTPStatus.OK, (length, (b"content-type", b"application/json"), *named), told)
 
 
 def _may(caller: Caller, route: HotRoute) -> bool:
     """As `Authorised` would say, which tells others why not."""
-    return caller.tenant is not None and caller.customer is None and route.token_scope in caller.scopes
-
-
-async def _body(receive: Receive, timeout_s: float) -> bytes:
-    """The whole of it: it is as long as it said, for the server reads no further.
-
-    Raises: RequestTimedOut.
-    """
-    parts: list[bytes] = []
-    try:
-        async with asyncio.timeout(timeout_s):
-            more = True
-            while more:
-                message = await receive()
-                if message["type"] == "http.disconnect":
-                    raise RequestTimedOut("the connection ended before the body did")
-                parts.append(message.get("body", b""))
-                more = message.get("more_body", False)
-    except TimeoutError:
-        raise RequestTimedOut(f"the body did not arrive within {timeout_s:g} seconds") from None
-    return parts[0] if len(parts) == 1 else b"".join(parts)
+    return caller.customer is None and route.token_scope in caller.scopes

@@ -16,6 +16,7 @@ from libs.common.contracts.topics import USAGE_TOPIC
 from libs.common.ids import new_uuid7
 from libs.common.messaging.bus import Bus
 from libs.common.paging import Slice
+from libs.common.telemetry import TraceBudget
 from libs.common.web.bodies import Instant
 from libs.common.web.hot_route import HotRoute, PlainRequest
 from libs.common.web.pagination import Page, PageDep, page_body
@@ -149,7 +150,7 @@ async def post_usage_events(call: WriteCall) -> Response:
     return Response(answer, media_type="application/json")
 
 
-def hot_route(ingest: Ingest) -> HotRoute:
+def hot_route(ingest: Ingest, traces: TraceBudget) -> HotRoute:
     """The same for plain requests, past the framework: most of what a single event costs is on the way to it."""
 
     async def answer(request: PlainRequest) -> bytes:
@@ -169,6 +170,7 @@ def hot_route(ingest: Ingest) -> HotRoute:
         media_types=frozenset(MEDIA_TYPES),
         body_bytes_max=ingest.limits.bytes_max,
         body_timeout_s=BODY_TIMEOUT_S,
+        traces=traces,
         unusual_headers=frozenset({BINARY_MODE.encode()}),
         answer=answer,
     )

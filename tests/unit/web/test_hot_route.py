@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,7 +21,9 @@ from libs.common.access.keys import KeyFile
 from libs.common.access.revocation import RevocationsUnknown
 from libs.common.access.token import TokenVerifier, sign_token
 from libs.common.clock import SystemClock
-from libs.common.web.app import create_app
+from libs.common.serving.http import listen, served
+from libs.common.telemetry import TraceBudget
+from libs.common.web.app import create_app, lanes_of
 from libs.common.web.calls import Authorised
 from libs.common.web.hot_route import HotRoute, PlainRequest
 from libs.common.web.limits import Limits
@@ -50,6 +55,8 @@ class Readings:
     app: FastAPI
     key_file: KeyFile
     revoked: Revoked
+    traces: TraceBudget
+    pause_s: float = 0.0
     requests: list[PlainRequest] = field(default_factory=list)
 
     def token(self, **changes: Any) -> str:
@@ -62,11 +69,17 @@ class Readings:
         }
         return sign_token(self.key_file.signing_key, **told)
 
-    def client(self, **changes: Any) -> httpx.AsyncClient:
+    @asynccontextmanager
+    async def client(self, **changes: Any) -> AsyncIterator[httpx.AsyncClient]:
+        """Behind the server, since it is there that the ways part."""
         headers = {"authorization": f"Bearer {self.token(**changes)}", "content-type": "application/json"}
-        return httpx.AsyncClient(
-            transport=httpx.ASGITransport(self.app), base_url="http://perennial.test", headers=headers
-        )
+        listener = listen("127.0.0.1", 0)
+        base_url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        async with (
+            served(self.app, listener, lanes=lanes_of([self.app])),
+            httpx.AsyncClient(base_url=base_url, headers=headers, trust_env=False) as client,
+        ):
+            yield client
 
 
 @pytest.fixture
@@ -82,10 +95,12 @@ def readings(tmp_path: Path) -> Readings:
         if request.body == b"broken":
             raise RuntimeError("the password is hunter2")
         found.requests.append(request)
+        await asyncio.sleep(found.pause_s)
         return b'{"way": "lane"}'
 
     key_file = KeyFile.load_or_create(tmp_path / "keys.json")
     revoked = Revoked()
+    traces = TraceBudget(per_s=0, burst=0)
     app = create_app(
         service="readings",
         title="Readings",
@@ -108,12 +123,13 @@ def readings(tmp_path: Path) -> Readings:
                 media_types=frozenset({"application/json"}),
                 body_bytes_max=BYTES_MAX,
                 body_timeout_s=0.1,
+                traces=traces,
                 unusual_headers=frozenset({b"ce-specversion"}),
                 answer=the_lane,
             )
         ],
     )
-    found = Readings(app, key_file, revoked)
+    found = Readings(app, key_file, revoked, traces)
     return found
 
 
@@ -204,6 +220,21 @@ async def test_a_revoked_token_leaves_the_lane_at_once(readings: Readings) -> No
         assert problem(await client.post(PATH, content=BODY)) == (401, "token_revoked")
 
 
+async def test_a_request_that_is_to_be_recorded_goes_the_long_way(readings: Readings) -> None:
+    traced = {"traceparent": f"00-{'a' * 32}-{'b' * 16}-01"}
+    async with readings.client() as client:
+        assert [await way(client), await way(client, headers=traced), await way(client)] == [
+            "long",
+            "long",
+            "lane",
+        ]
+        readings.traces.__init__(per_s=0, burst=1)  # type: ignore[misc]
+        assert [await way(client), await way(client)] == ["long", "lane"]
+        untraced = {"traceparent": f"00-{'a' * 32}-{'b' * 16}-00"}
+        answer = await client.post(PATH, content=BODY, headers=untraced)
+    assert (answer.json()["way"], answer.headers["x-trace-id"]) == ("lane", "a" * 32)
+
+
 async def test_two_tokens_are_none(readings: Readings) -> None:
     async with readings.client() as client:
         await way(client)
@@ -236,35 +267,87 @@ async def test_errors_are_answered_as_everywhere_and_named(readings: Readings) -
     assert good.headers["x-request-id"] == "mine"
 
 
+@asynccontextmanager
+async def connection(
+    client: httpx.AsyncClient,
+) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """To the server that the client asks, for what no client would send."""
+    reader, writer = await asyncio.open_connection(client.base_url.host, client.base_url.port)
+    try:
+        yield reader, writer
+    finally:
+        writer.close()
+
+
+def raw(client: httpx.AsyncClient, body: bytes, *, length: int | None = None) -> bytes:
+    head = (
+        f"POST {PATH} HTTP/1.1\r\nhost: x\r\nauthorization: {client.headers['authorization']}\r\n"
+        f"content-type: application/json\r\ncontent-length: {len(body) if length is None else length}\r\n\r\n"
+    )
+    return head.encode() + body
+
+
+async def read_answer(reader: asyncio.StreamReader) -> tuple[int, bytes]:
+    head = await reader.readuntil(b"\r\n\r\n")
+    length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
+    return int(head.split()[1]), await reader.readexactly(length)
+
+
 async def test_a_body_that_does_not_come_is_not_waited_for(readings: Readings) -> None:
     async with readings.client() as client:
         await way(client)
-        bearer = client.headers["authorization"].encode()
-    said: list[dict[str, Any]] = []
+        async with connection(client) as (reader, writer):
+            writer.write(raw(client, b'{"n"', length=8))
+            status, body = await asyncio.wait_for(read_answer(reader), 5)
+            assert (status, json.loads(body)["code"]) == (408, "request_timed_out")
+            assert await reader.read() == b"", "the connection is over"
+        assert await way(client) == "lane", "the others do not notice"
+    assert len(readings.requests) == 1
 
-    async def receive() -> dict[str, Any]:
-        await asyncio.sleep(60)
-        raise AssertionError("it was waited for")
 
-    async def send(message: Any) -> None:
-        said.append(message)
+async def test_a_body_may_come_in_pieces(readings: Readings) -> None:
+    async with readings.client() as client:
+        await way(client)
+        async with connection(client) as (reader, writer):
+            whole = raw(client, BODY)
+            for piece in (whole[:20], whole[20:-5], whole[-5:-2], whole[-2:]):
+                writer.write(piece)
+                await writer.drain()
+                await asyncio.sleep(0.01)
+            status, body = await asyncio.wait_for(read_answer(reader), 5)
+    assert (status, json.loads(body)["way"]) == (200, "lane")
+    assert readings.requests[0].body == BODY
 
-    headers = [
-        (b"authorization", bearer),
-        (b"content-type", b"application/json"),
-        (b"content-length", b"8"),
-    ]
-    scope = {
-        "type": "http",
-        "method": "POST",
-        "path": PATH,
-        "raw_path": PATH.encode(),
-        "query_string": b"",
-        "headers": headers,
-        "root_path": "",
-        "scheme": "http",
-        "client": ("127.0.0.1", 1),
-        "server": ("127.0.0.1", 80),
-    }
-    await readings.app(scope, receive, send)
-    assert said[0]["status"] == 408
+
+async def test_requests_sent_without_waiting_are_answered_in_order(readings: Readings) -> None:
+    """Both ways take turns on one connection, which stays open."""
+    async with readings.client() as client:
+        await way(client)
+        async with connection(client) as (reader, writer):
+            long = raw(client, BODY).replace(b"application/json", b"text/plain")
+            writer.write(raw(client, BODY) + long + raw(client, BODY))
+            ways = [json.loads((await asyncio.wait_for(read_answer(reader), 5))[1])["way"] for _ in range(3)]
+            assert ways[:2] == ["lane", "long"]
+            writer.write(raw(client, BODY))
+            assert json.loads((await asyncio.wait_for(read_answer(reader), 5))[1])["way"] == "lane"
+
+
+async def test_who_goes_away_before_the_answer_harms_nobody(readings: Readings) -> None:
+    async with readings.client() as client:
+        await way(client)
+        async with connection(client) as (_, writer):
+            writer.write(raw(client, BODY))
+            await writer.drain()
+        assert await way(client) == "lane"
+
+
+async def test_what_was_asked_is_answered_before_the_server_ends(readings: Readings) -> None:
+    readings.pause_s = 0.3
+    async with readings.client() as client:
+        await way(client)
+        reader, writer = await asyncio.open_connection(client.base_url.host, client.base_url.port)
+        writer.write(raw(client, BODY))
+        await asyncio.sleep(0.1)
+    assert (await read_answer(reader))[0] == 200
+    assert await reader.read() == b""
+    writer.close()
