@@ -5,7 +5,7 @@ base32. Its alphabet is in ASCII order, so ids of one prefix sort by the millise
 """
 
 import hashlib
-import os
+import secrets
 import threading
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
@@ -33,17 +33,14 @@ class _Entropy:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self.forget()
-        os.register_at_fork(after_in_child=self.forget)
-
-    def forget(self) -> None:
-        """Two processes must not go on with the same bytes."""
-        self._bytes, self._taken = b"", 0
+        self._bytes, self._taken, self._fetched_by = b"", 0, 0
 
     def take(self, count: int) -> bytes:
         with self._lock:
-            if self._taken + count > len(self._bytes):
-                self._bytes, self._taken = os.urandom(self.FETCHED), 0
+            # A process that was forked has another thread's number, and must not go on with the same bytes.
+            asks = threading.get_native_id()
+            if asks != self._fetched_by or self._taken + count > len(self._bytes):
+                self._bytes, self._taken, self._fetched_by = secrets.token_bytes(self.FETCHED), 0, asks
             start = self._taken
             self._taken = start + count
             return self._bytes[start : self._taken]

@@ -1,12 +1,13 @@
 """Ids sort by time, and natural keys give the same id for ever."""
 
+import os
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid5
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from libs.common.ids import ALPHABET, NAMESPACE, derived_id, new_id, new_uuid7
+from libs.common.ids import ALPHABET, NAMESPACE, derived_id, new_id, new_uuid7, random_hex
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -59,3 +60,19 @@ def test_derived_ids_are_equal_just_when_their_parts_are(one: list[str], other: 
 
 def test_the_prefix_is_part_of_what_is_derived_from() -> None:
     assert derived_id("a", "x").removeprefix("a") != derived_id("b", "x").removeprefix("b")
+
+
+def test_a_forked_process_makes_ids_of_its_own() -> None:
+    new_id("inv", AT)
+    reading, writing = os.pipe()
+    child = os.fork()
+    if not child:
+        os.write(writing, new_id("inv", AT).encode())
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert os.read(reading, 100).decode() != new_id("inv", AT)
+
+
+def test_random_bytes_never_run_out_and_never_come_twice() -> None:
+    assert len({random_hex(16) for _ in range(2_000)}) == 2_000
+    assert {len(random_hex(16)) for _ in range(300)} == {32}
