@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
-import secrets
 import shutil
 import signal
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
 from deploy.kafka.broker import KafkaBroker
 from deploy.kafka.programs import missing_program
+from tests.support.claimed_folder import claimed_folder
 
 BOOTSTRAP = "PERENNIAL_KAFKA_BOOTSTRAP"
 _MEMORY = Path("/dev/shm")
 _MEMORY_FREE_MIN_BYTES = 2 * 1024**3
-_ABANDONED_AFTER_S = 60
 
 
 class KafkaForTests:
@@ -64,27 +61,9 @@ def running_kafka() -> Iterator[KafkaBroker]:
             broker.kill()  # what it leaves is thrown away
 
 
-@contextmanager
-def broker_folder() -> Iterator[Path]:
-    """The folder of a broker to be, in memory where there is room: dozens of topics are thousands of small files.
-
-    What a killed run left behind is stopped and removed by the next: a run holds the lock beside its folder,
-    so several runs at once leave each other alone.
-    """
-    home = _home()
-    home.mkdir(parents=True, exist_ok=True)
-    for lock in home.glob("*.lock"):
-        if time.time() - lock.stat().st_mtime > _ABANDONED_AFTER_S:
-            with _claim(lock) as claimed:
-                if claimed:
-                    _remove(lock.with_suffix(""))
-    folder = home / secrets.token_hex(4)
-    with _claim(folder.with_suffix(".lock")) as claimed:
-        assert claimed
-        try:
-            yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+def broker_folder() -> AbstractContextManager[Path]:
+    """The folder of a broker to be, in memory where there is room: dozens of topics are thousands of small files."""
+    return claimed_folder(_home(), remove=_remove)
 
 
 def _home() -> Path:
@@ -92,19 +71,6 @@ def _home() -> Path:
     if usable and shutil.disk_usage(_MEMORY).free > _MEMORY_FREE_MIN_BYTES:
         return _MEMORY / f"perennial-test-kafka-{os.getuid()}"
     return Path(__file__).resolve().parents[2] / "var" / "test-kafka"
-
-
-@contextmanager
-def _claim(path: Path) -> Iterator[bool]:
-    with path.open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-            return
-        os.utime(path)
-        yield True
-        path.unlink(missing_ok=True)
 
 
 def _remove(folder: Path) -> None:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import fcntl
 import os
-import secrets
 import shutil
 import signal
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -18,11 +16,11 @@ import httpx
 from deploy.local.child import Child
 from deploy.local.sandbox import operator_token
 from libs.common.persistence.embedded import EmbeddedPostgres
+from tests.support.claimed_folder import claimed_folder
 
 # Below the project and not in pytest's own folder: the account that PostgreSQL runs under for root must be able
 # to enter it.
 FOLDER = Path(__file__).resolve().parents[2] / "var" / "test-processes"
-_ABANDONED_AFTER_S = 60
 _TIMEOUT_S = 60.0
 
 
@@ -96,39 +94,9 @@ def one_process(log: Path, *, port: int = 0, **environment: str) -> Iterator[One
             process.kill()  # what it leaves is thrown away
 
 
-@contextmanager
-def private_folder() -> Iterator[Path]:
-    """A data folder to be. What a killed test run left behind is stopped and removed by the next one.
-
-    A run holds the lock beside its folder, so that several runs at once leave each other alone.
-    """
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    for lock in FOLDER.glob("*.lock"):
-        if time.time() - lock.stat().st_mtime > _ABANDONED_AFTER_S:
-            with _claim(lock) as is_claimed:
-                if is_claimed:
-                    _remove(lock.with_suffix(""))
-    lock = FOLDER / f"{secrets.token_hex(4)}.lock"
-    with _claim(lock) as is_claimed:
-        assert is_claimed
-        folder = lock.with_suffix("")
-        try:
-            yield folder
-        finally:
-            _remove(folder)
-
-
-@contextmanager
-def _claim(path: Path) -> Iterator[bool]:
-    with path.open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-            return
-        os.utime(path)
-        yield True
-        path.unlink(missing_ok=True)
+def private_folder() -> AbstractContextManager[Path]:
+    """A data folder to be."""
+    return claimed_folder(FOLDER, remove=_remove)
 
 
 def _remove(folder: Path) -> None:

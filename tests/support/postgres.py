@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 import secrets
 import shutil
-import time
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +13,10 @@ import asyncpg
 
 from libs.common.persistence.embedded import EmbeddedPostgres
 from libs.common.persistence.session import asyncpg_dsn
+from tests.support.claimed_folder import claimed_folder
 
 FOLDER = Path(__file__).resolve().parents[2] / "var" / "test-postgres"
 SMALL: Mapping[str, str] = {"shared_buffers": "128MB", "min_wal_size": "80MB", "max_wal_size": "1GB"}
-_ABANDONED_AFTER_S = 60
 
 
 class PostgresForTests:
@@ -68,47 +65,11 @@ def running_postgres(*, fsync: bool = False) -> Iterator[PostgresForTests]:
         yield PostgresForTests(server)
 
 
-@contextmanager
-def cluster_folder() -> Iterator[Path]:
-    """The path of a cluster to be. Whatever server runs there in the end is stopped, and the folder removed.
-
-    What a killed run left behind (its server lives on, by design) is stopped and removed by the next: a run
-    holds the lock beside its folder, so several runs at once leave each other alone.
-    """
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    _sweep()
-    folder = FOLDER / secrets.token_hex(4)
-    with _claim(folder) as claimed:
-        assert claimed
-        try:
-            yield folder
-        finally:
-            _remove(EmbeddedPostgres(folder))
+def cluster_folder() -> AbstractContextManager[Path]:
+    """The path of a cluster to be. A server that a killed run left lives on, by design, and goes with its folder."""
+    return claimed_folder(FOLDER, remove=_remove)
 
 
-def _sweep() -> None:
-    for lock in FOLDER.glob("*.lock"):
-        if time.time() - lock.stat().st_mtime > _ABANDONED_AFTER_S:
-            folder = lock.with_suffix("")
-            with _claim(folder) as claimed:
-                if claimed:
-                    _remove(EmbeddedPostgres(folder))
-
-
-@contextmanager
-def _claim(folder: Path) -> Iterator[bool]:
-    path = folder.with_suffix(".lock")
-    with path.open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-            return
-        os.utime(path)
-        yield True
-        path.unlink(missing_ok=True)
-
-
-def _remove(server: EmbeddedPostgres) -> None:
-    server.stop()
-    shutil.rmtree(server.folder, ignore_errors=True)
+def _remove(folder: Path) -> None:
+    EmbeddedPostgres(folder).stop()
+    shutil.rmtree(folder, ignore_errors=True)
