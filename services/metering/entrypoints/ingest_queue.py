@@ -26,7 +26,7 @@ from services.metering.application.ingest_usage_events import (
 from services.metering.domain.usage_event import AcceptWindow, UsageEvent
 
 RACES_MAX = 10
-FURTHER_WRITER_EVENTS = 500  # that wait: for fewer, a second commit costs more than the wait for the first
+FURTHER_WRITER_EVENTS = 40  # that wait: while one writer waits for the disk, the other makes its rows
 
 
 class IngestBusy(TransientError):
