@@ -16,6 +16,7 @@ from tests.performance import results, screen
 from tests.performance.bench import Bench
 from tests.performance.machine import machine
 from tests.performance.results import Measured
+from tests.performance.targets import TARGETS
 
 # In the order in which they run: P5 wants to know the saturation that P1 found.
 ROWS = {
@@ -29,6 +30,7 @@ ROWS = {
     "P7": "p07_renewal",  # and P9
     "P2": "p02_topic",
     "P8": "p08_workers",
+    "R": "p13_rating",
 }
 GIVEN_BY = {"P9": "P7"}
 ALONE = ("P11", "P12", "P7", "P2")  # what was shared until then is stopped before them
@@ -62,12 +64,12 @@ async def measure(
     finally:
         bench.stop_shared()
     chosen = [row for row in found if row.target.split()[0] in wanted]
-    return sorted(chosen, key=lambda row: int(row.target.split()[0][1:]))
+    return sorted(chosen, key=lambda row: list(TARGETS).index(row.target))
 
 
 def main(arguments: Sequence[str]) -> int:
     """Exit code 1 when something is below its floor."""
-    known = sorted({*ROWS, *GIVEN_BY}, key=lambda id: int(id[1:]))
+    known = list(dict.fromkeys(target.split()[0] for target in TARGETS))
     parser = argparse.ArgumentParser(prog="python -m tests.performance", description=__doc__)
     parser.add_argument("--only", default=",".join(known), help="targets, such as P1,P4")
     parser.add_argument("--runs", type=int, default=RUNS, help="runs of each, of which the median counts")

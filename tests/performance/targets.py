@@ -17,6 +17,8 @@ class Target:
     judged: str = "ratio"
 
 
+BARE_LOOP = "the same arithmetic as the barest loop over decimals"
+
 TARGETS = {
     "P1": Target(
         "durable, de-duplicated ingest: HTTP batches of 100–1,000 → queryable sums, one process",
@@ -68,4 +70,29 @@ TARGETS = {
         "kill -9 under load → accepting again", "", 10, 3, more_is_better=False, judged="figure"
     ),
     "P12 lag": Target("kill -9 under load → lag gone", "", 60, 20, more_is_better=False, judged="figure"),
+    **{
+        f"R {model}": Target(
+            f"rating by the model {model.replace('_', ' ')}, one core", BARE_LOOP, 0.30, 0.50
+        )
+        for model in (
+            "flat",
+            "per_unit",
+            "graduated",
+            "volume",
+            "package",
+            "percentage",
+            "graduated_percentage",
+            "matrix",
+            "dynamic",
+            "capacity",
+            "expression",
+        )
+    },
+    "R lines": Target(
+        "graduated lines rated by one core, explanations ready to be asked for",
+        "",
+        25_000,
+        50_000,
+        judged="figure",
+    ),
 }

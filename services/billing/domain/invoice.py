@@ -10,10 +10,11 @@ from typing import Literal
 
 from libs.common.errors import Conflict, NotFound
 from libs.common.ids import derived_id
-from libs.common.money import Money, total
+from libs.common.money import Money
 from libs.common.periods import local_date
 from services.billing.domain.agreement import Agreement, CustomerDetails
 from services.billing.domain.charge import Charge, rated_lines
+from services.billing.domain.invoice_totals import TaxedAmount, invoice_totals
 from services.billing.domain.seller import Seller
 
 InvoiceStatus = Literal["draft", "finalized", "paid", "void", "uncollectible", "skipped"]
@@ -157,18 +158,18 @@ def lines_of(invoice: Invoice, charges: Sequence[Charge]) -> list[InvoiceLine]:
     lines: list[InvoiceLine] = []
     for charge in sorted(charges, key=_place):
         for rated in rated_lines(charge):
-            if not rated.amount.amount_minor and not rated.quantity:
+            if not rated.rounded and not rated.quantity:
                 continue
             lines.append(
                 InvoiceLine(
-                    id=derived_id("lin", invoice.id, charge.id, str(rated.tier)),
+                    id=derived_id("lin", invoice.id, charge.id, rated.key),
                     invoice_id=invoice.id,
                     charge_id=charge.id,
                     ordinal=len(lines) + 1,
                     tier=rated.tier or None,
-                    description=charge.price.description,
+                    description=rated.description,
                     quantity=rated.shown_quantity,
-                    unit_amount=rated.unit_amount,
+                    unit_amount=rated.shown_unit_amount,
                     net=rated.amount,
                     formula=rated.formula,
                     service_start_on=charge.service_start_on,
@@ -211,8 +212,10 @@ def decide_finalization(
     """
     assert draft.status == "draft", "only a draft can be finalized"
     lines = lines_of(draft, charges)
-    net = total((line.net for line in lines), draft.currency)
-    totalled = replace(draft, net=net, total=net + draft.tax, due_at=None, version=draft.version + 1)
+    totals = invoice_totals([TaxedAmount(line.net) for line in lines], draft.currency)
+    totalled = replace(
+        draft, net=totals.net, tax=totals.tax, total=totals.total, due_at=None, version=draft.version + 1
+    )
     if totalled.awaits_window:
         return Waiting(totalled)
     if totalled.total.amount_minor == 0:

@@ -1,5 +1,7 @@
 """Adding an invoice up: lines, less discount, plus tax; every part of it in whole minor units."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -7,11 +9,12 @@ from fractions import Fraction
 from typing import Literal
 
 from libs.common.errors import RuleViolation
-from libs.common.money import Money, allocate, total
+from libs.common.money import Money, allocate, apportion, total
 
 TaxRounding = Literal["group", "line"]
 
 NO_TAX = Decimal(0)
+STANDARD = "S"
 
 
 class DiscountBeyondLines(RuleViolation):
@@ -21,26 +24,38 @@ class DiscountBeyondLines(RuleViolation):
 
 @dataclass(frozen=True, slots=True)
 class TaxedAmount:
-    """The net amount of a line and the rate that applies to it, in percent."""
+    """The net amount of a line, and the rate that applies to it, in percent, within a category of EN 16931."""
 
     net: Money
     tax_percent: Decimal = NO_TAX
+    category: str = STANDARD
+
+
+@dataclass(frozen=True, slots=True)
+class GrossAmount:
+    """The amount of a line whose price includes the tax; its net is found with the other lines of the same tax."""
+
+    gross: Money
+    tax_percent: Decimal = NO_TAX
+    category: str = STANDARD
 
 
 @dataclass(frozen=True, slots=True)
 class TaxGroup:
-    """All that is taxed at one rate: `taxable` is after discount."""
+    """All that is taxed at one rate in one category: `taxable` is after discount."""
 
     tax_percent: Decimal
     taxable: Money
     tax: Money
+    category: str = STANDARD
 
 
 @dataclass(frozen=True, slots=True)
 class InvoiceTotals:
-    """`subtotal` - `discount` = `net`; `net` + `tax` = `total`; the groups sum to `net` and `tax`.
+    """`net` + `tax` = `total`; the groups sum to `net` and `tax`.
 
-    `line_nets` are the lines after discount, in their order; they sum to `net`.
+    `subtotal` is the sum of the amounts as the lines have them, net or gross, and where all are net, `subtotal` -
+    `discount` = `net`. `line_nets` are the nets of the lines after discount, in their order; they sum to `net`.
     """
 
     subtotal: Money
@@ -53,33 +68,57 @@ class InvoiceTotals:
 
 
 def invoice_totals(
-    lines: Sequence[TaxedAmount],
+    lines: Sequence[TaxedAmount | GrossAmount],
     currency: str,
     *,
     discount: Money | None = None,
     tax_rounding: TaxRounding = "group",
 ) -> InvoiceTotals:
-    """Add up the lines; the discount is taken off before tax, from each line in proportion to its net.
+    """Add up the lines; the discount is taken off before tax, from each line in proportion to its amount.
 
-    Rounding: tax once for each rate, on the sum of its nets (`group`), unless the seller rounds each line.
+    Rounding: tax once for each category and rate, on the sum of its nets (`group`), unless the seller rounds each
+    line. Of prices that include tax: once on the sum of the gross amounts, always; the rest, the net, is spread over
+    the lines by largest remainder.
     Raises: DiscountBeyondLines, CurrencyMismatch.
     Source: EN 16931, BR-CO-10, BR-CO-13 to BR-CO-15; tax by rate on the sum of nets, never of rounded taxes.
     """
-    subtotal = total((line.net for line in lines), currency)
+    subtotal = total((_amount(line) for line in lines), currency)
     taken = Money.zero(currency) if discount is None else discount
-    nets = _less(lines, subtotal, taken)
-    groups = tuple(
-        _group(
-            percent,
-            [net for line, net in zip(lines, nets, strict=True) if line.tax_percent == percent],
-            currency,
-            tax_rounding,
-        )
-        for percent in sorted({line.tax_percent for line in lines})
-    )
+    amounts = _less(lines, subtotal, taken)
+    nets = list(amounts)
+    groups: list[TaxGroup] = []
+    for percent, category in sorted({(line.tax_percent, line.category) for line in lines}):
+        indexes = [
+            index
+            for index, line in enumerate(lines)
+            if (line.tax_percent, line.category) == (percent, category)
+        ]
+        net_of = [index for index in indexes if isinstance(lines[index], TaxedAmount)]
+        gross_of = [index for index in indexes if isinstance(lines[index], GrossAmount)]
+        included, inside = split_inclusive([amounts[index] for index in gross_of], percent, currency)
+        for index, net in zip(gross_of, inside, strict=True):
+            nets[index] = net
+        on_top = _tax([amounts[index] for index in net_of], percent, currency, tax_rounding)
+        taxable = total((nets[index] for index in indexes), currency)
+        groups.append(TaxGroup(percent, taxable, on_top + included, category))
     net = total(nets, currency)
     tax = total((group.tax for group in groups), currency)
-    return InvoiceTotals(subtotal, taken, net, tax, net + tax, groups, tuple(nets))
+    return InvoiceTotals(subtotal, taken, net, tax, net + tax, tuple(groups), tuple(nets))
+
+
+def split_inclusive(
+    gross: Sequence[Money], tax_percent: Decimal, currency: str
+) -> tuple[Money, tuple[Money, ...]]:
+    """The tax inside these gross amounts, and the net of each; tax and nets sum to the gross.
+
+    Rounding: the tax once, half away from zero, on the sum; the net is what is left, and each line gets its exact
+    share floored, the missing minor units going to the largest remainders, ties to the first.
+    Source: R4 and R7: 3 x 9.99 with 21 % are 5.20 of tax, and nets of 8.26, 8.26 and 8.25.
+    """
+    whole = total(gross, currency)
+    tax = tax_in_gross(whole, tax_percent)
+    net_part = Fraction(100) * (100 + Fraction(tax_percent)) ** -1
+    return tax, tuple(apportion(whole - tax, [amount.amount_minor * net_part for amount in gross]))
 
 
 def tax_on_net(net: Money, tax_percent: Decimal) -> Money:
@@ -95,21 +134,24 @@ def tax_in_gross(gross: Money, tax_percent: Decimal) -> Money:
     return _percent_of(gross, Fraction(tax_percent), 100 + Fraction(tax_percent))
 
 
-def _less(lines: Sequence[TaxedAmount], subtotal: Money, discount: Money) -> list[Money]:
-    nets = [line.net for line in lines]
+def _amount(line: TaxedAmount | GrossAmount) -> Money:
+    return line.net if isinstance(line, TaxedAmount) else line.gross
+
+
+def _less(lines: Sequence[TaxedAmount | GrossAmount], subtotal: Money, discount: Money) -> list[Money]:
+    amounts = [_amount(line) for line in lines]
     if discount.amount_minor == 0:
-        return nets
+        return amounts
     if not 0 < discount.amount_minor <= subtotal.amount_minor:
         raise DiscountBeyondLines("a discount is between nothing and the lines", discount=discount)
-    shares = allocate(discount, [net.amount_minor for net in nets])
-    return [net - share for net, share in zip(nets, shares, strict=True)]
+    shares = allocate(discount, [amount.amount_minor for amount in amounts])
+    return [amount - share for amount, share in zip(amounts, shares, strict=True)]
 
 
-def _group(percent: Decimal, nets: Sequence[Money], currency: str, tax_rounding: TaxRounding) -> TaxGroup:
-    taxable = total(nets, currency)
+def _tax(nets: Sequence[Money], percent: Decimal, currency: str, tax_rounding: TaxRounding) -> Money:
     if tax_rounding == "group":
-        return TaxGroup(percent, taxable, tax_on_net(taxable, percent))
-    return TaxGroup(percent, taxable, total((tax_on_net(net, percent) for net in nets), currency))
+        return tax_on_net(total(nets, currency), percent)
+    return total((tax_on_net(net, percent) for net in nets), currency)
 
 
 def _percent_of(money: Money, percent: Fraction, hundred: Fraction) -> Money:

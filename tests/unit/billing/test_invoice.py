@@ -219,3 +219,23 @@ def test_an_invoice_is_the_sum_of_its_lines(quantity: Decimal, minutes: Decimal,
         assert outcome.lines == tuple(lines_of(outcome.invoice, charges))  # rated again, the very same
     else:
         assert owed == 0
+
+
+def test_a_minimum_that_was_missed_is_a_line_of_its_own() -> None:
+    story = Story(fee=FEE.model_copy(update={"minimum_amount": Decimal(3000)}))
+    lines = lines_of(a_draft(story), charges_of(story, None))
+    assert [(line.description, line.tier, line.quantity, line.unit_amount, line.net) for line in lines] == [
+        ("Aircraft", None, 2, Decimal(1200), usd(240000)),
+        ("Aircraft: up to the minimum", None, 1, Decimal(600), usd(60000)),
+    ]
+    assert len({line.id for line in lines}) == 2
+    assert sum(charge.amount.amount_minor for charge in charges_of(story, None)) == 300000
+
+
+def test_what_is_beyond_a_maximum_is_taken_off_by_a_negative_quantity() -> None:
+    story = Story(fee=FEE.model_copy(update={"maximum_amount": Decimal(2000)}))
+    lines = lines_of(a_draft(story), charges_of(story, None))
+    assert [(line.quantity, line.unit_amount, line.net) for line in lines] == [
+        (2, Decimal(1200), usd(240000)),
+        (-1, Decimal(400), usd(-40000)),
+    ]

@@ -10,9 +10,11 @@ from hypothesis import strategies as st
 from libs.common.money import CurrencyMismatch, Money, total
 from services.billing.domain.invoice_totals import (
     DiscountBeyondLines,
+    GrossAmount,
     TaxedAmount,
     TaxRounding,
     invoice_totals,
+    split_inclusive,
     tax_in_gross,
     tax_on_net,
 )
@@ -92,6 +94,55 @@ def test_tax_inside_a_sum_of_gross_prices() -> None:
     assert tax_in_gross(eur(3 * 999), Decimal(21)) == eur(520)
 
 
+def test_prices_with_and_without_tax_stand_on_one_invoice() -> None:
+    lines = [
+        GrossAmount(eur(999), Decimal(21)),
+        TaxedAmount(eur(1000), Decimal(21)),
+        GrossAmount(eur(999), Decimal(21)),
+        GrossAmount(eur(1000), Decimal(9)),
+    ]
+    totals = invoice_totals(lines, "EUR")
+    assert [net.amount_minor for net in totals.line_nets] == [826, 1000, 825, 917]
+    assert [(group.tax_percent, group.taxable, group.tax) for group in totals.groups] == [
+        (Decimal(9), eur(917), eur(83)),
+        (Decimal(21), eur(2651), eur(557)),
+    ]
+    assert (totals.subtotal, totals.net, totals.total) == (eur(3998), eur(3568), eur(4208))
+
+
+def test_categories_of_one_rate_are_groups_of_their_own() -> None:
+    lines = [
+        TaxedAmount(eur(10), category="Z"),
+        GrossAmount(eur(20), category="E"),
+        TaxedAmount(eur(30), category="Z"),
+    ]
+    totals = invoice_totals(lines, "EUR")
+    assert [(group.category, group.taxable) for group in totals.groups] == [("E", eur(20)), ("Z", eur(40))]
+    assert {group.category for group in invoice_totals(taxed((1, "5")), "EUR").groups} == {"S"}
+
+
+def test_a_discount_is_taken_from_gross_amounts_before_their_tax_is_found() -> None:
+    lines = [GrossAmount(eur(1210), Decimal(21)), GrossAmount(eur(1210), Decimal(21))]
+    totals = invoice_totals(lines, "EUR", discount=eur(1210))
+    assert (totals.subtotal, totals.net, totals.tax, totals.total) == (
+        eur(2420),
+        eur(1000),
+        eur(210),
+        eur(1210),
+    )
+
+
+def test_tax_inside_is_rounded_once_even_where_the_seller_rounds_each_line() -> None:
+    lines = [GrossAmount(eur(999), Decimal(21))] * 3
+    assert invoice_totals(lines, "EUR", tax_rounding="line").tax == eur(520)
+
+
+def test_what_is_given_back_whole_leaves_no_tax() -> None:
+    tax, nets = split_inclusive([eur(1000), eur(-1000)], Decimal(21), "EUR")
+    assert (tax, total(nets, "EUR")) == (eur(0), eur(0))
+    assert [abs(net.amount_minor) for net in nets] in ([826, 826], [827, 827])
+
+
 nets = st.integers(0, 10**9)
 percents = st.sampled_from(["0", "6", "9", "21", "8.875"])
 lines = st.lists(st.tuples(nets, percents), min_size=1, max_size=8)
@@ -108,3 +159,19 @@ def test_all_parts_of_an_invoice_sum_up(
     assert total(totals.line_nets, "EUR") == totals.net
     assert total((group.taxable for group in totals.groups), "EUR") == totals.net
     assert total((group.tax for group in totals.groups), "EUR") == totals.tax
+
+
+@given(
+    gross=st.lists(st.integers(-(10**9), 10**9), max_size=8),
+    percent=st.sampled_from(["0", "6", "9", "21", "8.875"]),
+)
+def test_nets_and_tax_sum_to_what_was_paid(gross: list[int], percent: str) -> None:
+    """No net is more than a unit away from its exact share."""
+    amounts = [eur(minor) for minor in gross]
+    tax, found = split_inclusive(amounts, Decimal(percent), "EUR")
+    assert total(found, "EUR") + tax == total(amounts, "EUR")
+    assert tax == tax_in_gross(total(amounts, "EUR"), Decimal(percent))
+    for amount, net in zip(amounts, found, strict=True):
+        assert (
+            abs(net.amount_minor - amount.amount_minor * Fraction(100) * (100 + Fraction(percent)) ** -1) < 1
+        )

@@ -7,12 +7,16 @@ from typing import NamedTuple
 
 import pytest
 
-from libs.common.money import Money, allocate, split_evenly
+from libs.common.money import Money, split_evenly
 from libs.common.periods import Interval, Period, nth_period
-from services.billing.domain.invoice_totals import TaxedAmount, invoice_totals, tax_in_gross
+from services.billing.domain.invoice_totals import GrossAmount, TaxedAmount, invoice_totals, tax_in_gross
 from services.billing.domain.proration import fraction_in_use
-from services.billing.domain.rating.price import Price
-from services.billing.domain.rating.rate import rate
+from services.billing.domain.rating.allowance import AllowanceBalance, RolledOver, earned_allowance, renew
+from services.billing.domain.rating.change import deltas, rate_change
+from services.billing.domain.rating.commitment import Commitment, Spent, settle
+from services.billing.domain.rating.price import Price, Rollover
+from services.billing.domain.rating.rate import rate, rate_usage
+from services.billing.domain.rating.usage import Usage
 from tests.unit.billing.prices import a_price, a_tier
 
 ZONE = "Europe/Amsterdam"
@@ -70,12 +74,8 @@ def test_lines(line: Line) -> None:
 
 
 def test_seats_added_inside_a_month_pay_for_the_rest_of_it_at_the_price_of_their_tier() -> None:
-    before, after = (
-        rate(SEAT, Decimal(50)),
-        rate(SEAT, Decimal(64), fraction=part_in_use("2026-04-10/2026-05-01")),
-    )
-    assert len(before) == 1
-    assert after[1].amount.amount_minor == 25480
+    (line,) = rate_change(SEAT, Decimal(50), Decimal(64), fraction=part_in_use("2026-04-10/2026-05-01"))
+    assert (line.quantity, line.amount.amount_minor) == (14, 25480)
 
 
 class Invoice(NamedTuple):
@@ -124,5 +124,59 @@ def test_tax_inside_what_a_consumer_pays(gross: int, tax: int) -> None:
     assert tax_in_gross(Money(gross, "EUR"), Decimal(21)) == Money(tax, "EUR")
 
 
-def test_the_net_of_three_equal_gross_lines_is_spread_over_them() -> None:
-    assert [part.amount_minor for part in allocate(Money(2477, "EUR"), [999, 999, 999])] == [826, 826, 825]
+@pytest.mark.parametrize(
+    ("gross", "nets", "tax"),
+    [
+        ([1995, 380], [1649, 314], 412),  # May: the fee, and four extra washes that were estimated
+        ([1995, -285], [1649, -236], 297),  # June: the fee, and three of them given back
+        ([999, 999, 999], [826, 826, 825], 520),
+    ],
+)
+def test_pay_per_wash_is_billed_with_the_tax_inside(gross: list[int], nets: list[int], tax: int) -> None:
+    totals = invoice_totals([GrossAmount(Money(line, "EUR"), Decimal(21)) for line in gross], "EUR")
+    assert [net.amount_minor for net in totals.line_nets] == nets
+    assert (totals.tax.amount_minor, totals.total.amount_minor) == (tax, sum(gross))
+
+
+def test_light_that_was_not_used_is_a_line_of_its_own() -> None:
+    least = Commitment("light", "Light", "EUR", ("desk",), minimum_quantity=Decimal(100_000))
+    delivered = rate(LIGHT, Decimal(85_000))[0].amount
+    (line,) = settle(least, [Spent(LIGHT, Decimal(85_000), delivered)])
+    assert (line.quantity, line.unit_amount, line.amount.amount_minor) == (15_000, Decimal("0.004305"), 6458)
+
+
+def test_days_without_light_lower_a_yearly_minimum() -> None:
+    least = Commitment("light", "Light", "EUR", (), per="year", minimum_quantity=Decimal(1_200_000))
+    (line,) = settle(
+        least, [Spent(LIGHT, Decimal(1_000_000), Money(430500, "EUR"))], fraction=Fraction(365 - 12, 365)
+    )
+    assert line.quantity == Fraction(1_200_000 * 353, 365) - 1_000_000
+
+
+def test_a_year_of_kilometres_is_pooled_over_the_months_held() -> None:
+    earned = earned_allowance(Decimal(18_000), date(2025, 1, 1), date(2026, 9, 1))
+    assert earned == 30_000
+    price = a_price("per_unit", "0.10", included=str(earned))
+    (line,) = rate(price, Decimal(33_200))
+    assert (line.quantity, line.amount.amount_minor) == (3_200, 32_000)
+
+
+def test_pages_beyond_the_plan_come_in_blocks_and_what_is_left_rolls_over() -> None:
+    price = a_price("package", "1", package_size="10", included="50", rollover=Rollover())
+    opening = AllowanceBalance(Decimal(50), (RolledOver(Decimal(10), 1),))
+    rated = rate_usage(price, Usage(Decimal(65)), allowance=opening)
+    assert [line.quantity for line in rated.lines] == [1]
+    assert rated.closing is not None
+    assert renew(price, rated.closing).total == 50 + 5
+
+
+def test_late_usage_by_volume_is_billed_as_the_difference() -> None:
+    (line,) = deltas(rate(BY_VOLUME, Decimal(90)), rate(BY_VOLUME, Decimal(120)))
+    assert (line.quantity, line.amount.amount_minor) == (1, 18_000)
+
+
+def test_a_share_of_the_gain_is_an_expression() -> None:
+    """Baseline 30.0, target 28.5 and actual 29.1 l/100 km over 1,000,000 km: what was missed of the fee is credited."""
+    expression = "10000 * (1 - (30.0 - quantity) / (30.0 - 28.5))"
+    (line,) = rate(a_price("expression", expression=expression), Decimal("29.1"))
+    assert line.amount.amount_minor == 400_000

@@ -50,6 +50,43 @@ def test_a_flat_amount_is_looked_at_too() -> None:
     assert [fault["pointer"] for fault in tier_faults(tiers, "")] == ["/0/flat_amount"]
 
 
+class Part(NamedTuple):
+    name: str
+    tier: PriceTier
+    in_percent: bool
+    faults: tuple[str, ...]
+
+
+ONE = Decimal(1)
+PARTS = [
+    Part("capped", PriceTier(None, ONE, cap_amount=ONE), False, ()),
+    Part("capped_at_its_flat_amount", PriceTier(None, ONE, ONE, cap_amount=ONE), False, ()),
+    Part(
+        "flat_amount_above_the_cap",
+        PriceTier(None, ONE, Decimal(2), cap_amount=ONE),
+        False,
+        ("/0/cap_amount",),
+    ),
+    Part("negative_cap", PriceTier(None, ONE, cap_amount=-ONE), False, ("/0/cap_amount",)),
+    Part("no_amount", PriceTier(None), False, ("/0/unit_amount",)),
+    Part("flat_amount_only", PriceTier(None, flat_amount=ONE), False, ("/0/unit_amount",)),
+    Part("rate", PriceTier(None, rate_percent=ONE), True, ()),
+    Part("rate_and_flat_amount", PriceTier(None, rate_percent=ONE, flat_amount=ONE), True, ()),
+    Part("no_rate", PriceTier(None), True, ("/0/rate_percent",)),
+    Part("rate_and_amount", PriceTier(None, ONE, rate_percent=ONE), True, ("/0/unit_amount",)),
+    Part("rate_among_units", PriceTier(None, ONE, rate_percent=ONE), False, ("/0/rate_percent",)),
+    Part("rate_of_more_than_all", PriceTier(None, rate_percent=Decimal(101)), True, ("/0/rate_percent",)),
+    Part("negative_rate", PriceTier(None, rate_percent=-ONE), True, ("/0/rate_percent",)),
+]
+
+
+@pytest.mark.parametrize("part", PARTS, ids=lambda part: part.name)
+def test_what_a_tier_costs(part: Part) -> None:
+    faults = list(tier_faults([part.tier], "", in_percent=part.in_percent))
+    assert tuple(fault["pointer"] for fault in faults) == part.faults
+    assert all(": " in fault["detail"] for fault in faults)
+
+
 def test_there_is_a_bound_on_tiers() -> None:
     rising = [PriceTier(Decimal(end), Decimal(1)) for end in range(1, TIERS_MAX)]
     last = PriceTier(None, Decimal(1))

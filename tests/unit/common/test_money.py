@@ -10,15 +10,18 @@ from hypothesis import strategies as st
 
 from libs.common.money import (
     MINOR_MAX,
+    MINOR_UNITS,
     AmountTooLarge,
     CurrencyMismatch,
     Money,
     UnknownCurrency,
     WeightsWithoutSum,
     allocate,
+    apportion,
     exponent,
     round_half_away,
     split_evenly,
+    to_minor_unit,
     total,
 )
 
@@ -175,6 +178,9 @@ def test_exponent(currency: str, decimals: int) -> None:
 
 def test_the_largest_amount_fits_its_column_and_no_larger_is_made() -> None:
     assert (Money(MINOR_MAX, "EUR") - Money(1, "EUR")).amount_minor == 2**63 - 2
+    assert round_half_away(Decimal(-MINOR_MAX), 0) == -MINOR_MAX
+    with pytest.raises(AmountTooLarge):
+        round_half_away(Decimal(MINOR_MAX + 1), 0)
     with pytest.raises(AmountTooLarge):
         Money(MINOR_MAX, "EUR") + Money(1, "EUR")
 
@@ -189,3 +195,59 @@ def test_what_cannot_be_counted_is_refused(amount: str) -> None:
 def test_only_whole_numbers_are_minor_units(minor: object) -> None:
     with pytest.raises(AssertionError):
         Money(minor, "EUR")  # type: ignore[arg-type]
+
+
+@given(
+    amount=st.decimals(-(10**14), 10**14, places=9),
+    currency=st.sampled_from(["JPY", "EUR", "KWD", "CLF", "UYW"]),
+)
+def test_the_quick_rounding_is_the_rounding(amount: Decimal, currency: str) -> None:
+    rounded = to_minor_unit(amount, MINOR_UNITS[currency])
+    assert Money.from_rounded(rounded, currency) == Money.from_decimal(amount, currency)
+    assert rounded == Money.from_decimal(amount, currency).to_decimal()
+
+
+def test_the_quick_rounding_takes_ties_away_from_zero() -> None:
+    assert [to_minor_unit(Decimal(tie), MINOR_UNITS["EUR"]) for tie in ("10.005", "-10.005", "0.0149")] == [
+        Decimal("10.01"), Decimal("-10.01"), Decimal("0.01")
+    ]  # fmt: skip
+
+
+def test_a_minor_unit_is_that_of_a_known_currency() -> None:
+    assert [MINOR_UNITS[code] for code in ("JPY", "EUR", "KWD", "CLF")] == [
+        Decimal(told) for told in ("1", "0.01", "0.001", "0.0001")
+    ]
+    with pytest.raises(UnknownCurrency) as refused:
+        MINOR_UNITS["XAU"]
+    assert refused.value.facts == {"currency": "XAU"}
+
+
+def test_what_is_rounded_already_is_held_against_the_bound() -> None:
+    assert Money.from_rounded(Decimal("92233720368547758.07"), "EUR").amount_minor == MINOR_MAX
+    with pytest.raises(AmountTooLarge):
+        Money.from_rounded(Decimal("92233720368547758.08"), "EUR")
+
+
+@given(gross=st.lists(minors, max_size=9), percent=st.sampled_from(["0", "5.5", "21", "25"]))
+def test_shares_of_a_rounded_whole_sum_to_it(gross: list[int], percent: str) -> None:
+    """Also where the shares are of either sign, or sum to nothing."""
+    part = Fraction(100, 1) * (100 + Fraction(percent)) ** -1
+    shares = [minor * part for minor in gross]
+    whole = Money.from_decimal(sum(shares, start=Fraction(0)) * Fraction(1, 100), "EUR")
+    parts = apportion(whole, shares)
+    assert total(parts, "EUR") == whole
+    for share, found in zip(shares, parts, strict=True):
+        assert 0 <= found.amount_minor - share.__floor__() <= 1
+
+
+def test_the_missing_units_go_to_the_largest_remainders_ties_to_the_first() -> None:
+    assert apportion(Money(2477, "EUR"), [Fraction(99900, 121)] * 3) == [
+        Money(minor, "EUR") for minor in (826, 826, 825)
+    ]
+    assert apportion(Money(1, "EUR"), [Fraction(-1, 3), Fraction(4, 3)]) == [Money(0, "EUR"), Money(1, "EUR")]
+
+
+def test_shares_of_another_amount_are_our_own_mistake() -> None:
+    for minor in (-1, 3):
+        with pytest.raises(AssertionError):
+            apportion(Money(minor, "EUR"), [Fraction(1, 2), Fraction(1, 2)])

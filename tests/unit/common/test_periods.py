@@ -193,3 +193,19 @@ def test_a_zone_has_an_iana_name(zone: str) -> None:
 def test_the_period_of_an_instant() -> None:
     found = period_at(date(2026, 1, 31), MONTH, "Asia/Tokyo", utc("2026-02-27T15:00:00"))
     assert (found.start_on, found.end_on) == (date(2026, 2, 28), date(2026, 3, 31))
+
+
+@pytest.mark.parametrize(
+    ("interval", "on", "index"),
+    [
+        (Interval("day", 3), "2026-02-02", 0),
+        (Interval("day", 3), "2026-02-03", 1),
+        (Interval("week", 2), "2026-02-13", 0),
+        (Interval("week", 2), "2026-02-14", 1),
+        (Interval("week", 2), "2026-01-30", -1),
+    ],
+)
+def test_a_day_inside_a_period_of_days_or_weeks_has_its_index(
+    interval: Interval, on: str, index: int
+) -> None:
+    assert index_on(date(2026, 1, 31), interval, date.fromisoformat(on)) == index

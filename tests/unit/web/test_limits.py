@@ -50,6 +50,21 @@ async def test_thirty_two_levels_are_not_too_deep(client: httpx.AsyncClient) -> 
     assert problem(await client.post("/v1/notes", content=body, headers=JSON)) == (422, "invalid_body")
 
 
+async def test_a_route_may_take_more_values_than_others(tmp_path: Path) -> None:
+    small = a_small_app(
+        tmp_path, limits=Limits(values_max=3, values_max_by_prefix={"/v1/notes/": 1, "/v1/notes": 5})
+    )
+    async with small.client() as client:
+        for values, code in ((5, "invalid_body"), (6, "json_too_many_values")):
+            body = b"[" + b",".join([b"1"] * values) + b"]"
+            answer = await client.post("/v1/notes", content=body, headers=JSON)
+            assert problem(answer) == (422, code)
+    assert [small_limits.values_for(path) for path in ("/v1/a", "/v1/ab", "/v1/b")] == [2, 4, 3]
+
+
+small_limits = Limits(values_max=3, values_max_by_prefix={"/v1/a": 2, "/v1/ab": 4})
+
+
 async def test_a_body_is_long_enough_at_one_mebibyte_and_too_long_beyond(client: httpx.AsyncClient) -> None:
     padding = b" " * (MEBIBYTE - len(b'{"name":"x"}'))
     fits = b'{"name":"x"}' + padding

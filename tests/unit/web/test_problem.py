@@ -163,7 +163,7 @@ async def test_everything_wrong_with_a_body_is_told_where_it_is(client: httpx.As
         "/parts/1/a~1b~0c",
     }
     assert told["/name"] == "is required"
-    assert told["/nmae"] == "is not a field of this body"
+    assert told["/nmae"] == "is not a field of this body: did you mean name?"
     assert told["/on"] == "is no date that exists"
 
 

@@ -1,13 +1,12 @@
 """Flat: one fee for the period, whatever the quantity."""
 
-from decimal import Decimal
+from __future__ import annotations
 
+from libs.common.exact import Number
 from services.billing.domain.rating.price import Price
-from services.billing.domain.rating.rated_line import TierPart
-
-ONE = Decimal(1)
+from services.billing.domain.rating.rated_line import NOTHING, ONE, Part
 
 
-def flat(price: Price, _quantity: Decimal) -> tuple[TierPart, ...]:
+def flat(price: Price, _billable: Number) -> tuple[Part, ...]:
     assert price.unit_amount is not None, "a flat price has an amount"
-    return (TierPart(0, ONE, price.unit_amount, Decimal(0), bounds="", counted="1"),)
+    return ((0, ONE, price.unit_amount, NOTHING, None, None),)

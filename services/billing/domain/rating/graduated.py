@@ -1,35 +1,30 @@
 """Graduated: each tier prices only the units that fall in it, and each tier reached is a line of its own."""
 
-from decimal import Decimal
+from __future__ import annotations
 
-from services.billing.domain.rating.exact import difference, text
-from services.billing.domain.rating.price import Price, PriceTier
-from services.billing.domain.rating.rated_line import TierPart
+from libs.common.exact import EXACT, Number, subtract
+from services.billing.domain.rating.price import Price
+from services.billing.domain.rating.rated_line import NOTHING, Part
+
+_minus = EXACT.subtract
 
 
-def graduated(price: Price, quantity: Decimal) -> tuple[TierPart, ...]:
-    """The tiers that `quantity` reaches, in order; the first is reached, with its flat amount, by nothing."""
-    parts: list[TierPart] = []
-    lower = Decimal(0)
+def graduated(price: Price, billable: Number) -> list[Part]:
+    """The tiers that `billable` reaches, in order; the first is reached by nothing, too.
+
+    Where nothing is billable, the price may waive what the first tier adds once.
+    """
+    parts: list[Part] = []
+    lower = NOTHING
+    flat_waived = not billable and not price.charges_first_flat_at_zero
     for ordinal, tier in enumerate(price.tiers, start=1):
-        upper = quantity if tier.up_to is None else min(quantity, tier.up_to)
-        parts.append(tier_part(tier, ordinal, lower, difference(upper, lower)))
-        if tier.up_to is None or quantity <= tier.up_to:
-            return tuple(parts)
-        lower = tier.up_to
+        up_to = tier.up_to
+        flat = NOTHING if flat_waived else tier.flat_amount or NOTHING
+        if up_to is None or billable <= up_to:
+            units = billable if ordinal == 1 else subtract(billable, lower)
+            parts.append((ordinal, units, tier.unit_amount, flat, tier.cap_amount, None))
+            return parts
+        units = up_to if ordinal == 1 else _minus(up_to, lower)
+        parts.append((ordinal, units, tier.unit_amount, flat, tier.cap_amount, None))
+        lower = up_to
     raise AssertionError("the last tier of a price has no end")
-
-
-def tier_part(tier: PriceTier, ordinal: int, lower: Decimal, quantity: Decimal) -> TierPart:
-    """`quantity` at the price of this tier, which starts above `lower`."""
-    above = f"above {text(lower)}" if lower else ""
-    up_to = f"up to {text(tier.up_to)}" if tier.up_to is not None else ""
-    bounds = " ".join(bound for bound in (above, up_to) if bound)
-    return TierPart(
-        tier=ordinal,
-        quantity=quantity,
-        unit_amount=tier.unit_amount,
-        flat_amount=tier.flat_amount or Decimal(0),
-        bounds=f"tier {ordinal}, {bounds}" if bounds else f"tier {ordinal}",
-        counted=text(quantity),
-    )

@@ -1,12 +1,12 @@
 """Per unit: every unit costs the same."""
 
-from decimal import Decimal
+from __future__ import annotations
 
-from services.billing.domain.rating.exact import text
+from libs.common.exact import Number
 from services.billing.domain.rating.price import Price
-from services.billing.domain.rating.rated_line import TierPart
+from services.billing.domain.rating.rated_line import NOTHING, Part
 
 
-def per_unit(price: Price, quantity: Decimal) -> tuple[TierPart, ...]:
+def per_unit(price: Price, billable: Number) -> tuple[Part, ...]:
     assert price.unit_amount is not None, "a price per unit has an amount"
-    return (TierPart(0, quantity, price.unit_amount, Decimal(0), bounds="", counted=text(quantity)),)
+    return ((0, billable, price.unit_amount, NOTHING, None, None),)

@@ -1,0 +1,90 @@
+"""Differences between two ratings: units added inside a period, and usage that came late."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from fractions import Fraction
+
+from libs.common.exact import Number, plain, subtract, text
+from libs.common.money import Money
+from services.billing.domain.rating.price import Price
+from services.billing.domain.rating.rate import WHOLE_PERIOD, RatedLine, rate
+from services.billing.domain.rating.rated_line import NOTHING, ONE
+
+
+@dataclass(frozen=True, slots=True)
+class DeltaLine:
+    """What one line has come to more, or (a negative quantity of a positive price) less. `key` is that of the line."""
+
+    key: str
+    quantity: Number
+    unit_amount: Number
+    amount: Money
+    formula: str
+
+
+def rate_change(
+    price: Price, before: Decimal, after: Decimal, *, fraction: Fraction = WHOLE_PERIOD
+) -> tuple[DeltaLine, ...]:
+    """What it costs to go from `before` to `after` units for `fraction` of a period, tier by tier.
+
+    Rounding: each line once: the exact difference of the two, prorated.
+    Raises: as `rate`.
+    Source: R18: added units are rated as graduated(new) - graduated(old), then prorated.
+    """
+    old = {_key(line): line for line in rate(price, before)}
+    new = {_key(line): line for line in rate(price, after)}
+    lines: list[DeltaLine] = []
+    for key in [*new, *(key for key in old if key not in new)]:
+        units, unit_amount = _units(old.get(key), new.get(key))
+        exact = Fraction(units) * Fraction(unit_amount) * fraction
+        amount = Money.from_decimal(exact, price.currency)
+        if amount.amount_minor:
+            equals = "=" if Fraction(amount.to_decimal()) == exact else "≈"
+            part = "" if fraction == 1 else f" * {fraction}"
+            told = (
+                f"{text(units)} * {text(unit_amount)}{part} {equals} {amount.to_decimal()} {amount.currency}"
+            )
+            lines.append(DeltaLine(key, units, unit_amount, amount, told))
+    return tuple(lines)
+
+
+def deltas(original: Sequence[RatedLine], corrected: Sequence[RatedLine]) -> tuple[DeltaLine, ...]:
+    """One line for each that has changed; whatever was billed is left as it is.
+
+    Source: R19; it may be negative: with volume tiers, one unit more may cost less.
+    """
+    old = {_key(line): line.amount for line in original}
+    new = {_key(line): line.amount for line in corrected}
+    lines: list[DeltaLine] = []
+    for key in [*old, *(key for key in new if key not in old)]:
+        currency = (old.get(key) or new[key]).currency
+        before, after = old.get(key, Money.zero(currency)), new.get(key, Money.zero(currency))
+        if before != after:
+            difference = after - before
+            quantity, unit_amount = _signed(difference.to_decimal())
+            told = f"{after.to_decimal()} - {before.to_decimal()} = {difference.to_decimal()} {currency}"
+            lines.append(DeltaLine(key, quantity, unit_amount, difference, told))
+    return tuple(lines)
+
+
+def _key(line: RatedLine) -> str:
+    """By volume there is one line, whichever tier prices it."""
+    return "0" if line.price.model == "volume" and line.kind == "price" else line.key
+
+
+def _units(old: RatedLine | None, new: RatedLine | None) -> tuple[Number, Number]:
+    """The units that one line has more; where they do not make the difference alone, the difference itself, once."""
+    units = subtract(new.quantity if new else NOTHING, old.quantity if old else NOTHING)
+    unit_amount = new.unit_amount if new else old.unit_amount if old else NOTHING
+    difference = (new.exact if new else Fraction(0)) - (old.exact if old else Fraction(0))
+    if Fraction(units) * Fraction(unit_amount) == difference:
+        return units, unit_amount
+    return _signed(plain(difference))
+
+
+def _signed(difference: Number) -> tuple[Number, Number]:
+    """A negative quantity of a positive price."""
+    return (-ONE, -difference) if difference < 0 else (ONE, difference)
