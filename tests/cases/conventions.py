@@ -1,0 +1,165 @@
+"""Which cases are not run, decided by kind and convention alone: a table of what is refused, with its reasons.
+
+`docs/conventions.md` tells the same to whoever moves here from another system; a test holds the two together.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from tests.cases.case_files import Case
+
+UNNAMED = "no rule"
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Cases of `kind` that name `convention` with a phrase like `phrase` (`*` is any text); why they do not run.
+
+    Without a convention, the whole kind is meant; `UNNAMED` means the cases that name none.
+    """
+
+    area: str
+    kind: str
+    reason: str
+    convention: str | None = None
+    phrase: str = "*"
+
+    def covers(self, case: Case) -> bool:
+        if (self.area, self.kind) != (case.area, case.kind):
+            return False
+        if self.convention is None:
+            return True
+        if self.convention == UNNAMED:
+            return not case.convention
+        told = case.convention.get(self.convention)
+        return told is not None and fnmatchcase(told, self.phrase)
+
+    def __str__(self) -> str:
+        rule = "" if self.convention is None else f", {self.convention}"
+        phrase = "" if self.phrase == "*" else f": {self.phrase}"
+        return f"{self.area} {self.kind}{rule}{phrase}"
+
+
+# Rules of which a business is better off without; the reason says what they would cost it.
+REFUSED: Sequence[Refusal] = (
+    Refusal(
+        "proration",
+        "plan_change",
+        "Time that was paid for is given back as money, of which everyone can see how much it is; days of another "
+        "plan, rounded up, give away a part of a day with every change.",
+        "proration",
+        "unused money converted to days of the new plan*",
+    ),
+    Refusal(
+        "invoices",
+        "invoice_totals",
+        "Tax is stated for each rate, on the sum of what is taxed at it: one rounding over all rates leaves rates "
+        "whose tax does not add up to the invoice's, which EN 16931 does not allow.",
+        "tax_rounding",
+        "exact tax of all lines added up over the invoice and rounded once*",
+    ),
+    Refusal(
+        "invoices",
+        "invoice_totals",
+        "A discount is one amount, taken once and spread without a remainder: a percentage that is rounded on each "
+        "line changes with how the same amount is cut into lines.",
+        "discount_spread",
+        "percent of each line, each rounded*",
+    ),
+    Refusal(
+        "invoices",
+        "tax_mode",
+        "What a price including tax holds of it is the tax rounded, and the net is the rest, once for each rate: "
+        "an amount of tax is what is owed to the state, hence is not what is left over.",
+        "inclusive_rounding",
+        "round the net amount*",
+    ),
+    Refusal(
+        "invoices",
+        "allocation",
+        "A part that weighs nothing gets nothing: a line of zero need not be taken out before an amount is split.",
+        "allocation",
+        "*zero shares are left out*",
+    ),
+    Refusal(
+        "aggregation",
+        "aggregate",
+        "An event is known by its source and id. A copy with the same id and another time or payload is a conflict "
+        "that is reported; it does not silently replace what was acknowledged.",
+        "dedup",
+    ),
+    Refusal(
+        "aggregation",
+        "windowed",
+        "Windows in which nothing happened are not listed: an hour of a year without usage costs no line.",
+        "empty_windows",
+        "zero*",
+    ),
+)
+
+FIXED_MONTHS = "Months of a fixed length, whatever the calendar says."
+COUPONS = "Coupons on charges and invoices."
+CREDIT_NOTES = "Credit notes."
+BALANCES = "Customer balances."
+WALLETS = "Wallets."
+FUNCTIONS = "Meters count, sum and take the greatest value; the other functions are to come."
+
+# What is not there yet.
+LATER: Sequence[Refusal] = (
+    Refusal("proration", "fraction", FIXED_MONTHS, "proration", "days / fixed *"),
+    Refusal("proration", "days_between", FIXED_MONTHS, "day_count", "a fixed number of days per month*"),
+    Refusal("proration", "period_amount", FIXED_MONTHS, "proration", "fixed *-day month*"),
+    Refusal(
+        "proration",
+        "plan_change",
+        "A change that begins a new period and credits nothing.",
+        "proration",
+        "reset: no credit*",
+    ),
+    Refusal("proration", "plan_change", COUPONS, "discount"),
+    Refusal("proration", "credit_cap", CREDIT_NOTES),
+    Refusal("invoices", "credit_note", CREDIT_NOTES),
+    Refusal("invoices", "termination_credit", CREDIT_NOTES),
+    Refusal("invoices", "balance_application", BALANCES),
+    Refusal("invoices", "credit_application", BALANCES),
+    Refusal("invoices", "wallet", WALLETS),
+    Refusal("invoices", "wallet_cap", WALLETS),
+    Refusal("invoices", "discount_amount", COUPONS),
+    *(
+        Refusal("invoices", "invoice_totals", COUPONS, name)
+        for name in ("fixed_discount", "prorations", "stacking", "discount_order")
+    ),
+    Refusal("invoices", "invoice_totals", "Customers who are exempt from tax.", "customer"),
+    *(
+        Refusal("aggregation", "aggregate", FUNCTIONS, name)
+        for name in (
+            UNNAMED,
+            "negative_latest",
+            "unique",
+            "proration",
+            "rounding",
+            "weighted_sum",
+            "carry_in",
+            "recurring",
+            "empty",
+        )
+    ),
+    Refusal("aggregation", "grouped", FUNCTIONS),
+    Refusal("aggregation", "level_breakdown", FUNCTIONS),
+    Refusal("aggregation", "per_event", "Usage that is prorated event by event."),
+    Refusal("aggregation", "running_usage", "The price of a period that is still running."),
+    Refusal("aggregation", "late_usage", "Corrections for usage that comes late."),
+    Refusal("lifecycle", "scenario", "Stories over all services."),
+)
+
+# What a case may expect that comes later: the case is put off, and counts as neither passed nor refused.
+DEFERRED: Mapping[tuple[str, str], str] = {
+    ("scenario", "credit_notes"): CREDIT_NOTES,
+    ("scenario", "tax"): "Tax on the invoices of a story.",
+}
+
+
+def refusal_of(case: Case) -> Refusal | None:
+    """Why a case does not run, None when it does."""
+    return next((refusal for refusal in (*REFUSED, *LATER) if refusal.covers(case)), None)
