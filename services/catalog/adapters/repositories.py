@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import RowMapping, Table, or_, select
+from sqlalchemy import Column, RowMapping, Table, or_, select
 from sqlalchemy.dialects.postgresql import insert
 
 from libs.common.access.revocation import revocation_key
@@ -14,7 +14,7 @@ from libs.common.persistence.paging import fetch_page
 from libs.common.persistence.repository import Repository
 from libs.common.persistence.unit_of_work import UnitOfWork
 from services.catalog.adapters import rows
-from services.catalog.adapters.draft_json import draft_from_json, draft_to_json
+from services.catalog.adapters.plan_json import draft_from_json, draft_to_json
 from services.catalog.application.ports import PlanFilter, ProductFilter
 from services.catalog.domain.known_meter import KnownMeter
 from services.catalog.domain.plan import Plan, PlanNotFound
@@ -74,11 +74,15 @@ class ProductRepository(Repository[Product]):
     async def list_page(self, wanted: ProductFilter, page: PageRequest) -> Slice[Product]:
         table = rows.product
         chosen = select(table).where(
-            *_equal(table, code=wanted.code, kind=wanted.kind, external_id=wanted.external_id)
+            *equal(
+                table,
+                code=wanted.code,
+                kind=wanted.kind,
+                external_id=wanted.external_id,
+                gtin=wanted.gtin,
+            ),
+            *is_set(table.c.archived_at, wanted.archived),
         )
-        if wanted.archived is not None:
-            archived = table.c.archived_at.is_not(None)
-            chosen = chosen.where(archived if wanted.archived else ~archived)
         return await fetch_page(
             self.uow.connection,
             chosen,
@@ -99,12 +103,16 @@ class PlanRepository(Repository[Plan]):
             not_found=lambda id: PlanNotFound("there is no such plan", plan_id=id),
         )
 
+    async def find_named(self, codes: Collection[str]) -> list[Plan]:
+        wanted = select(rows.plan).where(rows.plan.c.code.in_(sorted(codes)))
+        return [_plan_from_row(row) for row in (await self.uow.connection.execute(wanted)).mappings()]
+
     async def list_page(self, wanted: PlanFilter, page: PageRequest) -> Slice[Plan]:
         table = rows.plan
         return await fetch_page(
             self.uow.connection,
             select(table).where(
-                *_equal(table, code=wanted.code, status=wanted.status, external_id=wanted.external_id)
+                *equal(table, code=wanted.code, status=wanted.status, external_id=wanted.external_id)
             ),
             created_at=table.c.created_at,
             id=table.c.id,
@@ -140,6 +148,11 @@ class KnownMeterRepository:
         wanted = select(table.c.code).where(table.c.code.in_(sorted(codes)))
         return frozenset((await self._uow.connection.execute(wanted)).scalars())
 
+    async def find_named(self, codes: Collection[str]) -> list[KnownMeter]:
+        wanted = select(rows.known_meter).where(rows.known_meter.c.code.in_(sorted(codes)))
+        found = (await self._uow.connection.execute(wanted)).mappings()
+        return [KnownMeter(**{name: row[name] for name in KnownMeter.__slots__}) for row in found]
+
     async def put(self, meter: KnownMeter) -> None:
         table = rows.known_meter
         told = {
@@ -158,8 +171,16 @@ class KnownMeterRepository:
         )
 
 
-def _equal(table: Table, **wanted: str | None) -> list[Any]:
+def equal(table: Table, **wanted: str | None) -> list[Any]:
+    """The conditions of a filter: what is None does not narrow it."""
     return [table.c[name] == value for name, value in wanted.items() if value is not None]
+
+
+def is_set(column: Column[Any], wanted: bool | None) -> list[Any]:
+    """The condition that the column has a value, or has none."""
+    if wanted is None:
+        return []
+    return [column.is_not(None) if wanted else column.is_(None)]
 
 
 def _tenant_to_row(tenant: Tenant) -> dict[str, Any]:
@@ -192,6 +213,8 @@ def _product_to_row(product: Product) -> dict[str, Any]:
         "kind": product.kind,
         "unit": product.unit,
         "description": product.description,
+        "tax_category": product.tax_category,
+        "gtin": product.gtin,
         "external_id": product.external_id,
         "metadata": dict(product.metadata),
         "version": product.version,
@@ -208,6 +231,8 @@ def _product_from_row(row: RowMapping) -> Product:
         kind=row["kind"],
         unit=row["unit"],
         description=row["description"],
+        tax_category=row["tax_category"],
+        gtin=row["gtin"],
         external_id=row["external_id"],
         metadata=row["metadata"],
         version=row["version"],
@@ -228,6 +253,7 @@ def _plan_to_row(plan: Plan) -> dict[str, Any]:
         "version": plan.version,
         "created_at": plan.created_at,
         "retired_at": plan.retired_at,
+        "off_sale": {str(number): state for number, state in plan.off_sale.items()},
     }
 
 
@@ -243,4 +269,5 @@ def _plan_from_row(row: RowMapping) -> Plan:
         version=row["version"],
         created_at=row["created_at"],
         retired_at=row["retired_at"],
+        off_sale={int(number): state for number, state in row["off_sale"].items()},
     )

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from libs.common.clock import Clock
 from libs.common.ids import new_id
 from services.catalog.application.ports import UnitOfWork
-from services.catalog.application.read_draft import WrittenPlan, read_draft
+from services.catalog.application.read_draft import read_draft
+from services.catalog.application.written_plan import WrittenPlan
 from services.catalog.domain.plan import Plan
 
 
 @dataclass(frozen=True, slots=True)
 class CreatePlan:
     code: str
-    external_id: str | None
-    metadata: Mapping[str, str]
     written: WrittenPlan
 
 
@@ -30,8 +28,8 @@ async def create_plan(command: CreatePlan, *, uow: UnitOfWork, clock: Clock) -> 
     plan = Plan(
         id=new_id("pln", now),
         code=command.code,
-        external_id=command.external_id,
-        metadata=command.metadata,
+        external_id=command.written.external_id,
+        metadata=command.written.metadata,
         status="draft",
         draft=draft,
         published_number=0,

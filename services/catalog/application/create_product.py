@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from libs.common.clock import Clock
 from libs.common.ids import new_id
+from services.catalog.application import events
 from services.catalog.application.ports import UnitOfWork
 from services.catalog.domain.product import Product, ProductDetails, ProductKind
 
@@ -18,8 +19,9 @@ class CreateProduct:
 
 
 async def create_product(command: CreateProduct, *, uow: UnitOfWork, clock: Clock) -> Product:
-    """Make it. Nothing is said: readers learn of a product by the prices of a published plan.
+    """Make it.
 
+    Emits: ProductChanged.
     Raises: ProductCodeTaken, when the unit of work is flushed.
     """
     now = clock.system_now()
@@ -31,6 +33,8 @@ async def create_product(command: CreateProduct, *, uow: UnitOfWork, clock: Cloc
         kind=command.kind,
         unit=details.unit,
         description=details.description,
+        tax_category=details.tax_category,
+        gtin=details.gtin,
         external_id=details.external_id,
         metadata=details.metadata,
         version=1,
@@ -38,4 +42,5 @@ async def create_product(command: CreateProduct, *, uow: UnitOfWork, clock: Cloc
     )
     uow.products.add(product)
     uow.record("product.created", product.id)
+    uow.outbox.append(events.product_changed(product, tenant=uow.tenant, now=now), key=product.id)
     return product

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from libs.common.clock import TestClock
 from libs.common.contracts.envelope import Event
 from libs.common.paging import PageRequest, Slice
+from services.catalog.domain.coupon import Coupon, RedemptionCount
+from services.catalog.domain.coupon_redemption import CouponRedemption
+from services.catalog.domain.feature import Feature, FeatureKind
+from services.catalog.domain.known_customer import KnownSubscription
 from services.catalog.domain.known_meter import KnownMeter
 from services.catalog.domain.plan import Plan, PlanStatus
+from services.catalog.domain.plan_overlay import PlanOverlay
 from services.catalog.domain.plan_version import PlanVersion
 from services.catalog.domain.product import Product, ProductKind
 from services.catalog.domain.tenant import Tenant, TenantMode
@@ -23,7 +29,35 @@ class ProductFilter:
     code: str | None = None
     kind: ProductKind | None = None
     external_id: str | None = None
+    gtin: str | None = None
     archived: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureFilter:
+    """What is None does not narrow the list."""
+
+    code: str | None = None
+    kind: FeatureKind | None = None
+    archived: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CouponFilter:
+    """What is None does not narrow the list."""
+
+    code: str | None = None
+    archived: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RedemptionFilter:
+    """What is None does not narrow the list."""
+
+    coupon_id: str | None = None
+    customer_id: str | None = None
+    subscription_id: str | None = None
+    withdrawn: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +67,15 @@ class PlanFilter:
     code: str | None = None
     status: PlanStatus | None = None
     external_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PlanOverlayFilter:
+    """What is None does not narrow the list."""
+
+    customer_id: str | None = None
+    plan_id: str | None = None
+    withdrawn: bool | None = None
 
 
 class Tenants(Protocol):
@@ -54,6 +97,7 @@ class RevokedTokens(Protocol):
 class Products(Protocol):
     async def get(self, id: str) -> Product: ...
     async def get_for_update(self, id: str) -> Product: ...
+    async def load_for_update(self, ids: Iterable[str]) -> None: ...
     async def find_named(self, *, ids: Collection[str], codes: Collection[str]) -> list[Product]:
         """Those of the tenant's products that have one of the ids or one of the codes."""
         ...
@@ -66,6 +110,11 @@ class Products(Protocol):
 class Plans(Protocol):
     async def get(self, id: str) -> Plan: ...
     async def get_for_update(self, id: str) -> Plan: ...
+    async def load_for_update(self, ids: Iterable[str]) -> None: ...
+    async def find_named(self, codes: Collection[str]) -> list[Plan]:
+        """Those of the tenant's plans that have one of the codes, retired ones included."""
+        ...
+
     def add(self, aggregate: Plan) -> None: ...
     def save(self, aggregate: Plan) -> None: ...
     async def list_page(self, wanted: PlanFilter, page: PageRequest) -> Slice[Plan]: ...
@@ -75,8 +124,20 @@ class PlanVersions(Protocol):
     """Only ever added to."""
 
     async def find(self, plan_id: str, number: int) -> PlanVersion | None: ...
+    async def find_by_ids(self, ids: Collection[str]) -> Mapping[str, PlanVersion]:
+        """Those of the tenant's that there are, by id."""
+        ...
+
     def add(self, version: PlanVersion) -> None: ...
     async def list_page(self, plan_id: str, page: PageRequest) -> Slice[PlanVersion]: ...
+
+
+class PlanOverlays(Protocol):
+    async def get(self, id: str) -> PlanOverlay: ...
+    async def get_for_update(self, id: str) -> PlanOverlay: ...
+    def add(self, aggregate: PlanOverlay) -> None: ...
+    def save(self, aggregate: PlanOverlay) -> None: ...
+    async def list_page(self, wanted: PlanOverlayFilter, page: PageRequest) -> Slice[PlanOverlay]: ...
 
 
 class KnownMeters(Protocol):
@@ -84,9 +145,68 @@ class KnownMeters(Protocol):
         """Those of the codes that are meters of the tenant, as far as heard."""
         ...
 
+    async def find_named(self, codes: Collection[str]) -> list[KnownMeter]:
+        """The same, whole."""
+        ...
+
     async def put(self, meter: KnownMeter) -> None:
         """Keep it, unless a newer version is known."""
         ...
+
+
+class Features(Protocol):
+    async def get(self, id: str) -> Feature: ...
+    async def get_for_update(self, id: str) -> Feature: ...
+    async def load_for_update(self, ids: Iterable[str]) -> None: ...
+    async def find_named(self, codes: Collection[str]) -> list[Feature]:
+        """Those of the tenant's features that have one of the codes, archived ones included."""
+        ...
+
+    def add(self, aggregate: Feature) -> None: ...
+    def save(self, aggregate: Feature) -> None: ...
+    async def list_page(self, wanted: FeatureFilter, page: PageRequest) -> Slice[Feature]: ...
+
+
+class Coupons(Protocol):
+    """Redeeming changes no coupon: the counts are kept beside them, within the limits, by the database."""
+
+    async def get(self, id: str) -> Coupon: ...
+    async def get_for_update(self, id: str) -> Coupon: ...
+    async def load_for_update(self, ids: Iterable[str]) -> None: ...
+    async def find_named(self, codes: Collection[str]) -> list[Coupon]:
+        """Those of the tenant's coupons that have one of the codes, archived ones included."""
+        ...
+
+    def add(self, aggregate: Coupon) -> None: ...
+    def save(self, aggregate: Coupon) -> None: ...
+    async def list_page(self, wanted: CouponFilter, page: PageRequest) -> Slice[Coupon]: ...
+
+    async def count_redemption(self, coupon_id: str, customer_id: str) -> bool:
+        """Count one more; False, with nothing counted that may be kept, when a limit stands against it."""
+        ...
+
+    async def give_back_redemption(self, coupon_id: str, customer_id: str) -> None: ...
+
+    async def redeemed(self, coupon_id: str, customer_id: str | None) -> RedemptionCount:
+        """How often it is redeemed: over all, and by the customer, or by whoever has redeemed it most."""
+        ...
+
+
+class CouponRedemptions(Protocol):
+    async def get(self, id: str) -> CouponRedemption: ...
+    async def get_for_update(self, id: str) -> CouponRedemption: ...
+    def add(self, aggregate: CouponRedemption) -> None: ...
+    def save(self, aggregate: CouponRedemption) -> None: ...
+    async def list_page(self, wanted: RedemptionFilter, page: PageRequest) -> Slice[CouponRedemption]: ...
+
+
+class KnownCustomers(Protocol):
+    """Who there is, as far as heard."""
+
+    async def is_known(self, customer_id: str) -> bool: ...
+    async def find_subscription(self, subscription_id: str) -> KnownSubscription | None: ...
+    def put(self, customer_id: str) -> None: ...
+    def put_subscription(self, subscription: KnownSubscription) -> None: ...
 
 
 class Outbox(Protocol):
@@ -111,6 +231,21 @@ class UnitOfWork(Protocol):
     @property
     def plan_versions(self) -> PlanVersions: ...
     @property
+    def plan_overlays(self) -> PlanOverlays: ...
+    @property
     def known_meters(self) -> KnownMeters: ...
+    @property
+    def features(self) -> Features: ...
+    @property
+    def coupons(self) -> Coupons: ...
+    @property
+    def coupon_redemptions(self) -> CouponRedemptions: ...
+    @property
+    def known_customers(self) -> KnownCustomers: ...
+    async def test_clock(self, clock_id: str | None) -> TestClock | None: ...
 
     def record(self, action: str, aggregate_id: str, version: int = 1) -> None: ...
+
+    async def flush(self) -> None:
+        """Write what was saved so far. Raises: Conflict where somebody else was quicker."""
+        ...

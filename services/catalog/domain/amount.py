@@ -9,6 +9,7 @@ from libs.common.errors import InputError
 
 DECIMALS_MAX = 12
 WHOLE_DIGITS_MAX = 18
+PERCENT_MAX = 100
 
 
 def amount_faults(amount: Decimal, at: str) -> Iterator[InputError]:
@@ -22,6 +23,14 @@ def amount_faults(amount: Decimal, at: str) -> Iterator[InputError]:
         yield {"pointer": at, "detail": f"has more than {DECIMALS_MAX} decimals: round it"}
     if amount.adjusted() >= WHOLE_DIGITS_MAX:
         yield {"pointer": at, "detail": f"has more than {WHOLE_DIGITS_MAX} digits before the decimal point"}
+
+
+def percent_faults(percent: Decimal, at: str) -> Iterator[InputError]:
+    """Everything wrong with a rate in percent of what it is taken of."""
+    yield from amount_faults(percent, at)
+    if percent.is_finite() and percent > PERCENT_MAX:
+        detail = f"is more than {PERCENT_MAX} %: for a mark-up use a dynamic price with a unit_amount above 1"
+        yield {"pointer": at, "detail": detail}
 
 
 def plain(number: Decimal) -> str:

@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Literal
 
 from libs.common.errors import InputError, InvalidInput
-from libs.common.money import UnknownCurrency, exponent
 from libs.common.periods import Interval
-from services.catalog.domain.price import Price, price_faults
+from services.catalog.domain.commitment import Commitment, commitment_faults
+from services.catalog.domain.currency import currency_faults
+from services.catalog.domain.feature import Feature
+from services.catalog.domain.feature_grant import FeatureGrant, grant_faults
+from services.catalog.domain.interval_nesting import length_faults, nesting_faults
+from services.catalog.domain.known_meter import KnownMeter
+from services.catalog.domain.phase import Phase, phase_faults
+from services.catalog.domain.price import Price
+from services.catalog.domain.price_faults import price_faults
 from services.catalog.domain.product import Product
+from services.catalog.domain.trial import Trial, trial_faults
 
-PRICES_MAX = 100
-INTERVAL_COUNT_MAX = {"day": 366, "week": 104, "month": 120, "year": 10}
+PRICES_MAX = 200
+FOR_PLANS_MAX = 100
+
+PlanKind = Literal["base", "add_on"]
 
 
 class PlanInvalid(InvalidInput):
@@ -31,28 +42,42 @@ class MeterUnknown(PlanInvalid):
 
 @dataclass(frozen=True, slots=True)
 class PlanDraft:
-    """`interval` is the billing period. The order of the prices is that of an invoice's lines."""
+    """`interval` is the billing period. The order of the prices is that of an invoice's lines.
+
+    `currency` is that of a subscription that names none. An add-on goes with the plans whose codes `for_plans`
+    lists, with any where it lists none.
+    """
 
     name: str
     currency: str
     interval: Interval
     prices: tuple[Price, ...]
+    description: str = ""
+    kind: PlanKind = "base"
+    for_plans: tuple[str, ...] = ()
+    phases: tuple[Phase, ...] = ()
+    trial: Trial | None = None
+    commitments: tuple[Commitment, ...] = ()
+    features: tuple[FeatureGrant, ...] = ()
 
 
-def check_draft(
-    draft: PlanDraft,
-    *,
-    products: Mapping[str, Product],
-    meters: frozenset[str],
-    found: Sequence[InputError] = (),
-) -> None:
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What of the things that a draft names there is: products and features by id, meters and base plans by code."""
+
+    products: Mapping[str, Product] = field(default_factory=dict)
+    meters: Mapping[str, KnownMeter] = field(default_factory=dict)
+    features: Mapping[str, Feature] = field(default_factory=dict)
+    base_plans: frozenset[str] = frozenset()
+
+
+def check_draft(draft: PlanDraft, known: Known, *, found: Sequence[InputError] = ()) -> None:
     """Refuse a draft that could not be sold. `found` are faults that were seen while it was read.
 
-    `products` and `meters` are those of the tenant that the draft names and that exist.
     Raises: PlanInvalid, with every fault and not only the first; MeterUnknown, when there is no other kind.
     """
-    faults = [*found, *_draft_faults(draft, products)]
-    unknown = list(_meter_faults(draft, meters))
+    faults = [*found, *_draft_faults(draft, known)]
+    unknown = list(_unknown_meters(draft, known))
     if faults or unknown:
         count = len(faults) + len(unknown)
         refusal = PlanInvalid if faults else MeterUnknown
@@ -63,35 +88,107 @@ def check_draft(
         )
 
 
-def _meter_faults(draft: PlanDraft, meters: frozenset[str]) -> Iterator[InputError]:
+def _unknown_meters(draft: PlanDraft, known: Known) -> Iterator[InputError]:
     for position, price in enumerate(draft.prices):
-        if price.kind == "usage" and price.meter is not None and price.meter not in meters:
+        if price.kind == "usage" and price.meter is not None and price.meter not in known.meters:
             detail = f"there is no meter {price.meter}: define it first (POST /v1/meters)"
             yield {"pointer": f"/prices/{position}/meter", "detail": detail}
 
 
-def _draft_faults(draft: PlanDraft, products: Mapping[str, Product]) -> Iterator[InputError]:
-    try:
-        exponent(draft.currency)
-    except UnknownCurrency:
-        yield {"pointer": "/currency", "detail": "is no currency of ISO 4217 with a minor unit: use EUR, say"}
-    count_max = INTERVAL_COUNT_MAX[draft.interval.unit]
-    if draft.interval.count > count_max:
-        detail = f"a billing period has at most {count_max} {draft.interval.unit}s"
-        yield {"pointer": "/interval/count", "detail": detail}
+def _draft_faults(draft: PlanDraft, known: Known) -> Iterator[InputError]:
+    yield from _currency_faults(draft)
+    yield from length_faults(draft.interval, "/interval")
+    yield from _kind_faults(draft, known)
+    yield from phase_faults(draft.phases, "/phases")
+    if draft.trial is not None:
+        yield from trial_faults(draft.trial, "/trial")
     if not draft.prices:
-        yield {"pointer": "/prices", "detail": "a plan needs at least one price"}
+        yield {"pointer": "/prices", "detail": "a plan needs at least one price: give one"}
     if len(draft.prices) > PRICES_MAX:
-        yield {"pointer": "/prices", "detail": f"a plan has at most {PRICES_MAX} prices"}
-    first_with: dict[str, int] = {}
+        yield {"pointer": "/prices", "detail": f"a plan has at most {PRICES_MAX} prices: make it two plans"}
+    yield from _code_faults(draft.prices)
     for position, price in enumerate(draft.prices):
         at = f"/prices/{position}"
-        first = first_with.setdefault(price.code, position)
+        yield from price_faults(price, at)
+        yield from _fit_faults(price, draft, at)
+        yield from _naming_faults(price, known, at)
+    yield from commitment_faults(draft.commitments, draft.prices, draft.interval, "/commitments")
+    yield from grant_faults(draft.features, known.features, "/features")
+
+
+def _currency_faults(draft: PlanDraft) -> Iterator[InputError]:
+    """Those of the plan's own currency; and of prices, where it is another."""
+    if not draft.currency:
+        yield {"pointer": "/currency", "detail": "no price tells the plan's currency either: give it"}
+    else:
+        faults = list(currency_faults(draft.currency, "/currency"))
+        yield from faults
+        if not faults and draft.prices and all(price.currency != draft.currency for price in draft.prices):
+            detail = f"no price is in {draft.currency}: add one, or name the currency of one that there is"
+            yield {"pointer": "/currency", "detail": detail}
+    for position, price in enumerate(draft.prices):
+        at = f"/prices/{position}/currency"
+        if not price.currency:
+            detail = "a price needs a currency: give it one, or give the plan one for all its prices"
+            yield {"pointer": at, "detail": detail}
+        elif price.currency != draft.currency:
+            yield from currency_faults(price.currency, at)
+
+
+def _kind_faults(draft: PlanDraft, known: Known) -> Iterator[InputError]:
+    if draft.kind == "base" and draft.for_plans:
+        detail = "only an add-on goes with other plans: leave for_plans out, or make it an add-on"
+        yield {"pointer": "/for_plans", "detail": detail}
+        return
+    if len(draft.for_plans) > FOR_PLANS_MAX:
+        detail = f"there are more than {FOR_PLANS_MAX} plans: leave for_plans out for all"
+        yield {"pointer": "/for_plans", "detail": detail}
+    for position, code in enumerate(draft.for_plans):
+        at = f"/for_plans/{position}"
+        if code in draft.for_plans[:position]:
+            yield {"pointer": at, "detail": f"the plan {code} stands here twice: leave one of the two out"}
+        elif code not in known.base_plans:
+            yield {"pointer": at, "detail": f"there is no base plan {code} on offer: make it first"}
+
+
+def _code_faults(prices: Sequence[Price]) -> Iterator[InputError]:
+    """A code is one price's, in each currency; in another currency it is the same price otherwise."""
+    first_with: dict[tuple[str, str], int] = {}
+    first_of: dict[str, Price] = {}
+    for position, price in enumerate(prices):
+        at = f"/prices/{position}"
+        first = first_with.setdefault(price.key, position)
         if first != position:
             detail = f"the price at /prices/{first} has this code already: choose another"
             yield {"pointer": f"{at}/code", "detail": detail}
-        yield from price_faults(price, at)
-        product = products.get(price.product_id)
-        if product is not None and product.archived:
-            detail = f"the product {product.code} is archived: choose one that is still sold"
-            yield {"pointer": f"{at}/product_id", "detail": detail}
+            continue
+        other = first_of.setdefault(price.code, price)
+        for name in ("kind", "timing", "model", "product_id", "meter", "unit", "interval", "phase"):
+            if getattr(price, name) != getattr(other, name):
+                detail = f"is not as in {other.currency}: one code is one price in several currencies"
+                yield {"pointer": f"{at}/{name}", "detail": detail}
+
+
+def _fit_faults(price: Price, draft: PlanDraft, at: str) -> Iterator[InputError]:
+    """Whether the price goes with the rest of the plan."""
+    charged_every = price.interval or draft.interval
+    if price.interval is not None:
+        yield from nesting_faults(price.interval, draft.interval, f"{at}/interval", of="the plan")
+    if price.allowance_interval is not None:
+        where = f"{at}/allowance_interval"
+        yield from nesting_faults(price.allowance_interval, charged_every, where, of="the charge")
+    if price.phase is not None and price.phase not in {phase.code for phase in draft.phases}:
+        detail = f"the plan has no phase {price.phase}: name one of its phases, or leave it out for all"
+        yield {"pointer": f"{at}/phase", "detail": detail}
+
+
+def _naming_faults(price: Price, known: Known, at: str) -> Iterator[InputError]:
+    """What the price names is still sold, and measured in what it is charged by."""
+    product = known.products.get(price.product_id)
+    if product is not None and product.archived:
+        detail = f"the product {product.code} is archived: choose one that is still sold"
+        yield {"pointer": f"{at}/product_id", "detail": detail}
+    meter = known.meters.get(price.meter) if price.kind == "usage" and price.meter is not None else None
+    if meter is not None and meter.unit is not None and price.unit not in (None, meter.unit):
+        detail = f"the meter {meter.code} counts in {meter.unit}: leave unit out, or use another meter"
+        yield {"pointer": f"{at}/unit", "detail": detail}

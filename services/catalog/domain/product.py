@@ -7,7 +7,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal
 
-from libs.common.errors import Conflict, NotFound
+from stdnum import ean
+
+from libs.common.errors import Conflict, InvalidInput, NotFound
 
 ProductKind = Literal["goods", "service", "digital"]
 
@@ -33,9 +35,19 @@ class ProductArchived(Conflict):
     title = "The product is archived"
 
 
+class GtinInvalid(InvalidInput):
+    """No GTIN looks like this, or its check digit is that of another."""
+
+    code = "gtin_invalid"
+    title = "The GTIN is invalid"
+
+
 @dataclass(frozen=True, slots=True)
 class Product:
-    """`unit` is what its quantity is counted in, as it reads on an invoice (`flying minute`)."""
+    """`unit` is what its quantity is counted in, as it reads on an invoice (`flying minute`).
+
+    `tax_category` is the tenant's own word for how it is taxed; `gtin` the number under which it is traded.
+    """
 
     id: str
     code: str
@@ -47,6 +59,8 @@ class Product:
     metadata: Mapping[str, str]
     version: int
     created_at: datetime
+    tax_category: str | None = None
+    gtin: str | None = None
     archived_at: datetime | None = None
 
     @property
@@ -56,23 +70,38 @@ class Product:
 
 @dataclass(frozen=True, slots=True)
 class ProductDetails:
-    """What of a product may change: not its id, its code or its kind."""
+    """What of a product may change: not its id, its code or its kind.
+
+    Raises: GtinInvalid.
+    """
 
     name: str
     unit: str | None
     description: str
     external_id: str | None
     metadata: Mapping[str, str]
+    tax_category: str | None = None
+    gtin: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.gtin is not None and not is_gtin(self.gtin):
+            raise GtinInvalid(
+                "no GTIN has this number",
+                pointer="/gtin",
+                remedy="Send the 8, 12, 13 or 14 digits below the bar code, the check digit included.",
+            )
+
+
+def is_gtin(number: str) -> bool:
+    """Whether it is all digits, of a length that there is, with the right check digit.
+
+    Source: GS1 General Specifications, 7.9.1: GTIN-8, GTIN-12 (UPC), GTIN-13 (EAN) and GTIN-14.
+    """
+    return number.isascii() and number.isdigit() and bool(ean.is_valid(number))
 
 
 def details_of(product: Product) -> ProductDetails:
-    return ProductDetails(
-        name=product.name,
-        unit=product.unit,
-        description=product.description,
-        external_id=product.external_id,
-        metadata=product.metadata,
-    )
+    return ProductDetails(**{name: getattr(product, name) for name in ProductDetails.__slots__})
 
 
 def change_details(product: Product, details: ProductDetails) -> Product:
@@ -88,15 +117,8 @@ def change_details(product: Product, details: ProductDetails) -> Product:
             product_id=product.id,
             remedy="Make a new product with another code.",
         )
-    return replace(
-        product,
-        name=details.name,
-        unit=details.unit,
-        description=details.description,
-        external_id=details.external_id,
-        metadata=details.metadata,
-        version=product.version + 1,
-    )
+    changes = {name: getattr(details, name) for name in ProductDetails.__slots__}
+    return replace(product, **changes, version=product.version + 1)
 
 
 def archive(product: Product, now: datetime) -> Product:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Annotated, Any, Self
 from uuid import UUID
 
-from pydantic import AfterValidator, Field, field_validator
+from pydantic import AfterValidator, ConfigDict, Field, field_validator
 from pydantic.json_schema import SkipJsonSchema
 
 from libs.common.web.bodies import (
@@ -19,7 +19,7 @@ from libs.common.web.bodies import (
     StrictBody,
     identifier,
 )
-from services.catalog.domain.product import Product, ProductDetails, ProductKind
+from services.catalog.domain.product import Product, ProductDetails, ProductKind, is_gtin
 from services.catalog.domain.tenant import Tenant, TenantMode
 from services.catalog.domain.token_revocation import TokenRevocation
 
@@ -30,12 +30,32 @@ def _not_nil(value: UUID) -> UUID:
     return value
 
 
+def _gtin(value: str) -> str:
+    if not is_gtin(value):
+        raise ValueError("must be the 8, 12, 13 or 14 digits of a GTIN, the right check digit included")
+    return value
+
+
 ProductId = Annotated[str, identifier("prd"), Field(examples=["prd_01jz3v6m1qk0c8n4r2d5s7t9wx"])]
 TenantId = Annotated[UUID, AfterValidator(_not_nil), Field(examples=["0197c7b3-41a2-7d6e-9f00-5a3c8e1b2d47"])]
 TokenId = Annotated[
     str, Field(pattern=r"^[\x21-\x7e]{1,220}$", max_length=220, examples=["tok_01jz3v6m1qk0c8n4r2d5s7t9wx"])
 ]
 Unit = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]+$", max_length=40, examples=["flying minute"])]
+
+TaxCategory = Annotated[
+    str, Field(pattern=r"^[A-Za-z0-9](?:[A-Za-z0-9_.:-]{0,63})$", max_length=64, examples=["standard"])
+]
+"""The tenant's own word for how a thing is taxed: `standard`, `reduced`, `books`."""
+
+Gtin = Annotated[
+    str, Field(pattern=r"^[0-9]{8,14}$", max_length=14, examples=["4006381333931"]), AfterValidator(_gtin)
+]
+
+
+def examples(*values: dict[str, Any]) -> ConfigDict:
+    """What a body looks like, as the OpenAPI document shows it."""
+    return ConfigDict(json_schema_extra={"examples": list(values)})
 
 
 class TenantCreateBody(StrictBody):
@@ -51,9 +71,9 @@ class TenantChangeBody(StrictBody):
 
 
 class TenantBody(StrictBody):
-    id: str
-    name: str
-    mode: TenantMode
+    id: str = Field(examples=["0197c7b3-41a2-7d6e-9f00-5a3c8e1b2d47"])
+    name: str = Field(examples=["Cloudhop Engines"])
+    mode: TenantMode = Field(examples=["sandbox"])
     version: int
     created_at: Instant
 
@@ -78,7 +98,7 @@ class TokenRevocationCreateBody(StrictBody):
 class TokenRevocationBody(StrictBody):
     """The token is refused by every service within seconds, until it would have expired by itself."""
 
-    token_id: str
+    token_id: str = Field(examples=["tok_01jz3v6m1qk0c8n4r2d5s7t9wx"])
     expires_at: Instant
 
     @classmethod
@@ -86,33 +106,48 @@ class TokenRevocationBody(StrictBody):
         return cls(token_id=revocation.token_id, expires_at=revocation.expires_at)
 
 
+_PRODUCT: dict[str, Any] = {
+    "code": "luminaire",
+    "name": "Luminaire LED 40 W",
+    "kind": "goods",
+    "unit": "luminaire",
+    "description": "Ceiling light, dimmable",
+    "tax_category": "standard",
+    "gtin": "4006381333931",
+    "external_id": "sku-4711",
+    "metadata": {"colour": "white"},
+}
+
+
 class ProductCreateBody(StrictBody):
     """Something that is sold. `code` and `kind` never change; `unit` is what its quantity is counted in."""
+
+    model_config = examples(_PRODUCT)
 
     code: Code
     name: Name
     kind: ProductKind = Field(examples=["service"])
     unit: Unit | None = None
     description: Description = ""
+    tax_category: TaxCategory | None = None
+    gtin: Gtin | None = None
     external_id: ExternalId | None = None
     metadata: Metadata = Field(default_factory=dict)
 
     def details(self) -> ProductDetails:
-        return ProductDetails(
-            name=self.name,
-            unit=self.unit,
-            description=self.description,
-            external_id=self.external_id,
-            metadata=self.metadata,
-        )
+        return ProductDetails(**{name: getattr(self, name) for name in ProductDetails.__slots__})
 
 
 class ProductChangeBody(StrictBody):
-    """What is left out stays as it is. `unit` and `external_id` are taken away by null."""
+    """What is left out stays as it is. `unit`, `tax_category`, `gtin` and `external_id` are taken away by null."""
+
+    model_config = examples({"name": "Luminaire LED 45 W", "gtin": None})
 
     name: Name | SkipJsonSchema[None] = None
     unit: Unit | None = None
     description: Description | SkipJsonSchema[None] = None
+    tax_category: TaxCategory | None = None
+    gtin: Gtin | None = None
     external_id: ExternalId | None = None
     metadata: Metadata | SkipJsonSchema[None] = None
 
@@ -128,12 +163,27 @@ class ProductChangeBody(StrictBody):
 
 
 class ProductBody(StrictBody):
+    model_config = ConfigDict(
+        from_attributes=True,
+        **examples(
+            {
+                "id": "prd_01jz3v6m1qk0c8n4r2d5s7t9wx",
+                **_PRODUCT,
+                "version": 1,
+                "created_at": "2025-06-01T12:00:00Z",
+                "archived_at": None,
+            }
+        ),
+    )
+
     id: str
     code: str
     name: str
     kind: ProductKind
     unit: str | None
     description: str
+    tax_category: str | None
+    gtin: str | None
     external_id: str | None
     metadata: dict[str, str]
     version: int
@@ -142,16 +192,4 @@ class ProductBody(StrictBody):
 
     @classmethod
     def from_domain(cls, product: Product) -> Self:
-        return cls(
-            id=product.id,
-            code=product.code,
-            name=product.name,
-            kind=product.kind,
-            unit=product.unit,
-            description=product.description,
-            external_id=product.external_id,
-            metadata=dict(product.metadata),
-            version=product.version,
-            created_at=product.created_at,
-            archived_at=product.archived_at,
-        )
+        return cls.model_validate(product)

@@ -25,3 +25,4 @@ RevokeCall = Annotated[Call[CatalogUnitOfWork], authorised("tokens:write", opera
 ReadCall = Annotated[Call[CatalogUnitOfWork], authorised("catalog:read")]
 WriteCall = Annotated[Call[CatalogUnitOfWork], authorised("catalog:write")]
 MakeCall = Annotated[Call[CatalogUnitOfWork], authorised("catalog:write", once="optional")]
+RedeemCall = Annotated[Call[CatalogUnitOfWork], authorised("catalog:write", once="required")]

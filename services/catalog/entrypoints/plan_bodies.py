@@ -1,204 +1,320 @@
-"""Requests and answers about plans, their drafts, and what was published.
-
-Amounts of prices are plain decimals in the plan's currency, not money: a price may be finer than a cent. What
-can be judged only together (tiers, amounts, products, meters) is judged by the domain, so that all faults come
-in one answer.
-"""
+"""Requests and answers about plans and their drafts."""
 
 from __future__ import annotations
 
-from decimal import Decimal
-from typing import Annotated, Literal, Self
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field
+from pydantic import AliasChoices, Field, TypeAdapter, field_validator
+from pydantic.json_schema import SkipJsonSchema
 
-from libs.common.periods import Interval, IntervalUnit
 from libs.common.web.bodies import (
     Code,
     DecimalText,
     Description,
     ExternalId,
+    Flag,
     Instant,
     Metadata,
     Name,
     StrictBody,
     identifier,
 )
-from services.catalog.application.read_draft import WrittenPlan, WrittenPrice
+from services.catalog.application.written_plan import WrittenPlan
+from services.catalog.domain.feature import FeatureKind
 from services.catalog.domain.plan import Plan, PlanStatus
-from services.catalog.domain.plan_draft import PlanDraft
-from services.catalog.domain.plan_version import PlanVersion, plan_version_id
-from services.catalog.domain.price import (
-    TIMING_OFFERED,
-    Price,
-    PriceKind,
-    PriceModel,
-    PriceTiming,
-    Proration,
-    price_id,
+from services.catalog.domain.plan_draft import PlanDraft, PlanKind
+from services.catalog.domain.plan_version import plan_version_id
+from services.catalog.entrypoints.bodies import examples
+from services.catalog.entrypoints.price_bodies import (
+    LIST_LENGTH_MAX,
+    MINUTES,
+    PUBLISHED_MINUTES,
+    CurrencyCode,
+    DraftPriceBody,
+    IntervalBody,
+    PartBody,
+    PeriodCount,
+    PriceWriteBody,
 )
-from services.catalog.domain.price_tier import PriceTier
-from services.catalog.domain.publication import Published, Unchanged
-from services.catalog.entrypoints.bodies import Unit
 
 PlanId = Annotated[str, identifier("pln"), Field(examples=["pln_01jz3v6m1qk0c8n4r2d5s7t9wx"])]
-LIST_LENGTH_MAX = 1_000  # what is read at all; how many a plan may have is the domain's to say
-
-CurrencyCode = Annotated[str, Field(pattern=r"^[A-Z]{3}$", max_length=3, examples=["USD"])]
-IntervalCount = Annotated[int, Field(strict=True, ge=1, le=10_000, examples=[1])]
 
 
-class IntervalBody(StrictBody):
-    """The billing period, counted from each subscription's anchor; a month is a calendar month."""
+class PhaseBody(PartBody):
+    """A stretch of a plan, `periods` billing periods long; null on the last, which lasts."""
 
-    unit: IntervalUnit = Field(examples=["month"])
-    count: IntervalCount = 1
+    model_config = examples({"code": "ramp-up", "name": "First quarter", "periods": 3})
 
-    @classmethod
-    def from_domain(cls, interval: Interval) -> Self:
-        return cls(unit=interval.unit, count=interval.count)
-
-    def to_domain(self) -> Interval:
-        return Interval(self.unit, self.count)
+    code: Code = Field(examples=["ramp-up"])
+    name: Name
+    periods: PeriodCount | None = None
 
 
-class PriceTierBody(StrictBody):
-    """The units up to the running total `up_to`, itself included; null on the last tier."""
+class TrialBody(PartBody):
+    """What comes before the first billing period: free, or for `amount` in the plan's currency."""
 
-    up_to: DecimalText | None = Field(default=None, examples=["100000"])
-    unit_amount: DecimalText = Field(examples=["5.20"])
-    flat_amount: DecimalText | None = Field(default=None, examples=[None])
+    model_config = examples({"interval": {"unit": "day", "count": 14}, "requires_payment_method": True})
 
-    @classmethod
-    def from_domain(cls, tier: PriceTier) -> Self:
-        return cls(up_to=tier.up_to, unit_amount=tier.unit_amount, flat_amount=tier.flat_amount)
-
-    def to_domain(self) -> PriceTier:
-        return PriceTier(self.up_to, self.unit_amount, self.flat_amount)
+    interval: IntervalBody
+    amount: DecimalText | None = Field(default=None, examples=[None])
+    requires_payment_method: Flag = False
 
 
-class PriceWriteBody(StrictBody):
-    """One way in which a product is charged. Name the product by `product_id` or by `product`, its code.
+class CommitmentBody(PartBody):
+    """A least or a most that prices come to together. `price_codes` is empty where it is about the whole plan.
 
-    Offered: `recurring` in advance, `flat` or `per_unit`; `usage` in arrears, `per_unit` or `graduated`. The
-    product's name and unit are taken where `description` and `unit` are left out.
+    `minimum_quantity` is priced at the unit amount of the one price that it names. `currency` is the plan's unless
+    it is given.
     """
 
-    code: Code = Field(examples=["minutes"])
-    product_id: str | None = Field(default=None, max_length=64)
-    product: Code | None = Field(default=None, examples=["flying-minutes"])
-    description: Description | None = None
-    kind: PriceKind = Field(examples=["usage"])
-    timing: PriceTiming | None = Field(default=None, description="In advance, or for usage in arrears.")
-    model: PriceModel = Field(examples=["graduated"])
-    unit_amount: DecimalText | None = Field(default=None, examples=[None])
-    tiers: list[PriceTierBody] = Field(
+    model_config = examples(
+        {
+            "code": "least",
+            "description": "At least 100,000 minutes a year",
+            "price_codes": ["minutes"],
+            "per": "year",
+            "minimum_amount": "450000",
+        }
+    )
+
+    code: Code = Field(examples=["least"])
+    description: Description = ""
+    currency: CurrencyCode | None = None
+    price_codes: list[Code] = Field(default_factory=list, max_length=LIST_LENGTH_MAX)
+    per: Literal["period", "year"] = "period"
+    minimum_amount: DecimalText | None = Field(default=None, examples=["450000"])
+    minimum_quantity: DecimalText | None = Field(default=None, examples=[None])
+    maximum_amount: DecimalText | None = Field(default=None, examples=[None])
+
+
+class FeatureGrantWriteBody(StrictBody):
+    """What the plan lets a customer do. `feature` is its code; which of the others it needs, its kind says."""
+
+    model_config = examples({"feature": "storage", "allowance": "100", "overage_allowed": True})
+
+    feature: Code = Field(examples=["storage"])
+    limit: DecimalText | None = Field(default=None, examples=[None])
+    allowance: DecimalText | None = Field(default=None, examples=["100"])
+    overage_allowed: Flag = False
+    interval: IntervalBody | None = Field(
+        default=None, description="How often the allowance begins anew; null: with each billing period."
+    )
+
+
+class FeatureGrantBody(PartBody):
+    """What the plan lets a customer do, with what the feature itself says of it."""
+
+    model_config = examples(
+        {
+            "feature": "storage",
+            "feature_id": "ftr_01jz3v6m1qk0c8n4r2d5s7t9wx",
+            "kind": "metered",
+            "limit": None,
+            "allowance": "100",
+            "meter": "stored-gigabytes",
+            "overage_allowed": True,
+            "interval": None,
+        }
+    )
+
+    feature: str = Field(validation_alias=AliasChoices("feature", "code"), examples=["storage"])
+    feature_id: str
+    kind: FeatureKind
+    limit: DecimalText | None
+    allowance: DecimalText | None
+    meter: str | None
+    overage_allowed: bool
+    interval: IntervalBody | None
+
+
+_WRITTEN = TypeAdapter(WrittenPlan)
+
+_PLAN: dict[str, Any] = {
+    "name": "Power by the minute",
+    "description": "Flying minutes, and a fee for each aircraft",
+    "currency": "USD",
+    "interval": {"unit": "month", "count": 1},
+    "prices": [
+        {
+            "code": "aircraft",
+            "product": "flying-minutes",
+            "kind": "recurring",
+            "model": "per_unit",
+            "unit_amount": "1200.00",
+            "unit": "aircraft",
+        },
+        MINUTES,
+    ],
+}
+
+
+class PlanPartsBody(StrictBody):
+    """The parts of a plan that may be left out when it is written."""
+
+    description: Description = ""
+    for_plans: list[Code] = Field(
         default_factory=list,
         max_length=LIST_LENGTH_MAX,
-        examples=[[{"up_to": "100000", "unit_amount": "5.20"}, {"unit_amount": "4.75"}]],
+        description="Of an add-on: the codes of the plans that it goes with; empty: any.",
     )
-    package_size: DecimalText | None = Field(default=None, examples=[None])
-    included_quantity: DecimalText = Field(default=Decimal(0), examples=["0"])
-    meter: Code | None = Field(default=None, examples=["flying-minutes"])
-    unit: Unit | None = None
-    proration: Proration = "day"
-
-    def to_command(self) -> WrittenPrice:
-        return WrittenPrice(
-            code=self.code,
-            kind=self.kind,
-            timing=self.timing or TIMING_OFFERED[self.kind],
-            model=self.model,
-            product_id=self.product_id,
-            product_code=self.product,
-            description=self.description,
-            unit_amount=self.unit_amount,
-            tiers=tuple(tier.to_domain() for tier in self.tiers),
-            package_size=self.package_size,
-            included_quantity=self.included_quantity,
-            meter=self.meter,
-            unit=self.unit,
-            proration=self.proration,
-        )
+    phases: list[PhaseBody] = Field(default_factory=list, max_length=LIST_LENGTH_MAX)
+    trial: TrialBody | None = None
+    commitments: list[CommitmentBody] = Field(default_factory=list, max_length=LIST_LENGTH_MAX)
+    features: list[FeatureGrantWriteBody] = Field(default_factory=list, max_length=LIST_LENGTH_MAX)
 
 
-class PlanCreateBody(StrictBody):
-    """A plan, with what it will be sold as once it is published."""
+class PlanCreateBody(PlanPartsBody):
+    """A plan, with what it will be sold as once it is published.
+
+    `currency` is that of prices and commitments that name none, and of subscriptions that name none.
+    """
+
+    model_config = examples({"code": "power-by-the-minute", **_PLAN})
 
     code: Code = Field(examples=["power-by-the-minute"])
     name: Name = Field(examples=["Power by the minute"])
-    currency: CurrencyCode
+    kind: PlanKind = "base"
+    currency: CurrencyCode | None = None
     interval: IntervalBody
     prices: list[PriceWriteBody] = Field(max_length=LIST_LENGTH_MAX)
     external_id: ExternalId | None = None
     metadata: Metadata = Field(default_factory=dict)
 
     def to_written(self) -> WrittenPlan:
-        return WrittenPlan(
-            name=self.name,
-            currency=self.currency,
-            interval=self.interval.to_domain(),
-            prices=tuple(price.to_command() for price in self.prices),
-        )
+        return _WRITTEN.validate_python(_parts(self, set(PlanCreateBody.model_fields) - {"code"}))
 
 
-class PlanDraftWriteBody(StrictBody):
-    """The whole draft. `currency` and `interval` may be left out, and are fixed once the plan is published."""
+class PlanDraftWriteBody(PlanPartsBody):
+    """The whole draft. `kind`, `currency` and `interval` stay as they are when left out.
+
+    They are fixed once the plan is published.
+    """
+
+    model_config = examples(_PLAN)
 
     name: Name
+    kind: PlanKind | None = None
     currency: CurrencyCode | None = None
     interval: IntervalBody | None = None
     prices: list[PriceWriteBody] = Field(max_length=LIST_LENGTH_MAX)
 
+    def replaces(self, plan: WrittenPlan) -> WrittenPlan:
+        kept = {name for name in ("kind", "currency", "interval") if getattr(self, name) is None}
+        return _changed(plan, _parts(self, set(PlanDraftWriteBody.model_fields) - kept))
 
-class DraftPriceBody(StrictBody):
-    code: str
-    product_id: str
-    description: str
-    kind: PriceKind
-    timing: PriceTiming
-    model: PriceModel
-    unit_amount: DecimalText | None
-    tiers: list[PriceTierBody]
-    package_size: DecimalText | None
-    included_quantity: DecimalText
-    meter: str | None
-    unit: str | None
-    proration: Proration
 
+class PlanChangeBody(StrictBody):
+    """What is left out stays as it is; what is given replaces the whole of it. Null takes away what may be absent."""
+
+    model_config = examples({"name": "Power by the minute, 2026", "trial": None})
+
+    name: Name | SkipJsonSchema[None] = None
+    description: Description | None = None
+    kind: PlanKind | SkipJsonSchema[None] = None
+    for_plans: list[Code] | None = Field(default=None, max_length=LIST_LENGTH_MAX)
+    currency: CurrencyCode | SkipJsonSchema[None] = None
+    interval: IntervalBody | SkipJsonSchema[None] = None
+    prices: list[PriceWriteBody] | SkipJsonSchema[None] = Field(default=None, max_length=LIST_LENGTH_MAX)
+    phases: list[PhaseBody] | None = Field(default=None, max_length=LIST_LENGTH_MAX)
+    trial: TrialBody | None = None
+    commitments: list[CommitmentBody] | None = Field(default=None, max_length=LIST_LENGTH_MAX)
+    features: list[FeatureGrantWriteBody] | None = Field(default=None, max_length=LIST_LENGTH_MAX)
+    external_id: ExternalId | None = None
+    metadata: Metadata | None = None
+
+    @field_validator("name", "kind", "currency", "interval", "prices", mode="before")
     @classmethod
-    def from_domain(cls, price: Price) -> Self:
-        return cls(**_told(price))
+    def _given(cls, value: Any) -> Any:
+        if value is None:
+            raise ValueError("must not be null: leave it out to keep it as it is")
+        return value
+
+    def change(self, plan: WrittenPlan) -> WrittenPlan:
+        return _changed(plan, _parts(self, self.model_fields_set))
 
 
-class PriceBody(DraftPriceBody):
-    """A published price. Its id never changes, nor does anything else of it."""
+_EMPTY: Mapping[str, Any] = {
+    "description": "",
+    "currency": "",
+    "for_plans": (),
+    "phases": (),
+    "commitments": (),
+    "features": (),
+    "metadata": {},
+}
 
-    id: str
 
-    @classmethod
-    def published(cls, price: Price, version: PlanVersion) -> Self:
-        return cls(id=price_id(version.id, price.code), **_told(price))
+def _parts(body: PlanCreateBody | PlanDraftWriteBody | PlanChangeBody, names: set[str]) -> dict[str, Any]:
+    """These fields of the body as `WrittenPlan` has them, in plain parts."""
+    parts = body.model_dump(include=names - {"prices"})
+    parts = {name: _EMPTY.get(name) if part is None else part for name, part in parts.items()}
+    for commitment in parts.get("commitments", ()):
+        commitment["currency"] = commitment["currency"] or ""
+    if "prices" in names:
+        parts["prices"] = [price.to_written() for price in body.prices or ()]
+    return parts
 
 
-class PlanDraftBody(StrictBody):
+def _changed(plan: WrittenPlan, parts: Mapping[str, Any]) -> WrittenPlan:
+    """The plan with these parts in place of its own."""
+    needed = {"name": plan.name, "interval": {"unit": plan.interval.unit}, "prices": ()}
+    read = _WRITTEN.validate_python({**needed, **parts})
+    return replace(plan, **{name: getattr(read, name) for name in parts})
+
+
+PUBLISHED_PARTS: dict[str, Any] = {
+    **{name: part for name, part in _PLAN.items() if name != "prices"},
+    "kind": "base",
+    "for_plans": [],
+    "phases": [],
+    "trial": None,
+    "commitments": [],
+    "features": [],
+}
+
+
+class PlanDraftBody(PartBody):
+    """What would be published now, with what was left out filled in."""
+
+    model_config = examples({**PUBLISHED_PARTS, "prices": [PUBLISHED_MINUTES]})
+
     name: str
+    description: str
+    kind: PlanKind
+    for_plans: list[str]
     currency: str
     interval: IntervalBody
     prices: list[DraftPriceBody]
+    phases: list[PhaseBody]
+    trial: TrialBody | None
+    commitments: list[CommitmentBody]
+    features: list[FeatureGrantBody]
 
     @classmethod
     def from_domain(cls, draft: PlanDraft) -> Self:
-        return cls(
-            name=draft.name,
-            currency=draft.currency,
-            interval=IntervalBody.from_domain(draft.interval),
-            prices=[DraftPriceBody.from_domain(price) for price in draft.prices],
-        )
+        return cls.model_validate(draft)
 
 
 class PlanBody(StrictBody):
     """`published_number` and `plan_version_id` are of the newest published version, null before the first."""
+
+    model_config = examples(
+        {
+            "id": "pln_01jz3v6m1qk0c8n4r2d5s7t9wx",
+            "code": "power-by-the-minute",
+            "status": "published",
+            "draft": {**PUBLISHED_PARTS, "prices": [PUBLISHED_MINUTES]},
+            "published_number": 1,
+            "plan_version_id": "plv_01jz3v6m1qk0c8n4r2d5s7t9wx",
+            "external_id": "crm-4711",
+            "metadata": {"owner": "fleet sales"},
+            "version": 2,
+            "created_at": "2025-06-01T12:00:00Z",
+            "retired_at": None,
+        }
+    )
 
     id: str
     code: str
@@ -228,65 +344,3 @@ class PlanBody(StrictBody):
             created_at=plan.created_at,
             retired_at=plan.retired_at,
         )
-
-
-class PlanVersionBody(StrictBody):
-    """What was published: what a subscription refers to. `digest` is the SHA-256 of all its content."""
-
-    id: str
-    plan_id: str
-    number: int
-    code: str
-    name: str
-    currency: str
-    interval: IntervalBody
-    prices: list[PriceBody]
-    published_at: Instant
-    digest: str
-
-    @classmethod
-    def from_domain(cls, version: PlanVersion) -> Self:
-        return cls(
-            id=version.id,
-            plan_id=version.plan_id,
-            number=version.number,
-            code=version.code,
-            name=version.name,
-            currency=version.currency,
-            interval=IntervalBody.from_domain(version.interval),
-            prices=[PriceBody.published(price, version) for price in version.prices],
-            published_at=version.published_at,
-            digest=version.digest,
-        )
-
-
-class PublicationBody(StrictBody):
-    """`unchanged`: the draft says what the newest version says already, so that version stands."""
-
-    outcome: Literal["published", "unchanged"]
-    plan_version: PlanVersionBody
-
-    @classmethod
-    def from_domain(cls, outcome: Published | Unchanged) -> Self:
-        return cls(
-            outcome="published" if isinstance(outcome, Published) else "unchanged",
-            plan_version=PlanVersionBody.from_domain(outcome.plan_version),
-        )
-
-
-def _told(price: Price) -> dict[str, object]:
-    return {
-        "code": price.code,
-        "product_id": price.product_id,
-        "description": price.description,
-        "kind": price.kind,
-        "timing": price.timing,
-        "model": price.model,
-        "unit_amount": price.unit_amount,
-        "tiers": [PriceTierBody.from_domain(tier) for tier in price.tiers],
-        "package_size": price.package_size,
-        "included_quantity": price.included_quantity,
-        "meter": price.meter,
-        "unit": price.unit,
-        "proration": price.proration,
-    }

@@ -1,10 +1,11 @@
-"""Routes of plans: drafts, publications, versions, retirement."""
+"""Routes of plans: drafts, publications, retirement."""
 
 from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Query
+from pydantic import StringConstraints
 from starlette.responses import Response
 
 from libs.common.paging import Slice
@@ -13,36 +14,49 @@ from libs.common.web.calls import Tagged
 from libs.common.web.pagination import Page, PageDep
 from services.catalog.adapters.unit_of_work import CatalogUnitOfWork
 from services.catalog.application import queries
+from services.catalog.application.change_plan import ChangePlan, change_plan
 from services.catalog.application.create_plan import CreatePlan, create_plan
+from services.catalog.application.diff_plan import Side, diff_plan
+from services.catalog.application.offered_version import offered
 from services.catalog.application.ports import PlanFilter
 from services.catalog.application.publish_plan import PublishPlan, publish_plan
-from services.catalog.application.replace_plan_draft import ReplacePlanDraft, replace_plan_draft
 from services.catalog.application.retire_plan import RetirePlan, retire_plan
 from services.catalog.domain.plan import PlanStatus
 from services.catalog.domain.plan_draft import MeterUnknown
+from services.catalog.domain.publication import Published
+from services.catalog.domain.sale import ALWAYS
 from services.catalog.entrypoints.dependencies import ClockDep, MakeCall, ReadCall, WriteCall
 from services.catalog.entrypoints.plan_bodies import (
     PlanBody,
+    PlanChangeBody,
     PlanCreateBody,
     PlanDraftWriteBody,
     PlanId,
+)
+from services.catalog.entrypoints.plan_version_bodies import (
+    PlanDiffBody,
     PlanVersionBody,
     PublicationBody,
+    PublicationCreateBody,
 )
 
 router = APIRouter(prefix="/v1/plans", tags=["plans"])
 
 # A meter that was defined a moment ago may not have been heard of yet: it is waited for, a little.
 LATE_NEWS = (MeterUnknown,)
-NEVER_CHANGES = 1  # the one version that a published plan version has
+
+SideText = Annotated[str, StringConstraints(pattern=r"^(?:draft|[1-9][0-9]{0,8})$", max_length=9)]
+"""One side of a comparison: the number of a version, or `draft`."""
+
+
+def side_of(text: str) -> Side:
+    return "draft" if text == "draft" else int(text)
 
 
 @router.post("", status_code=201, response_model=PlanBody, summary="Make a plan")
 async def post_plan(body: PlanCreateBody, call: MakeCall, clock: ClockDep) -> Response:
     """A draft, checked whole: every fault is listed. It can be sold once it is published."""
-    command = CreatePlan(
-        code=body.code, external_id=body.external_id, metadata=body.metadata, written=body.to_written()
-    )
+    command = CreatePlan(code=body.code, written=body.to_written())
 
     async def work(uow: CatalogUnitOfWork) -> PlanBody:
         return PlanBody.from_domain(await create_plan(command, uow=uow, clock=clock))
@@ -75,59 +89,69 @@ async def get_plan(plan_id: PlanId, call: ReadCall) -> Response:
     return await call.read(work)
 
 
-@router.put("/{plan_id}/draft", response_model=PlanBody, summary="Replace a plan's draft")
-async def put_plan_draft(plan_id: PlanId, body: PlanDraftWriteBody, call: WriteCall) -> Response:
-    """Name and prices anew; what was published stays as it is. Send the plan's ETag in If-Match."""
-    command = ReplacePlanDraft(
-        plan_id=plan_id,
-        name=body.name,
-        prices=tuple(price.to_command() for price in body.prices),
-        currency=body.currency,
-        interval=body.interval.to_domain() if body.interval else None,
-    )
+@router.patch("/{plan_id}", response_model=PlanBody, summary="Change a plan")
+async def patch_plan(plan_id: PlanId, body: PlanChangeBody, call: WriteCall) -> Response:
+    """Its names and notes, and parts of its draft; what was published stays as it is.
+
+    A part that is given replaces the whole of it. Send the plan's ETag in If-Match.
+    """
+    command = ChangePlan(plan_id=plan_id, change=body.change)
 
     async def work(uow: CatalogUnitOfWork) -> PlanBody:
-        changed = await replace_plan_draft(command, uow=uow, check_version=call.require_version)
-        return PlanBody.from_domain(changed)
+        return PlanBody.from_domain(await change_plan(command, uow=uow, check_version=call.require_version))
+
+    return await call.change(work, awaiting=LATE_NEWS)
+
+
+@router.put("/{plan_id}/draft", response_model=PlanBody, summary="Replace a plan's draft")
+async def put_plan_draft(plan_id: PlanId, body: PlanDraftWriteBody, call: WriteCall) -> Response:
+    """The whole draft anew; what was published stays as it is. Send the plan's ETag in If-Match."""
+    command = ChangePlan(plan_id=plan_id, change=body.replaces)
+
+    async def work(uow: CatalogUnitOfWork) -> PlanBody:
+        return PlanBody.from_domain(await change_plan(command, uow=uow, check_version=call.require_version))
 
     return await call.change(work, awaiting=LATE_NEWS)
 
 
 @router.post("/{plan_id}/publications", response_model=PublicationBody, summary="Publish a plan's draft")
-async def post_plan_publication(plan_id: PlanId, call: MakeCall, clock: ClockDep) -> Response:
+async def post_plan_publication(
+    plan_id: PlanId, call: MakeCall, clock: ClockDep, body: PublicationCreateBody | None = None
+) -> Response:
     """The draft becomes the plan's next version, which never changes. Unchanged drafts are not published again.
 
-    The answer says which: `published` or `unchanged`. Its ETag is the plan's.
+    It can be agreed to from now on, or within the bounds that the body gives. The answer says what was done:
+    `published` or `unchanged`. Its ETag is the plan's.
     """
-    command = PublishPlan(plan_id=plan_id)
+    command = PublishPlan(plan_id=plan_id, validity=body.to_domain() if body else ALWAYS)
 
     async def work(uow: CatalogUnitOfWork) -> Tagged[PublicationBody]:
         outcome = await publish_plan(command, uow=uow, clock=clock, check_version=call.require_version)
-        return Tagged(PublicationBody.from_domain(outcome), outcome.plan.version)
+        shown = offered(outcome.plan, outcome.plan_version, clock.system_now())
+        told = PublicationBody(
+            outcome="published" if isinstance(outcome, Published) else "unchanged",
+            plan_version=PlanVersionBody.from_domain(shown),
+        )
+        return Tagged(told, outcome.plan.version)
 
     return await call.once(work, status=200)
 
 
-@router.get("/{plan_id}/versions", response_model=Page[PlanVersionBody], summary="List a plan's versions")
-async def list_plan_versions(plan_id: PlanId, call: ReadCall, page: PageDep) -> Response:
-    """In the order in which they were published; `created_from` and `created_to` bound that instant."""
-
-    async def work(uow: CatalogUnitOfWork) -> Slice[PlanVersionBody]:
-        found = await queries.list_plan_versions(plan_id, page, uow=uow)
-        return found.map(PlanVersionBody.from_domain)
-
-    return await call.page(work)
-
-
-@router.get("/{plan_id}/versions/{number}", response_model=PlanVersionBody, summary="Show a plan version")
-async def get_plan_version(
-    plan_id: PlanId, number: Annotated[int, Path(ge=1, le=2**31 - 1)], call: ReadCall
+@router.get("/{plan_id}/diff", response_model=PlanDiffBody, summary="Show what changes between two versions")
+async def get_plan_diff(
+    plan_id: PlanId,
+    call: ReadCall,
+    before: Annotated[
+        SideText | None,
+        Query(alias="from", description="A version, or `draft`; by default the newest version."),
+    ] = None,
+    after: Annotated[SideText, Query(alias="to", description="A version, or `draft`.")] = "draft",
 ) -> Response:
-    """As it was published. It never changes, so a reader may keep it for ever."""
+    """In words and numbers: what publishing the draft would change, or what another version changed."""
 
-    async def work(uow: CatalogUnitOfWork) -> Tagged[PlanVersionBody]:
-        found = await queries.get_plan_version(plan_id, number, uow=uow)
-        return Tagged(PlanVersionBody.from_domain(found), NEVER_CHANGES)
+    async def work(uow: CatalogUnitOfWork) -> PlanDiffBody:
+        earlier = side_of(before) if before is not None else None
+        return PlanDiffBody.from_domain(await diff_plan(plan_id, earlier, side_of(after), uow=uow))
 
     return await call.read(work)
 

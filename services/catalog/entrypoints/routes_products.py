@@ -17,7 +17,13 @@ from services.catalog.application.change_product import ChangeProduct, change_pr
 from services.catalog.application.create_product import CreateProduct, create_product
 from services.catalog.application.ports import ProductFilter
 from services.catalog.domain.product import ProductKind
-from services.catalog.entrypoints.bodies import ProductBody, ProductChangeBody, ProductCreateBody, ProductId
+from services.catalog.entrypoints.bodies import (
+    Gtin,
+    ProductBody,
+    ProductChangeBody,
+    ProductCreateBody,
+    ProductId,
+)
 from services.catalog.entrypoints.dependencies import ClockDep, MakeCall, ReadCall, WriteCall
 
 router = APIRouter(prefix="/v1/products", tags=["products"])
@@ -41,10 +47,11 @@ async def list_products(
     code: Annotated[Code | None, Query()] = None,
     kind: Annotated[ProductKind | None, Query()] = None,
     external_id: Annotated[ExternalId | None, Query()] = None,
+    gtin: Annotated[Gtin | None, Query()] = None,
     archived: Annotated[bool | None, Query(description="Only archived ones, or only others.")] = None,
 ) -> Response:
     """Oldest first, archived ones included unless told otherwise."""
-    wanted = ProductFilter(code=code, kind=kind, external_id=external_id, archived=archived)
+    wanted = ProductFilter(code=code, kind=kind, external_id=external_id, gtin=gtin, archived=archived)
 
     async def work(uow: CatalogUnitOfWork) -> Slice[ProductBody]:
         return (await queries.list_products(wanted, page, uow=uow)).map(ProductBody.from_domain)
@@ -61,12 +68,14 @@ async def get_product(product_id: ProductId, call: ReadCall) -> Response:
 
 
 @router.patch("/{product_id}", response_model=ProductBody, summary="Change a product")
-async def patch_product(product_id: ProductId, body: ProductChangeBody, call: WriteCall) -> Response:
+async def patch_product(
+    product_id: ProductId, body: ProductChangeBody, call: WriteCall, clock: ClockDep
+) -> Response:
     """Published prices keep the words that they were published with."""
     command = ChangeProduct(product_id=product_id, change=body.apply)
 
     async def work(uow: CatalogUnitOfWork) -> ProductBody:
-        changed = await change_product(command, uow=uow, check_version=call.require_version)
+        changed = await change_product(command, uow=uow, clock=clock, check_version=call.require_version)
         return ProductBody.from_domain(changed)
 
     return await call.change(work)

@@ -33,6 +33,8 @@ def plan_to_row(plan: PlanV1) -> dict[str, Any]:
         "code": plan.code,
         "plan_version": plan.plan_version,
         "plan": plan.model_dump(mode="json", exclude_defaults=True),
+        "valid_from": plan.valid_from,
+        "valid_until": plan.valid_until,
     }
 
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime
 
-from sqlalchemy import exists, select
+from sqlalchemy import exists, func, or_, select
 from sqlalchemy.dialects.postgresql import insert
 
 from libs.common.contracts.catalog import PlanV1
 from libs.common.persistence.base import bulk_insert
 from libs.common.persistence.unit_of_work import UnitOfWork
 from services.subscriptions.adapters import mapping
-from services.subscriptions.adapters.rows import known_plan, retired_plan
-from services.subscriptions.domain.plan import PlanNotFound
+from services.subscriptions.adapters.rows import known_plan, plan_sale, retired_plan
+from services.subscriptions.domain.plan import PlanNotFound, PlanStanding, SaleState
 
 
 class PlanCopies:
@@ -42,12 +43,15 @@ class PlanCopies:
             raise PlanNotFound("there is no published plan version with this id")
         return self._read[plan_version_id]
 
-    async def get_newest(self, code: str) -> PlanV1:
+    async def get_newest(self, code: str, now: datetime) -> PlanV1:
         retired = exists().where(retired_plan.c.id == known_plan.c.plan_id)
+        stopped = exists().where(plan_sale.c.id == known_plan.c.id, plan_sale.c.state != "published")
+        later = func.coalesce(known_plan.c.valid_from > now, False)
+        over = func.coalesce(known_plan.c.valid_until <= now, False)
         newest = (
             select(known_plan.c.id)
             .where(known_plan.c.code == code)
-            .order_by(retired, known_plan.c.plan_version.desc(), known_plan.c.id)
+            .order_by(retired, or_(stopped, later, over), known_plan.c.plan_version.desc(), known_plan.c.id)
             .limit(1)
         )
         id = (await self._uow.connection.execute(newest)).scalar()
@@ -55,11 +59,11 @@ class PlanCopies:
             raise PlanNotFound("there is no published plan with this code")
         return await self.get(id)
 
-    async def is_retired(self, plan_id: str) -> bool:
-        found = await self._uow.connection.execute(
-            select(retired_plan.c.id).where(retired_plan.c.id == plan_id)
-        )
-        return found.first() is not None
+    async def standing_of(self, plan: PlanV1) -> PlanStanding:
+        retired = exists().where(retired_plan.c.id == plan.plan_id)
+        state = select(plan_sale.c.state).where(plan_sale.c.id == plan.plan_version_id).scalar_subquery()
+        found = (await self._uow.connection.execute(select(retired, state))).one()
+        return PlanStanding(found[0], found[1] or "published", plan.valid_from, plan.valid_until)
 
     async def keep(self, plan: PlanV1) -> None:
         row = {"tenant": self._uow.tenant, **mapping.plan_to_row(plan)}
@@ -68,3 +72,14 @@ class PlanCopies:
     async def retire(self, plan_id: str) -> None:
         row = insert(retired_plan).values(tenant=self._uow.tenant, id=plan_id)
         await self._uow.connection.execute(row.on_conflict_do_nothing())
+
+    async def note_sale(self, plan_version_id: str, state: SaleState, version: int) -> None:
+        row = insert(plan_sale).values(
+            tenant=self._uow.tenant, id=plan_version_id, state=state, version=version
+        )
+        newer = row.on_conflict_do_update(
+            index_elements=["id"],
+            set_={"state": row.excluded.state, "version": row.excluded.version},
+            where=plan_sale.c.version < row.excluded.version,
+        )
+        await self._uow.connection.execute(newer)

@@ -61,11 +61,24 @@ known_plan = Table(
     Column("code", Text, nullable=False),
     Column("plan_version", Integer, nullable=False),
     json_column("plan"),
+    instant("valid_from", nullable=True),
+    instant("valid_until", nullable=True),
     Index("ix_known_plan_tenant_code_plan_version", "tenant", "code", "plan_version"),
 )
 
 # On its own, since the news that a plan is retired may come before the plan.
 retired_plan = Table("retired_plan", metadata, id_column(), tenant_column())
+
+# So is the news that a version is no longer sold, or is again; by plan version.
+plan_sale = Table(
+    "plan_sale",
+    metadata,
+    id_column(),
+    tenant_column(),
+    version_column(),
+    Column("state", Text, nullable=False),
+    CheckConstraint("state IN ('published', 'withdrawn', 'archived')", name="state"),
+)
 
 subscription = Table(
     "subscription",

@@ -15,6 +15,7 @@ from services.subscriptions.domain.billing_period import BillingPeriod
 from services.subscriptions.domain.clock_rest import Look, Offsets
 from services.subscriptions.domain.customer import Customer
 from services.subscriptions.domain.invoice_standing import InvoiceStanding
+from services.subscriptions.domain.plan import PlanStanding, SaleState
 from services.subscriptions.domain.subject_binding import SubjectBinding
 from services.subscriptions.domain.subscription import Subscription, SubscriptionState
 from services.subscriptions.domain.test_clock import ClockMove, TestClock
@@ -61,20 +62,24 @@ class Plans(Protocol):
         """Raises: PlanNotFound."""
         ...
 
-    async def get_newest(self, code: str) -> PlanV1:
-        """The newest version under this code, of a plan that is still sold before one that is not.
+    async def get_newest(self, code: str, now: datetime) -> PlanV1:
+        """The newest version under this code that is on sale at `now`; if none is, the newest that there is.
 
         Raises: PlanNotFound.
         """
         ...
 
-    async def is_retired(self, plan_id: str) -> bool: ...
+    async def standing_of(self, plan: PlanV1) -> PlanStanding: ...
 
     async def keep(self, plan: PlanV1) -> None:
         """A version never changes: one that is known stays as it is."""
         ...
 
     async def retire(self, plan_id: str) -> None: ...
+
+    async def note_sale(self, plan_version_id: str, state: SaleState, version: int) -> None:
+        """Of what is heard of a version, the highest `version` of its plan wins."""
+        ...
 
 
 class Subscriptions(Protocol):

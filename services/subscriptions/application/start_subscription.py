@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import date
+from datetime import date, datetime
 from decimal import Decimal
 
 from libs.common.clock import Clock
@@ -17,7 +17,7 @@ from services.subscriptions.application.carry_out import carry_out
 from services.subscriptions.application.now import business_now
 from services.subscriptions.application.pointing import pointing_at
 from services.subscriptions.application.ports import UnitOfWork
-from services.subscriptions.domain.plan import PlanRetired
+from services.subscriptions.domain.plan import refuse_unsold
 from services.subscriptions.domain.renewal import NotDue, decide_start
 from services.subscriptions.domain.subscription import Subscription, agree
 from services.subscriptions.domain.subscription_item import OfferedPrice, items_of
@@ -32,7 +32,7 @@ class ZoneMissing(RuleViolation):
 
 @dataclass(frozen=True, slots=True)
 class StartSubscription:
-    """One of `plan_code` (its newest version) and `plan_version_id`. The defaults: today, the customer's zone."""
+    """One of `plan_code` (its newest version on sale) and `plan_version_id`. The defaults: today, the customer's zone."""
 
     customer_id: str
     plan_code: str | None = None
@@ -50,14 +50,14 @@ async def start_subscription(command: StartSubscription, *, uow: UnitOfWork, clo
 
     A start that lies some periods back is caught up with by renewals, one period at a time.
     Emits: SubscriptionStarted, unless it begins later.
-    Raises: CustomerNotFound, PlanNotFound, PlanRetired, PlanNotBillableYet, TestClockNotFound, ZoneMissing, UnknownZone,
-    TermReversed, QuantityWithoutPrice, QuantityNegative.
+    Raises: CustomerNotFound, PlanNotFound, PlanRetired, PlanVersionNotOnSale, PlanNotBillableYet, TestClockNotFound,
+    ZoneMissing, UnknownZone, TermReversed, QuantityWithoutPrice, QuantityNegative.
     """
     with pointing_at("/customer_id"):
         customer = await uow.customers.get(command.customer_id)
     with pointing_at("/test_clock_id"):
         now = await business_now(command.test_clock_id, uow=uow, clock=clock)
-    plan = await _plan(command, uow)
+    plan = await _plan(command, uow, now)
     zone = command.zone or customer.zone
     if zone is None:
         raise ZoneMissing("neither the request nor the customer names a time zone", pointer="/zone")
@@ -90,7 +90,7 @@ async def start_subscription(command: StartSubscription, *, uow: UnitOfWork, clo
     return outcome.subscription
 
 
-async def _plan(command: StartSubscription, uow: UnitOfWork) -> PlanV1:
+async def _plan(command: StartSubscription, uow: UnitOfWork, now: datetime) -> PlanV1:
     if command.plan_version_id is not None:
         pointer = "/plan_version_id"
         with pointing_at(pointer):
@@ -99,9 +99,9 @@ async def _plan(command: StartSubscription, uow: UnitOfWork) -> PlanV1:
         assert command.plan_code is not None, "a plan is named by its code or by a version's id"
         pointer = "/plan"
         with pointing_at(pointer):
-            plan = await uow.plans.get_newest(command.plan_code)
-    if await uow.plans.is_retired(plan.plan_id):
-        raise PlanRetired("the plan takes no new subscriptions", pointer=pointer, plan=plan.code)
+            plan = await uow.plans.get_newest(command.plan_code, now)
+    standing = await uow.plans.standing_of(plan)
+    refuse_unsold(standing, now, plan=plan.code, number=plan.plan_version, pointer=pointer)
     refuse_unbillable(plan, pointer=pointer)
     return plan
 

@@ -127,7 +127,7 @@ class CustomerBody(StrictBody):
 
 
 class SubscriptionCreateBody(StrictBody):
-    """An agreement on the newest version of a plan, or on `plan_version_id`.
+    """An agreement on the newest version of a plan that is on sale, or on `plan_version_id`.
 
     `starts_on` is today unless given, and may lie in the past; `ends_on` is the first day after the term. Both
     are days in `zone`, which is the customer's unless given. `quantities` are those of recurring prices, by the

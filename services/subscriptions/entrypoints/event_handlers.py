@@ -6,13 +6,26 @@ from collections.abc import Sequence
 
 from libs.common.contracts import HEARS, group_of, topic_of
 from libs.common.contracts.billing import InvoicePaidV1, PaymentFailedV1
-from libs.common.contracts.catalog import PlanPublishedV1, PlanRetiredV1, TenantChangedV1, TokenRevokedV1
+from libs.common.contracts.catalog import (
+    PlanPublishedV1,
+    PlanRetiredV1,
+    PlanVersionSalesChangedV1,
+    TenantChangedV1,
+    TokenRevokedV1,
+)
 from libs.common.contracts.envelope import Event
 from libs.common.contracts.subscriptions import TestClockMovedV1
 from libs.common.messaging.handlers import HandlerGroup
 from libs.common.persistence.reference import on_tenant_changed, on_test_clock_moved, on_token_revoked
 from services.subscriptions.adapters.unit_of_work import SubscriptionsUnitOfWork
-from services.subscriptions.application.keep_plan import KeepPlan, RetirePlan, keep_plan, retire_plan
+from services.subscriptions.application.keep_plan import (
+    KeepPlan,
+    NotePlanSale,
+    RetirePlan,
+    keep_plan,
+    note_plan_sale,
+    retire_plan,
+)
 from services.subscriptions.application.record_payment_outcome import (
     RecordPaymentOutcome,
     load_for_payment_outcomes,
@@ -27,6 +40,14 @@ async def on_plan_published(event: PlanPublishedV1, uow: SubscriptionsUnitOfWork
 
 async def on_plan_retired(event: PlanRetiredV1, uow: SubscriptionsUnitOfWork) -> None:
     await retire_plan(RetirePlan(event.plan_id), uow=uow)
+
+
+async def on_plan_version_sales_changed(
+    event: PlanVersionSalesChangedV1, uow: SubscriptionsUnitOfWork
+) -> None:
+    """Its bounds stand in the version itself, which never changes."""
+    command = NotePlanSale(event.plan_version_id, event.status, event.version)
+    await note_plan_sale(command, uow=uow)
 
 
 async def on_payment_failed(event: PaymentFailedV1, uow: SubscriptionsUnitOfWork) -> None:
@@ -66,6 +87,7 @@ HANDLERS: HandlerGroup[SubscriptionsUnitOfWork] = HandlerGroup(
         TestClockMovedV1: on_test_clock_moved,
         PlanPublishedV1: on_plan_published,
         PlanRetiredV1: on_plan_retired,
+        PlanVersionSalesChangedV1: on_plan_version_sales_changed,
         PaymentFailedV1: on_payment_failed,
         InvoicePaidV1: on_invoice_paid,
     },

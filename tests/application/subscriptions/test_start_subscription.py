@@ -7,16 +7,24 @@ from decimal import Decimal
 
 import pytest
 
+from libs.common.contracts.catalog import PlanV1
 from libs.common.contracts.subscriptions import SubscriptionStartedV1
 from libs.common.errors import DomainError
-from services.subscriptions.application.keep_plan import KeepPlan, RetirePlan, keep_plan, retire_plan
+from services.subscriptions.application.keep_plan import (
+    KeepPlan,
+    NotePlanSale,
+    RetirePlan,
+    keep_plan,
+    note_plan_sale,
+    retire_plan,
+)
 from services.subscriptions.application.start_subscription import (
     StartSubscription,
     ZoneMissing,
     start_subscription,
 )
 from services.subscriptions.domain.customer import CustomerNotFound
-from services.subscriptions.domain.plan import PlanNotFound, PlanRetired
+from services.subscriptions.domain.plan import PlanNotFound, PlanRetired, PlanVersionNotOnSale, SaleState
 from services.subscriptions.domain.subscription import SubscriptionState, TermReversed
 from services.subscriptions.domain.subscription_item import QuantityWithoutPrice
 from services.subscriptions.domain.test_clock import TestClockNotFound
@@ -113,6 +121,75 @@ async def test_a_retired_plan_is_not_sold(uow: MemorySubscriptionsUnitOfWork, cl
     with pytest.raises(PlanRetired) as refused:
         await start_subscription(StartSubscription(CUSTOMER, plan_code="power"), uow=uow, clock=clock)
     assert refused.value.pointer == "/plan"
+
+
+def bounded(number: int, begin: str | None = None, end: str | None = None) -> PlanV1:
+    return a_plan(
+        plan_version_id=f"plv_{number}",
+        plan_version=number,
+        valid_from=utc(begin) if begin else None,
+        valid_until=utc(end) if end else None,
+    )
+
+
+async def test_a_code_means_the_newest_version_on_sale_by_the_business_now(
+    uow: MemorySubscriptionsUnitOfWork, clock: FixedClock
+) -> None:
+    uow.test_clocks.add(a_test_clock(now=utc("2013-01-01T05:00")))
+    for plan in (bounded(2, end="2014-01-01"), bounded(3, begin="2026-01-01"), bounded(4)):
+        await keep_plan(KeepPlan(plan), uow=uow)
+    await note_plan_sale(NotePlanSale("plv_4", "withdrawn", 7), uow=uow)
+
+    async def agreed(clock_id: str | None = None) -> str:
+        command = StartSubscription(CUSTOMER, plan_code="power", test_clock_id=clock_id)
+        return (await start_subscription(command, uow=uow, clock=clock)).plan_version_id
+
+    assert await agreed(a_test_clock().id) == "plv_2"
+    assert await agreed() == a_plan().plan_version_id
+    clock.now = utc("2026-01-01")
+    assert await agreed() == "plv_3"
+    await note_plan_sale(NotePlanSale("plv_4", "published", 8), uow=uow)
+    assert await agreed() == "plv_4"
+    await note_plan_sale(NotePlanSale("plv_4", "withdrawn", 7), uow=uow)  # an old story
+    assert await agreed() == "plv_4"
+
+
+@pytest.mark.parametrize(
+    ("plan", "state", "status"),
+    [
+        (bounded(2, begin="2025-06-01T12:00:00.000001"), "published", "scheduled"),
+        (bounded(2, begin="2025-06-01T12:00"), "published", None),
+        (bounded(2, end="2025-06-01T12:00"), "published", "expired"),
+        (bounded(2, end="2025-06-01T12:00:00.000001"), "published", None),
+        (bounded(2), "withdrawn", "withdrawn"),
+        (bounded(2, end="2025-01-01"), "archived", "archived"),
+    ],
+)
+async def test_a_version_that_is_not_on_sale_is_refused_with_where_it_stands(
+    uow: MemorySubscriptionsUnitOfWork, clock: FixedClock, plan: PlanV1, state: SaleState, status: str | None
+) -> None:
+    clock.now = utc("2025-06-01T12:00")
+    await note_plan_sale(NotePlanSale("plv_2", state, 3), uow=uow)  # heard before the version itself
+    await keep_plan(KeepPlan(plan), uow=uow)
+    command = StartSubscription(CUSTOMER, plan_version_id="plv_2")
+    if status is None:
+        assert await start_subscription(command, uow=uow, clock=clock)
+        return
+    with pytest.raises(PlanVersionNotOnSale) as refused:
+        await start_subscription(command, uow=uow, clock=clock)
+    assert (refused.value.pointer, refused.value.facts["status"]) == ("/plan_version_id", status)
+    assert refused.value.remedy
+    assert uow.told == []
+
+
+async def test_a_plan_of_which_nothing_is_on_sale_is_refused_by_its_newest_version(
+    uow: MemorySubscriptionsUnitOfWork, clock: FixedClock
+) -> None:
+    await keep_plan(KeepPlan(bounded(2, begin="2199-01-01")), uow=uow)
+    await note_plan_sale(NotePlanSale(a_plan().plan_version_id, "archived", 3), uow=uow)
+    with pytest.raises(PlanVersionNotOnSale) as refused:
+        await start_subscription(StartSubscription(CUSTOMER, plan_code="power"), uow=uow, clock=clock)
+    assert (refused.value.pointer, refused.value.facts["number"]) == ("/plan", 2)
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,17 @@ PRODUCT: dict[str, Any] = {
 }
 
 
+def usage_price(code: str, model: str) -> dict[str, Any]:
+    """The beginning of one; what its model needs is still missing."""
+    return {
+        "code": code,
+        "product": "flying-minutes",
+        "kind": "usage",
+        "model": model,
+        "meter": "flying-minutes",
+    }
+
+
 def a_plan_body(*prices: dict[str, Any], **changes: Any) -> dict[str, Any]:
     plan = {
         "code": "power",
@@ -58,8 +69,8 @@ async def make_plan(client: httpx.AsyncClient, **changes: Any) -> dict[str, Any]
     return await make(client, "/v1/plans", a_plan_body(**changes))
 
 
-async def publish(client: httpx.AsyncClient, plan_id: str) -> dict[str, Any]:
-    answer = await client.post(f"/v1/plans/{plan_id}/publications")
+async def publish(client: httpx.AsyncClient, plan_id: str, **bounds: str) -> dict[str, Any]:
+    answer = await client.post(f"/v1/plans/{plan_id}/publications", json=bounds or None)
     assert answer.status_code == 200, answer.text
     outcome: dict[str, Any] = answer.json()
     return outcome

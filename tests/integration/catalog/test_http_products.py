@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import Any
 
 import pytest
 
 from tests.integration.catalog.asking import PRODUCT, make, pointers
+from tests.integration.catalog.test_events import sent_by
 from tests.support.service_under_test import ServiceUnderTest, new_tenant
 
 BOTH = ("catalog:read", "catalog:write")
@@ -42,6 +44,28 @@ async def test_a_product_lives_from_making_to_archival(catalog: ServiceUnderTest
         assert archived.status_code == 200
         assert archived.json()["archived_at"] is not None
         assert again.json() == archived.json()
+
+
+async def test_tax_category_and_gtin_come_and_go(catalog: ServiceUnderTest, tenant: str) -> None:
+    told = {"tax_category": "reduced", "gtin": "4006381333931"}
+    async with catalog.client(tenant, *BOTH) as client:
+        made = await make(client, "/v1/products", {**PRODUCT, **told})
+        assert {name: made[name] for name in told} == told
+        found = await client.get("/v1/products", params={"gtin": "4006381333931"})
+        assert found.json()["data"] == [made]
+        none = await client.get("/v1/products", params={"gtin": "96385074"})
+        assert none.json()["data"] == []
+        path = f"/v1/products/{made['id']}"
+        kept = await client.patch(path, json={"name": "x"}, headers={"if-match": '"1"'})
+        assert {name: kept.json()[name] for name in told} == told
+        taken = await client.patch(path, json=dict.fromkeys(told), headers={"if-match": '"2"'})
+        assert {name: taken.json()[name] for name in told} == dict.fromkeys(told)
+    events = [json.loads(delivery.value)["product"] for delivery in await sent_by(catalog, tenant)]
+    assert [(event["product_version"], event.get("gtin")) for event in events] == [
+        (1, "4006381333931"),
+        (2, "4006381333931"),
+        (3, None),
+    ]
 
 
 async def test_the_same_key_makes_one_product_and_gets_the_same_answer(
@@ -85,6 +109,11 @@ async def test_two_tenants_may_use_one_code(catalog: ServiceUnderTest) -> None:
         ({**PRODUCT, "name": ""}, "/name"),
         ({**PRODUCT, "unit": "x" * 41}, "/unit"),
         ({**PRODUCT, "metadata": {"a": 1}}, "/metadata/a"),
+        ({**PRODUCT, "tax_category": "x" * 65}, "/tax_category"),
+        ({**PRODUCT, "tax_category": "low rate"}, "/tax_category"),
+        ({**PRODUCT, "gtin": "4006381333932"}, "/gtin"),
+        ({**PRODUCT, "gtin": "123"}, "/gtin"),
+        ({**PRODUCT, "gtin": 4006381333931}, "/gtin"),
         ({k: v for k, v in PRODUCT.items() if k != "name"}, "/name"),
     ],
 )

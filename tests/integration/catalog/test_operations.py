@@ -68,7 +68,9 @@ async def test_the_audit_recomputes_every_digest_and_finds_a_forged_price(
         try:
             await owner.execute("ALTER TABLE price DISABLE TRIGGER ALL")
             await owner.execute(
-                "UPDATE price SET unit_amount = 1 WHERE code = 'huge' AND tenant = $1", tenant
+                """UPDATE price SET terms = terms || '{"unit_amount": "1"}'
+                   WHERE code = 'huge' AND tenant = $1""",
+                tenant,
             )
             await owner.execute("DELETE FROM outbox WHERE tenant = $1", tenant)
             await owner.execute("UPDATE plan SET published_number = 2 WHERE tenant = $1", tenant)
@@ -78,6 +80,44 @@ async def test_the_audit_recomputes_every_digest_and_finds_a_forged_price(
         for name in ("plan_version_digest", "plan_version_told", "plan_version_numbers"):
             assert (checks[name]["ok"], checks[name]["problem_count"]) == (False, 1), name
         assert plan["id"] in checks["plan_version_numbers"]["problems"][0]
+
+
+async def test_the_audit_looks_at_overlays_and_at_what_is_sold(
+    postgres: PostgresForTests, tmp_path: Any
+) -> None:
+    async with service_under_test(postgres, "catalog", build, folder=tmp_path) as catalog:
+        tenant = new_tenant()
+        async with catalog.client(tenant, "catalog:read", "catalog:write") as client:
+            await make(client, "/v1/products", PRODUCT)
+            plan = await make(client, "/v1/plans", a_plan_body())
+            await publish(client, plan["id"])
+            body = {"plan": "power", "prices": [{"code": "aircraft", "unit_amount": "1100"}]}
+            made = [
+                await make(client, "/v1/plan-overlays", {**body, "customer_id": new_id("cus")}) for _ in "12"
+            ]
+            await client.post(f"/v1/plan-overlays/{made[0]['id']}/withdrawal")
+            await client.post(f"/v1/plans/{plan['id']}/versions/1/withdrawal")
+        checks = await checks_of(catalog)
+        assert all(check["ok"] for check in checks.values()), checks
+        assert checks["plan_overlay_fits"]["checked_count"] == 2
+        assert checks["plan_overlay_told"]["checked_count"] == 2
+
+        owner = await asyncpg.connect(asyncpg_dsn(catalog.database.admin_dsn))
+        try:
+            await owner.execute(
+                """UPDATE plan_overlay SET overrides = jsonb_set(overrides, '{0,changes,unit_amount}', '"-1"')
+                   WHERE id = $1""",
+                made[1]["id"],
+            )
+            await owner.execute("DELETE FROM outbox WHERE type LIKE '%plan_overlay.withdrawn%'")
+            await owner.execute("""UPDATE plan SET off_sale = '{"2": "withdrawn"}'""")
+        finally:
+            await owner.close()
+        checks = await checks_of(catalog)
+        for name in ("plan_overlay_fits", "plan_overlay_told", "plan_version_sales"):
+            assert (checks[name]["ok"], checks[name]["problem_count"]) == (False, 1), name
+        assert made[1]["id"] in checks["plan_overlay_fits"]["problems"][0]
+        assert made[0]["id"] in checks["plan_overlay_told"]["problems"][0]
 
 
 async def test_a_dead_letter_is_listed_shown_and_redriven(catalog: ServiceUnderTest) -> None:

@@ -69,7 +69,7 @@ async def test_a_published_version_is_found_again_with_its_digest(
         found = await uow.plan_versions.find(f"pln_{tenant}", 1)
     assert found is not None
     assert found.content == plan_of(tenant).draft
-    assert found.prices[1].tiers == TIERS
+    assert found.content.prices[1].tiers == TIERS
 
 
 async def test_another_tenant_and_no_tenant_see_nothing(catalog: ServiceUnderTest, tenant: str) -> None:
@@ -133,7 +133,7 @@ async def test_a_taken_code_is_a_conflict_that_says_which(catalog: ServiceUnderT
 
 @pytest.mark.parametrize(
     "statement",
-    ["UPDATE price SET unit_amount = 1", "DELETE FROM price", "TRUNCATE price", "DELETE FROM plan_version"],
+    ["UPDATE price SET terms = '{}'", "DELETE FROM price", "TRUNCATE price", "DELETE FROM plan_version"],
 )
 async def test_not_even_the_owner_changes_what_was_published(
     catalog: ServiceUnderTest, tenant: str, statement: str

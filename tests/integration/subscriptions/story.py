@@ -13,7 +13,13 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from libs.common.clock import Clock
 from libs.common.contracts.billing import InvoicePaidV1, InvoiceV1, PaymentFailedV1
-from libs.common.contracts.catalog import PlanPublishedV1, PlanRetiredV1, PlanV1, TenantChangedV1
+from libs.common.contracts.catalog import (
+    PlanPublishedV1,
+    PlanRetiredV1,
+    PlanV1,
+    PlanVersionSalesChangedV1,
+    TenantChangedV1,
+)
 from libs.common.contracts.envelope import Event
 from libs.common.messaging.due import Job
 from services.subscriptions.adapters import rows
@@ -60,6 +66,20 @@ class Story:
 
     async def hear_of_retirement(self) -> None:
         await self.hear(PlanRetiredV1(tenant=self.tenant, occurred_at=NOW, plan_id=self.plan.plan_id))
+
+    async def hear_of_sale(
+        self, plan: PlanV1, status: Literal["published", "withdrawn", "archived"], *, version: int
+    ) -> None:
+        event = PlanVersionSalesChangedV1(
+            tenant=self.tenant,
+            version=version,
+            occurred_at=NOW,
+            plan_id=plan.plan_id,
+            plan_version_id=plan.plan_version_id,
+            plan_version=plan.plan_version,
+            status=status,
+        )
+        await self.hear(event)
 
     def failed(self, subscription_id: str, invoice_id: str) -> PaymentFailedV1:
         return PaymentFailedV1(

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
+from libs.common.ids import new_id
 from services.subscriptions.adapters import rows
 from tests.integration.subscriptions.story import Story, key, pointers, usage_item, version
 from tests.support.service_under_test import new_tenant
@@ -140,6 +142,41 @@ async def test_a_retired_plan_takes_no_new_subscriptions(story: Story) -> None:
         body = {"customer_id": customer["id"], "plan": "power"}
         answer = await client.post("/v1/subscriptions", json=body, headers=key())
     assert (answer.status_code, answer.json()["code"]) == (422, "plan_retired")
+
+
+async def test_what_is_no_longer_sold_takes_no_new_subscriptions_and_keeps_those_it_has(story: Story) -> None:
+    """Told out of order and twice: the newest word holds."""
+    second, third = (
+        story.plan.model_copy(
+            update={
+                "plan_version_id": new_id("plv"),
+                "plan_version": number,
+                "valid_from": valid_from,
+            }
+        )
+        for number, valid_from in ((2, None), (3, datetime(2199, 1, 1, tzinfo=UTC)))
+    )
+    await story.hear_of_plan(second)
+    await story.hear_of_plan(third)
+    async with story.client() as client:
+        kept = await story.subscription(client)
+        assert kept["plan_version_id"] == second.plan_version_id
+        for heard, status in ((4, "published"), (5, "withdrawn"), (4, "published"), (5, "withdrawn")):
+            await story.hear_of_sale(second, status, version=heard)
+        assert (await story.subscription(client))["plan_version_id"] == story.plan.plan_version_id
+        for plan, status in ((second, "withdrawn"), (third, "scheduled")):
+            body = {"customer_id": kept["customer_id"], "plan_version_id": plan.plan_version_id}
+            answer = await client.post("/v1/subscriptions", json=body, headers=key())
+            problem = answer.json()
+            assert (answer.status_code, problem["code"]) == (422, "plan_version_not_on_sale"), problem
+            assert status in problem["detail"]
+        await story.hear_of_sale(story.plan, "archived", version=6)
+        body = {"customer_id": kept["customer_id"], "plan": "power"}
+        answer = await client.post("/v1/subscriptions", json=body, headers=key())
+        assert (answer.status_code, answer.json()["code"]) == (422, "plan_version_not_on_sale")
+        await story.hear_of_sale(second, "published", version=7)
+        assert (await story.subscription(client))["plan_version_id"] == second.plan_version_id
+        assert (await client.get(f"/v1/subscriptions/{kept['id']}")).json() == kept
 
 
 async def test_lists_are_filtered(story: Story) -> None:

@@ -53,6 +53,7 @@ async def test_rows_are_the_tenants_own(story: Story) -> None:
     assert moved.status_code == 202
     await story.hear(story.failed(made["id"], "inv_1"))
     await story.hear_of_retirement()
+    await story.hear_of_sale(story.plan, "withdrawn", version=2)
     stranger = Story(story.service, new_tenant(), story.clock)
     for table in metadata.sorted_tables:
         if "tenant" in table.c and table.name not in ("outbox", "message_failure"):
