@@ -15,7 +15,7 @@ SIDE_BY_SIDE := -n 2 --dist loadscope
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-demo run kafka demo test test-long bench lint format lock contracts clean
+.PHONY: help setup setup-demo run kafka demo test test-long mutation bench lint format lock contracts clean
 
 help: ## List the commands
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -52,6 +52,10 @@ test: $(READY) $(DEMO_READY) lint ## Everything that must hold, in its short for
 test-long: $(READY) $(DEMO_READY) lint ## The same with the long forms of the slow tests
 	@exec $(BIN)/python -m pytest $(SIDE_BY_SIDE)
 
+# One process, at the lowest priority, for an hour and more; `.venv/bin/mutmut results` lists what survived.
+mutation: $(READY) ## Change rating, money and periods a little at a time: which tests notice
+	@nice -n 19 $(BIN)/mutmut run --max-children 1
+
 bench: $(READY) ## Measure how fast and how big it is, each figure beside its comparator
 	@exec $(BIN)/python -m tests.performance
 
@@ -72,7 +76,7 @@ lock: $(READY) ## Renew the lock files from pyproject.toml
 	@echo uv | $(BIN)/uv pip compile - --generate-hashes --no-emit-index-url --universal --python-version 3.11 --custom-compile-command "make lock" --quiet -o requirements-setup.lock
 
 clean: ## Delete environments and caches; the data in var stays
-	rm -rf $(VENV) $(DEMO) .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info
+	rm -rf $(VENV) $(DEMO) .mypy_cache .ruff_cache .pytest_cache .hypothesis build mutants *.egg-info
 
 contracts: $(READY) ## Write down the OpenAPI and AsyncAPI documents under docs/contracts
 	@$(BIN)/python -m deploy.contracts

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Generator, Iterator
 
 import pytest
 import pytest_asyncio
+from hypothesis import settings
 from xdist.remote import Producer
 
 from tests.support.kafka import kafka as kafka
@@ -15,6 +16,9 @@ from tests.support.postgres import PostgresForTests, running_postgres
 from tests.support.side_by_side import Groups, by_rank
 
 NO_SKIP = "PERENNIAL_NO_SKIP"
+
+# For `make mutation`, in which the properties run a thousand times: fewer examples, the same ones each time.
+settings.register_profile("mutation", max_examples=30, derandomize=True, deadline=None, database=None)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,7 +1,8 @@
-"""The deployment as the command line sees it: over HTTP, with an operator's token of five minutes."""
+"""The deployment as the command line sees it: over HTTP, with an operator's token of five minutes, or a tenant's."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import httpx
@@ -15,15 +16,21 @@ from libs.common.errors import ServiceError
 
 TIMEOUT_S = 600.0  # an audit looks at everything
 LIFETIME_S = 300
+TENANT_SCOPES = ("catalog:read", "catalog:write", "usage:read", "usage:write", "billing:read")
 
 _NAME_IT = "Start it with `make run`, or name its address in PERENNIAL_URL."
 
 
 class Refused(ServiceError):
-    """The deployment answered with a problem; its own words are passed on."""
+    """The deployment answered with a problem; its own words are passed on, and `problem` is all of it."""
 
     code = "refused_by_deployment"
     title = "The deployment refused"
+
+    def __init__(self, status: int, reason: str, problem: Mapping[str, Any]) -> None:
+        told = problem.get("detail") or problem.get("title") or reason
+        super().__init__(f"{status} {told}", remedy=problem.get("remedy"))
+        self.problem = problem
 
 
 class Unreachable(ServiceError):
@@ -39,23 +46,56 @@ class TokenUnusable(ServiceError):
 def operator_token(settings: CliSettings) -> str:
     """The given token, or one signed here. Raises: KeyFileUnusable, TokenUnusable."""
     if settings.token:
-        if not (settings.token.isascii() and settings.token.isprintable()):
-            raise TokenUnusable(
-                "what PERENNIAL_TOKEN holds is no token",
-                remedy="Set it to what `perennial token --operate` prints, or leave it out.",
-            )
-        return settings.token
+        return _given_token(settings)
+    return _signed(settings, tenant=None, scopes=[OPERATE])
+
+
+def tenant_token(settings: CliSettings, tenant: str | None) -> str:
+    """A token of the tenant signed here, if one is named; else the given token, or that of the sandbox.
+
+    Raises: KeyFileUnusable, TokenUnusable, TokenRefused, ScopeUnknown.
+    """
+    if tenant is not None:
+        return _signed(settings, tenant=tenant, scopes=TENANT_SCOPES)
+    if settings.token:
+        return _given_token(settings)
+    path = settings.sandbox_token_path
+    try:
+        return path.read_text(encoding="ascii").strip()
+    except OSError:
+        raise TokenUnusable(
+            f"there is no token in PERENNIAL_TOKEN, and none of a sandbox in {path}",
+            remedy="Start it with `make run`, name the tenant with --tenant, or set PERENNIAL_TOKEN.",
+        ) from None
+
+
+def _given_token(settings: CliSettings) -> str:
+    if not (settings.token.isascii() and settings.token.isprintable()):
+        raise TokenUnusable(
+            "what PERENNIAL_TOKEN holds is no token",
+            remedy="Set it to what `perennial token` prints, or leave it out.",
+        )
+    return settings.token
+
+
+def _signed(settings: CliSettings, *, tenant: str | None, scopes: Sequence[str]) -> str:
     key = KeyFile.load(settings.key_path).signing_key
     now = SystemClock().system_now()
-    return sign_token(key, tenant=None, scopes=[OPERATE], now=now, lifetime_s=LIFETIME_S)
+    return sign_token(key, tenant=tenant, scopes=scopes, now=now, lifetime_s=LIFETIME_S)
 
 
 class Deployment:
-    """A client for the operators' routes."""
+    """A client that shows `token`, or else an operator's."""
 
-    def __init__(self, settings: CliSettings, *, transport: httpx.BaseTransport | None = None) -> None:
+    def __init__(
+        self,
+        settings: CliSettings,
+        *,
+        token: str | None = None,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
         """Raises: KeyFileUnusable, TokenUnusable, Unreachable."""
-        token = operator_token(settings)
+        token = token if token is not None else operator_token(settings)
         try:
             self._client = httpx.Client(
                 base_url=settings.url,
@@ -69,8 +109,8 @@ class Deployment:
     def get(self, path: str, **query: Any) -> Any:
         return self._ask("GET", path, query)
 
-    def post(self, path: str, body: dict[str, Any] | None = None) -> Any:
-        return self._ask("POST", path, {}, body)
+    def post(self, path: str, body: dict[str, Any] | None = None, **query: Any) -> Any:
+        return self._ask("POST", path, query, body)
 
     def _ask(self, method: str, path: str, query: dict[str, Any], body: dict[str, Any] | None = None) -> Any:
         """What is None in query or body is left out. Raises: Unreachable, Refused."""
@@ -93,10 +133,7 @@ class Deployment:
         told = (
             answer.json() if answer.headers.get("content-type", "").startswith("application/problem") else {}
         )
-        raise Refused(
-            f"{answer.status_code} {told.get('detail') or told.get('title') or answer.reason_phrase}",
-            remedy=told.get("remedy"),
-        )
+        raise Refused(answer.status_code, answer.reason_phrase, told)
 
 
 def _given(fields: dict[str, Any]) -> dict[str, Any]:

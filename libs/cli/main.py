@@ -1,33 +1,30 @@
-"""The `perennial` command: for operators, over HTTP; only `token` and `keys` work on the key file itself."""
+"""The `perennial` command: over HTTP, for operators and for whoever keeps a catalog; only `token` and `keys` work on
+the key file itself."""
 
 from __future__ import annotations
 
 import json
-import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
-from functools import wraps
-from typing import Annotated, Any, ParamSpec, TypeVar
+from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from libs.cli import replay as replays
 from libs.cli.audit import findings_of
+from libs.cli.catalog import catalog
 from libs.cli.deployment import Deployment
-from libs.cli.settings import CliSettings
+from libs.cli.settings import settings
+from libs.cli.simulate import simulate
+from libs.cli.telling import out, told
 from libs.common.access.keys import KeyFile
 from libs.common.access.scopes import OPERATE, SCOPES
 from libs.common.access.token import sign_token
 from libs.common.clock import SystemClock
 from libs.common.contracts import SERVICES
-from libs.common.errors import ServiceError
 from libs.common.ids import new_id
-
-P = ParamSpec("P")
-R = TypeVar("R")
 
 DAY_S = 86_400
 INSTANTS = ["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%S%z", "%Y-%m-%dT%H:%M%z"]
@@ -37,33 +34,10 @@ dead_letters = typer.Typer(no_args_is_help=True, help="Messages that failed by t
 keys = typer.Typer(no_args_is_help=True, help="The keys that sign tokens.")
 app.add_typer(dead_letters, name="dead-letters")
 app.add_typer(keys, name="keys")
-
-out = Console()
+app.add_typer(catalog, name="catalog")
+app.command("simulate")(simulate)
 
 ServiceName = Annotated[str, typer.Option("--service", help=f"One of {', '.join(SERVICES)}.")]
-
-
-def told(command: Callable[P, R]) -> Callable[P, R]:
-    """Errors of ours in one line with their remedy, instead of a stack."""
-
-    @wraps(command)
-    def run(*args: P.args, **kwargs: P.kwargs) -> R:
-        try:
-            return command(*args, **kwargs)
-        except ServiceError as error:
-            print(f"perennial: {error}", file=sys.stderr)
-            if error.remedy:
-                print(f"           {error.remedy}", file=sys.stderr)
-            raise typer.Exit(2) from None
-        except OSError as error:  # a file that cannot be written, a folder that is not there
-            print(f"perennial: {error}", file=sys.stderr)
-            raise typer.Exit(2) from None
-
-    return run
-
-
-def _settings() -> CliSettings:
-    return CliSettings.from_environment(os.environ)
 
 
 def _services(wanted: str | None) -> tuple[str, ...]:
@@ -93,7 +67,7 @@ def token(
         everything = ["subscriptions:read", "usage:read", "billing:read"]
     token_id = new_id("tok")
     signed = sign_token(
-        KeyFile.load(_settings().key_path).signing_key,
+        KeyFile.load(settings().key_path).signing_key,
         tenant=tenant,
         scopes=[OPERATE] if operate else scope or everything,
         customer=customer,
@@ -109,7 +83,7 @@ def token(
 @told
 def rotate_keys() -> None:
     """Sign with a new key from now on; tokens of the previous one stay good, those of the one before do not."""
-    rotated = KeyFile.load(_settings().key_path).rotate()
+    rotated = KeyFile.load(settings().key_path).rotate()
     print(f"signing with {rotated.signing_key.kid}; {len(rotated.keys)} keys verify")
 
 
@@ -119,7 +93,7 @@ def audit(
     as_json: Annotated[bool, typer.Option("--json", help="The whole report as JSON.")] = False,
 ) -> None:
     """Look once more at everything that must hold, in all four services. Exit code 1 when something does not."""
-    deployment = Deployment(_settings())
+    deployment = Deployment(settings())
     reports = {service: deployment.get(f"/v1/{service}-operations/audit") for service in SERVICES}
     findings = findings_of(reports)
     is_clean = all(finding.ok for finding in findings)
@@ -164,7 +138,7 @@ def replay(
     Always safe, and as often as you like: an effect happens once.
     """
     (name,) = _services(service)
-    deployment = Deployment(_settings())
+    deployment = Deployment(settings())
     if since is not None and since.tzinfo is None:
         since = since.replace(tzinfo=UTC)
     asked = replays.ask(
@@ -187,7 +161,7 @@ def list_dead_letters(
     retrying: Annotated[bool, typer.Option("--retrying", help="Also those still tried again.")] = False,
 ) -> None:
     """Dead letters, oldest first."""
-    deployment = Deployment(_settings())
+    deployment = Deployment(settings())
     table = Table("service", "message", "type", "attempts", "state", "error", box=None)
     for name in _services(service):
         for letter in _letters(deployment, name, status=None if retrying else "dead"):
@@ -216,7 +190,7 @@ def _row(letter: dict[str, Any]) -> tuple[str, ...]:
 def show_dead_letter(message_id: str, service: ServiceName) -> None:
     """One dead letter whole: its error, headers, data and trace id."""
     (name,) = _services(service)
-    letter = Deployment(_settings()).get(f"/v1/{name}-operations/dead-letters/{message_id}")
+    letter = Deployment(settings()).get(f"/v1/{name}-operations/dead-letters/{message_id}")
     print(json.dumps(letter, indent=2, ensure_ascii=False))
 
 
@@ -228,7 +202,7 @@ def redrive_dead_letter(
 ) -> None:
     """Try again now. Always safe: an effect happens once, and older news never replaces newer."""
     (name,) = _services(service)
-    deployment = Deployment(_settings())
+    deployment = Deployment(settings())
     dead = _letters(deployment, name, status="dead")
     ids = [message_id] if message_id else [letter["message_id"] for letter in dead]
     for id in ids:

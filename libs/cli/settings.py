@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -22,3 +23,12 @@ class CliSettings(Settings):
     @property
     def key_path(self) -> Path:
         return self.var_folder / "keys.json"
+
+    @property
+    def sandbox_token_path(self) -> Path:
+        """What `make run` wrote down."""
+        return self.var_folder / "sandbox-token"
+
+
+def settings() -> CliSettings:
+    return CliSettings.from_environment(os.environ)

@@ -6,10 +6,12 @@ from libs.common.runtime import Platform, Service, assemble, parts_of
 from libs.common.telemetry import metrics
 from services.billing.adapters import rows
 from services.billing.adapters.audit import audit_billing
+from services.billing.adapters.plan_versions import PlanCache
 from services.billing.adapters.sandbox_gateway import SandboxGateway
 from services.billing.adapters.unit_of_work import BillingUnitOfWork
 from services.billing.entrypoints.event_handlers import HANDLERS
 from services.billing.entrypoints.routes import billing_router
+from services.billing.entrypoints.routes_simulations import simulation_router
 from services.billing.entrypoints.scheduler import billing_jobs
 from services.billing.settings import BillingSettings
 
@@ -17,7 +19,8 @@ from services.billing.settings import BillingSettings
 def build(platform: Platform) -> Service:
     """Billing, on the parts of this process."""
     settings = BillingSettings.from_environment(platform.environment)
-    parts = parts_of("billing", platform, BillingUnitOfWork)
+    plans = PlanCache()
+    parts = parts_of("billing", platform, lambda connection: BillingUnitOfWork(connection, plans))
     jobs = billing_jobs(
         units=parts.worker_units,
         clock=platform.clock,
@@ -33,7 +36,7 @@ def build(platform: Platform) -> Service:
         description="What is owed: invoices to the cent, payments, the ledger.",
         machinery=rows.shared,
         handlers=HANDLERS,
-        routers=[billing_router(platform.clock)],
+        routers=[billing_router(platform.clock), simulation_router()],
         audit=audit_billing,
         jobs=jobs,
         due_tables=[rows.invoice, rows.payment_attempt],

@@ -20,6 +20,8 @@ SERVICES = ("catalog", "subscriptions", "metering", "billing")
 # Money, quantities and rates: where a float or a second rounding would cost a cent.
 EXACT = [
     ROOT / "libs/common/money.py",
+    ROOT / "libs/common/exact.py",
+    *(ROOT / "libs/common/expression").glob("*.py"),
     *(path for service in SERVICES for path in (ROOT / "services" / service / "domain").rglob("*.py")),
 ]
 

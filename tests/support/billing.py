@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from libs.common.contracts.catalog import PriceTierV1, PriceV1
+from libs.common.contracts.catalog import PlanOverlayV1, PlanV1, PriceTierV1, PriceV1
 from libs.common.contracts.metering import UsageCorrectedV1, UsageTotalV1, UsageWindowClosedV1
 from libs.common.contracts.subscriptions import (
     BillingPeriodV1,
@@ -39,6 +39,7 @@ from services.billing.domain.payment import (
     PaymentMethod,
     PaymentMethodNotFound,
 )
+from services.billing.domain.plan_terms import PlanTerms
 from services.billing.domain.seller import Seller, SellerNotFound, invoice_number
 from tests.support.memory import MemoryRepository, MemoryUnitOfWork
 
@@ -76,6 +77,22 @@ MINUTES = PriceV1(
     meter="flying-minutes",
     unit="minute",
 )
+
+
+def a_plan(*prices: PriceV1, code: str = "engines", number: int = 1, **changes: Any) -> PlanV1:
+    """A published version of a monthly plan: aircraft and flying minutes, unless told otherwise."""
+    plain = {
+        "plan_id": "pln_1",
+        "plan_version_id": f"plv_{code}_{number}",
+        "code": code,
+        "name": "Engines by the minute",
+        "plan_version": number,
+        "currency": "USD",
+        "interval_unit": "month",
+        "interval_count": 1,
+        "prices": prices or (FEE, MINUTES),
+    }
+    return PlanV1.model_validate({**plain, **changes})
 
 
 class Story:
@@ -301,6 +318,10 @@ class MemoryCharges:
     async def of_invoice(self, invoice_id: str) -> list[Charge]:
         return [charge for charge in self.by_id.values() if charge.invoice_id == invoice_id]
 
+    async def of_periods(self, subscription_id: str, start: int, end: int) -> list[Charge]:
+        mine = (charge for charge in self.by_id.values() if charge.subscription_id == subscription_id)
+        return [charge for charge in mine if start <= charge.period_index < end]
+
     def add(self, charge: Charge) -> None:
         assert charge.id not in self.by_id, "a charge is recorded once"
         self.by_id[charge.id] = charge
@@ -339,6 +360,14 @@ class MemoryUsageWindows:
     async def find(self, subscription_id: str, period_index: int) -> UsageOfPeriod | None:
         return self.by_period.get((subscription_id, period_index))
 
+    async def of_periods(self, subscription_id: str, start: int, end: int) -> list[UsageOfPeriod]:
+        found = (self.by_period.get((subscription_id, index)) for index in range(start, end))
+        return [usage for usage in found if usage is not None]
+
+    async def corrections_of(self, subscription_id: str, start: int, end: int) -> list[UsageCorrection]:
+        mine = (found for found in self.corrections.values() if found.subscription_id == subscription_id)
+        return [found for found in mine if start <= found.period_index < end]
+
     def add(self, usage: UsageOfPeriod) -> None:
         self.by_period[usage.subscription_id, usage.period_index] = usage
 
@@ -346,6 +375,34 @@ class MemoryUsageWindows:
         known = self.corrections.get(correction.window_id)
         if known is None or known.revision < correction.revision:
             self.corrections[correction.window_id] = correction
+
+
+class MemoryPlanVersions:
+    """`asked` are the ids and codes that were asked for."""
+
+    def __init__(self) -> None:
+        self.by_id: dict[str, PlanTerms] = {}
+        self.overlays: dict[str, PlanTerms] = {}
+        self.asked: list[str] = []
+
+    async def find(self, plan_version_id: str) -> PlanTerms | None:
+        self.asked.append(plan_version_id)
+        return self.by_id.get(plan_version_id)
+
+    async def find_by_code(self, code: str, number: int | None) -> PlanTerms | None:
+        self.asked.append(code)
+        mine = [plan for plan in self.by_id.values() if plan.code == code and number in (None, plan.number)]
+        return max(mine, key=lambda plan: plan.number or 0, default=None)
+
+    async def find_overlay(self, overlay_id: str) -> PlanTerms | None:
+        self.asked.append(overlay_id)
+        return self.overlays.get(overlay_id)
+
+    def keep(self, plan: PlanV1) -> None:
+        self.by_id.setdefault(plan.plan_version_id, events.plan_from(plan))
+
+    def keep_overlay(self, overlay: PlanOverlayV1) -> None:
+        self.overlays.setdefault(overlay.overlay_id, events.overlay_from(overlay))
 
 
 class MemorySellers(MemoryRepository[Seller]):
@@ -402,6 +459,7 @@ class MemoryBilling(MemoryUnitOfWork):
         self.charges = MemoryCharges()
         self.invoices = MemoryInvoices(self)
         self.usage_windows = MemoryUsageWindows()
+        self.plan_versions = MemoryPlanVersions()
         self.sellers = MemorySellers(lambda id: SellerNotFound("no seller has this id", id=id))
         self.payment_methods = MemoryPaymentMethods(
             lambda id: PaymentMethodNotFound("no payment method has this id", id=id)

@@ -23,7 +23,7 @@ from services.subscriptions.application.ports import (
 from services.subscriptions.domain.billing_period import BillingPeriod, Calendar
 from services.subscriptions.domain.customer import Customer, CustomerNotFound
 from services.subscriptions.domain.invoice_standing import InvoiceStanding
-from services.subscriptions.domain.plan import PlanNotFound
+from services.subscriptions.domain.plan import PlanNotFound, PlanStanding, SaleState
 from services.subscriptions.domain.subject_binding import (
     SubjectBinding,
     SubjectBindingNotFound,
@@ -186,6 +186,7 @@ class MemoryPlans:
     def __init__(self) -> None:
         self.by_id: dict[str, PlanV1] = {}
         self.retired: set[str] = set()
+        self.sales: dict[str, tuple[int, SaleState]] = {}
 
     async def load(self, plan_version_ids: Iterable[str]) -> None:
         """All are at hand."""
@@ -195,14 +196,30 @@ class MemoryPlans:
             raise PlanNotFound("there is no published plan version with this id")
         return self.by_id[plan_version_id]
 
-    async def get_newest(self, code: str) -> PlanV1:
+    async def get_newest(self, code: str, now: datetime) -> PlanV1:
         found = [plan for plan in self.by_id.values() if plan.code == code]
         if not found:
             raise PlanNotFound("there is no published plan with this code")
-        return max(found, key=lambda plan: (plan.plan_id not in self.retired, plan.plan_version))
 
-    async def is_retired(self, plan_id: str) -> bool:
-        return plan_id in self.retired
+        def is_on_sale(plan: PlanV1) -> bool:
+            begun = plan.valid_from is None or plan.valid_from <= now
+            over = plan.valid_until is not None and plan.valid_until <= now
+            return begun and not over and self._state(plan) == "published"
+
+        return max(
+            found, key=lambda plan: (plan.plan_id not in self.retired, is_on_sale(plan), plan.plan_version)
+        )
+
+    async def standing_of(self, plan: PlanV1) -> PlanStanding:
+        is_retired = plan.plan_id in self.retired
+        return PlanStanding(is_retired, self._state(plan), plan.valid_from, plan.valid_until)
+
+    def _state(self, plan: PlanV1) -> SaleState:
+        return self.sales.get(plan.plan_version_id, (0, "published"))[1]
+
+    async def note_sale(self, plan_version_id: str, state: SaleState, version: int) -> None:
+        if version > self.sales.get(plan_version_id, (0, "published"))[0]:
+            self.sales[plan_version_id] = version, state
 
     async def keep(self, plan: PlanV1) -> None:
         self.by_id.setdefault(plan.plan_version_id, plan)

@@ -13,8 +13,8 @@ OPERATE = "operate"
 
 SCOPES: Mapping[str, str] = MappingProxyType(
     {
-        "catalog:read": "See products, plans and prices.",
-        "catalog:write": "Make and publish products, plans and prices.",
+        "catalog:read": "See products, plans, prices, features and coupons.",
+        "catalog:write": "Make and publish products, plans, prices and features; make and redeem coupons.",
         "subscriptions:read": "See customers, subscriptions and subject bindings.",
         "subscriptions:write": "Make and change customers, subscriptions and subject bindings.",
         "usage:read": "See meters, usage and what was rejected.",

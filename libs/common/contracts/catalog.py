@@ -258,7 +258,7 @@ class TokenRevokedV1(Event):
 
 
 class PlanPublishedV1(Event):
-    """A plan version can be sold from now on; it never changes."""
+    """There is a plan version, which can be sold within its bounds; it never changes."""
 
     TYPE: ClassVar[str] = "perennial.catalog.plan.published.v1"
     plan: PlanV1
@@ -272,7 +272,7 @@ class PlanRetiredV1(Event):
 
 
 class PlanVersionSalesChangedV1(Event):
-    """A published version may be newly agreed to within other bounds than before, or no more at all.
+    """A published version may no longer be newly agreed to, or may be again within its bounds, which never change.
 
     `status`: `published` (sold within its bounds), `withdrawn` (not sold now; may be again) or `archived`.
     Subscriptions on it go on in each case.
@@ -327,3 +327,13 @@ class CouponRedeemedV1(Event):
     customer_id: str
     subscription_id: str | None = None
     coupon: CouponV1
+
+
+class CouponRedemptionWithdrawnV1(Event):
+    """A redemption was taken back: it gives nothing off what is billed from now on."""
+
+    TYPE: ClassVar[str] = "perennial.catalog.coupon.redemption_withdrawn.v1"
+    redemption_id: str
+    coupon_id: str
+    customer_id: str
+    subscription_id: str | None = None

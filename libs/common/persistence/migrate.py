@@ -42,8 +42,10 @@ async def create_roles_and_databases(
         await admin.close()
 
 
-async def migrate(service: str, database_dsn: str) -> None:
-    """Bring one service's database to its newest version. The login must be able to become the migrator.
+async def migrate(service: str, database_dsn: str, *, revision: str = "head") -> None:
+    """Bring one service's database to its newest version, or to `revision`.
+
+    The login must be able to become the migrator.
 
     All in one transaction; a second process that wants the same waits, and then finds nothing left to do.
     """
@@ -57,14 +59,14 @@ async def migrate(service: str, database_dsn: str) -> None:
             for statement in grant_schema():
                 await connection.execute(text(statement))
             await connection.execute(text(f"SET LOCAL ROLE {MIGRATOR}"))
-            await connection.run_sync(_upgrade, config)
+            await connection.run_sync(_upgrade, config, revision)
     finally:
         await engine.dispose()
 
 
-def _upgrade(connection: Connection, config: Config) -> None:
+def _upgrade(connection: Connection, config: Config, revision: str) -> None:
     config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    command.upgrade(config, revision)
 
 
 def run_environment(metadata: MetaData) -> None:

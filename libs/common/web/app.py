@@ -143,8 +143,14 @@ async def _answer_error(request: Request, error: Exception) -> Response:
 
 async def _answer_invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError), "registered for nothing else"
-    refusal, errors = refusal_of(error.errors(), error.body)
+    refusal, errors = refusal_of(error.errors(), error.body, _read_as(request))
     return problem_of(refusal, trace_id=trace_id_of(request.scope), errors=errors)
+
+
+def _read_as(request: Request) -> Any:
+    """What the route reads bodies as."""
+    field = getattr(request.scope.get("route"), "body_field", None)
+    return field.field_info.annotation if field is not None else None
 
 
 async def _answer_http(request: Request, error: Exception) -> Response:

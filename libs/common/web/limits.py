@@ -50,14 +50,22 @@ class Limits:
     depth_max: int = 32
     digits_max: int = 40
     values_max: int = 20_000
+    values_max_by_prefix: Mapping[str, int] = field(default_factory=dict)
     token_requests_per_s: float = 5_000.0
     token_requests_burst: int = 10_000
     stranger_requests_per_s: float = 200.0  # from one address, with tokens not verified lately
     stranger_requests_burst: int = 1_000
 
     def body_bytes_for(self, path: str) -> int:
-        fitting = [prefix for prefix in self.body_bytes_max_by_prefix if path.startswith(prefix)]
-        return self.body_bytes_max_by_prefix[max(fitting, key=len)] if fitting else self.body_bytes_max
+        return _of_longest_prefix(self.body_bytes_max_by_prefix, path, self.body_bytes_max)
+
+    def values_for(self, path: str) -> int:
+        return _of_longest_prefix(self.values_max_by_prefix, path, self.values_max)
+
+
+def _of_longest_prefix(by_prefix: Mapping[str, int], path: str, otherwise: int) -> int:
+    fitting = [prefix for prefix in by_prefix if path.startswith(prefix)]
+    return by_prefix[max(fitting, key=len)] if fitting else otherwise
 
 
 class BodyLimits:
@@ -66,9 +74,12 @@ class BodyLimits:
     def __init__(self, app: ASGIApp, *, limits: Limits) -> None:
         self._app = app
         self._limits = limits
-        self._json = JsonCheck(
-            depth_max=limits.depth_max, digits_max=limits.digits_max, values_max=limits.values_max
-        )
+        self._json = {
+            values_max: JsonCheck(
+                depth_max=limits.depth_max, digits_max=limits.digits_max, values_max=values_max
+            )
+            for values_max in {limits.values_max, *limits.values_max_by_prefix.values()}
+        }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -91,7 +102,7 @@ class BodyLimits:
         body = await self._read(receive, bytes_max)
         if body:
             _check_media(headers)
-            self._json.check(body)
+            self._json[self._limits.values_for(path)].check(body)
         await self._app(scope, _Replayed(body, receive).receive, send)
 
     async def _read(self, receive: Receive, bytes_max: int) -> bytes:

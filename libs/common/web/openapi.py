@@ -19,6 +19,7 @@ from fastapi.routing import APIRoute, iter_route_contexts
 from libs.common.access.scopes import OPERATE, SCOPES
 from libs.common.web.calls import Authorised
 from libs.common.web.etag import NAMED_BY_VERSION
+from libs.common.web.examples import add_examples
 from libs.common.web.idempotency import KEPT_FOR, KEY_LENGTH_MAX
 from libs.common.web.problem import MEDIA_TYPE, Problem
 
@@ -77,6 +78,7 @@ def complete(app: FastAPI, document: dict[str, Any]) -> dict[str, Any]:
     for found in route_accesses(app):
         operation = document["paths"].get(found.path, {}).get(found.method.lower())
         if operation is not None:
+            add_examples(operation, schemas)
             _complete_operation(operation, found)
     return document
 
@@ -120,8 +122,9 @@ def _complete_operation(operation: dict[str, Any], route: RouteAccess) -> None:
     if headers:
         operation["parameters"] = [*operation.get("parameters", []), *headers]
     responses: dict[str, Any] = operation.setdefault("responses", {})
-    if MEDIA_TYPE not in responses.get("422", {}).get("content", {}):
-        responses.pop("422", None)
+    for told in [told for told in responses if told >= "400"]:
+        if MEDIA_TYPE not in responses[told].get("content", {}):
+            del responses[told]  # the framework's own word for it
     for status in _statuses(route):
         responses.setdefault(str(status), {"$ref": f"#/components/responses/{status}"})
     if route.method == "GET" and "{" in route.path:

@@ -44,9 +44,9 @@ class AuditCheckBody(StrictBody):
 
     name: str = Field(examples=["outbox_stale"])
     ok: bool
-    checked_count: int
-    problem_count: int
-    problems: list[str]
+    checked_count: int = Field(examples=[12])
+    problem_count: int = Field(examples=[0])
+    problems: list[str] = Field(examples=[[]])
 
     @classmethod
     def from_check(cls, check: AuditCheck) -> Self:
@@ -65,7 +65,7 @@ class AuditReportBody(StrictBody):
     service: str = Field(examples=["catalog"])
     ok: bool
     checks: list[AuditCheckBody]
-    facts: dict[str, Any]
+    facts: dict[str, Any] = Field(examples=[{"plan_count": 7}])
 
     @classmethod
     def from_report(cls, report: AuditReport) -> Self:
@@ -80,18 +80,18 @@ class AuditReportBody(StrictBody):
 class DeadLetterBody(StrictBody):
     """A message that failed by itself: `dead` waits for a person, `retrying` is tried again unasked."""
 
-    message_id: str
+    message_id: str = Field(examples=["evt_01jz3v6m1qk0c8n4r2d5s7t9wx"])
     status: DeadLetterStatus
-    type: str | None
-    tenant: str | None
-    topic: str
-    partition: int
-    offset: int
-    key: str
-    attempts: int
-    next_try_at: Instant | None
-    error: str
-    trace_id: str | None
+    type: str | None = Field(examples=["perennial.catalog.plan.published.v1"])
+    tenant: str | None = Field(examples=["0197c7b3-41a2-7d6e-9f00-5a3c8e1b2d47"])
+    topic: str = Field(examples=["perennial.catalog.v1"])
+    partition: int = Field(examples=[3])
+    offset: int = Field(examples=[1200])
+    key: str = Field(examples=["0197c7b3-41a2-7d6e-9f00-5a3c8e1b2d47/pln_01jz3v6m1qk0c8n4r2d5s7t9wx"])
+    attempts: int = Field(examples=[5])
+    next_try_at: Instant | None = Field(examples=[None])
+    error: str = Field(examples=["ValueError: cannot be read"])
+    trace_id: str | None = Field(examples=["0af7651916cd43dd8448eb211c80319c"])
     first_failed_at: Instant
     last_failed_at: Instant
 
@@ -103,7 +103,7 @@ class DeadLetterBody(StrictBody):
 class DeadLetterDetailBody(DeadLetterBody):
     """With what the message carries: `data` when it is JSON, otherwise `data_base64`."""
 
-    headers: dict[str, str]
+    headers: dict[str, str] = Field(examples=[{"ce_id": "evt_01jz3v6m1qk0c8n4r2d5s7t9wx"}])
     data: Any = None
     data_base64: str | None = None
 

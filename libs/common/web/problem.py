@@ -168,7 +168,7 @@ def problem_of(
 ) -> ProblemResponse:
     """`error` as its caller may see it. Facts of outages and of refused tokens stay in the log."""
     status = status_of(error)
-    found = [*errors, *(error.errors if isinstance(error, InvalidInput) else ())]
+    found = [*errors, *getattr(error, "errors", ())]
     if error.pointer is not None and not found:
         found = [{"pointer": error.pointer, "detail": error.message}]
     hidden = isinstance(error, TransientError | Unauthenticated) or status >= 500

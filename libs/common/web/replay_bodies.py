@@ -28,12 +28,12 @@ class ReplayRequestBody(StrictBody):
 class ReplayedPartitionBody(StrictBody):
     """`starts_at_earliest_kept`: what was asked for may begin earlier, and the bus does not keep it any more."""
 
-    topic: str
-    partition: int
+    topic: str = Field(examples=["perennial.subscriptions.v1"])
+    partition: int = Field(examples=[3])
     status: ReplayStatus
-    from_offset: int
-    until_offset: int
-    position: int | None
+    from_offset: int = Field(examples=[1200])
+    until_offset: int = Field(examples=[1250])
+    position: int | None = Field(examples=[1210])
     starts_at_earliest_kept: bool
 
     @classmethod
@@ -54,12 +54,12 @@ class ReplayBody(StrictBody):
 
     id: str = Field(examples=["rpl_01jz3v6m1qk0c8n4r2d5s7t9wx"])
     status: ReplayStatus
-    messages_left: int
-    topic: str | None
-    partition: int | None
-    from_offset: int | None
+    messages_left: int = Field(examples=[40])
+    topic: str | None = Field(examples=["perennial.subscriptions.v1"])
+    partition: int | None = Field(examples=[3])
+    from_offset: int | None = Field(examples=[1200])
     since: Instant | None
-    asked_by: str
+    asked_by: str = Field(examples=["token:tok_01jz3v6m1qk0c8n4r2d5s7t9wx"])
     asked_at: Instant
     partitions: list[ReplayedPartitionBody]
 

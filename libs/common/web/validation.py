@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from libs.common.errors import InvalidInput, NotFound, ServiceError
+from libs.common.errors import InputError, InvalidInput, NotFound, ServiceError
+from libs.common.web.nearest_name import nearest_field
 from libs.common.web.problem import ERRORS_MAX
 
 POINTER_PART_LENGTH_MAX = 64
@@ -44,15 +45,18 @@ class InvalidParameters(InvalidInput):
     title: ClassVar[str] = "The parameters are invalid"
 
 
-def refusal_of(found: Sequence[Mapping[str, Any]], body: object) -> tuple[ServiceError, list[dict[str, Any]]]:
+def refusal_of(
+    found: Sequence[Mapping[str, Any]], body: object, read_as: Any = None
+) -> tuple[ServiceError, list[dict[str, Any]]]:
     """The error to answer with, and what is wrong where. `found` is what Pydantic says of a request.
 
+    `read_as` is what the body should have been: so a field that is misspelled can be told as it is spelled.
     An id in the path that could never be one is answered like the id of a thing that is not there.
     """
     places = {str(error["loc"][0]) for error in found if error["loc"]}
     if "path" in places:
         return NotFound("there is nothing at this path"), []
-    errors = [_told(error, body) for error in found[:ERRORS_MAX]]
+    errors = [_told(error, body, read_as) for error in found[:ERRORS_MAX]]
     if places <= {"query", "header", "cookie"}:
         refusal: InvalidInput = InvalidParameters("the request's parameters are invalid: see errors")
     else:
@@ -60,18 +64,34 @@ def refusal_of(found: Sequence[Mapping[str, Any]], body: object) -> tuple[Servic
     return refusal, errors
 
 
-def _told(error: Mapping[str, Any], body: object) -> dict[str, Any]:
+def faults_of(found: Sequence[Mapping[str, Any]], part: object, read_as: Any, at: str) -> list[InputError]:
+    """What Pydantic found wrong with a part of a document, which stands at the pointer `at`.
+
+    What a misspelled field should be is told of those that can be shown: to find it costs time.
+    """
+    return [
+        {
+            "pointer": f"{at}{_pointer(error['loc'], part)}",
+            "detail": _sentence(error, error["loc"], read_as if position < ERRORS_MAX else None),
+        }
+        for position, error in enumerate(found)
+    ]
+
+
+def _told(error: Mapping[str, Any], body: object, read_as: Any) -> dict[str, Any]:
     place, *path = error["loc"] or ("body",)
-    detail = _sentence(error)
+    detail = _sentence(error, path, read_as)
     if place != "body":
         return {"parameter": ".".join(map(str, path)), "in": place, "detail": detail}
     # The position of a syntax error is no place in the document.
     return {"pointer": "" if error["type"] == "json_invalid" else _pointer(path, body), "detail": detail}
 
 
-def _sentence(error: Mapping[str, Any]) -> str:
+def _sentence(error: Mapping[str, Any], path: Sequence[str | int], read_as: Any) -> str:
     """Pydantic tells what was expected, never what came; a validator of ours might, hence the cut."""
     known = _SENTENCES.get(error["type"])
+    if error["type"] == "extra_forbidden" and (meant := nearest_field(read_as, path)):
+        return f"{known}: did you mean {meant}?"
     message = known or str(error["msg"]).removeprefix("Value error, ").removeprefix("Input ")
     return message if len(message) <= DETAIL_LENGTH_MAX else message[: DETAIL_LENGTH_MAX - 1] + "…"
 

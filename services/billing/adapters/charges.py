@@ -51,6 +51,18 @@ class ChargeRepository:
         await self.load_of_invoices([invoice_id])
         return self._by_invoice[invoice_id]
 
+    async def of_periods(self, subscription_id: str, start: int, end: int) -> list[Charge]:
+        """Those of the billing periods from `start` until before `end`, written already."""
+        table = rows.charge
+        found = select(table).where(
+            table.c.tenant == self._uow.tenant,
+            table.c.subscription_id == subscription_id,
+            table.c.period_index.between(start, end - 1),
+        )
+        return [
+            mapping.charge_from_row(row) for row in (await self._uow.connection.execute(found)).mappings()
+        ]
+
     def add(self, charge: Charge) -> None:
         self._added.append(charge)
         self._known[charge.id] = True

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
@@ -12,6 +12,7 @@ from sqlalchemy import RowMapping
 
 from libs.common.contracts.metering import UsageTotalV1
 from libs.common.money import Money
+from libs.common.periods import Interval
 from services.billing.adapters.price_json import price_from_json, price_to_json
 from services.billing.application.events import item_usage_from, item_usage_snapshot
 from services.billing.domain.agreement import Agreement, BilledItem, CustomerDetails
@@ -42,6 +43,8 @@ def agreement_to_row(agreement: Agreement) -> dict[str, Any]:
         "currency": agreement.currency,
         "zone": agreement.zone,
         "ends_at": agreement.ends_at.isoformat() if agreement.ends_at else None,
+        "anchor_on": agreement.anchor_on.isoformat() if agreement.anchor_on else None,
+        "interval": [agreement.interval.unit, agreement.interval.count] if agreement.interval else None,
         "items": [
             {
                 "id": item.id,
@@ -62,6 +65,7 @@ def agreement_to_row(agreement: Agreement) -> dict[str, Any]:
 
 def agreement_from_row(row: Row) -> Agreement:
     snapshot = row["snapshot"]
+    anchor_on, interval = snapshot.get("anchor_on"), snapshot.get("interval")
     return Agreement(
         id=row["id"],
         version=row["version"],
@@ -78,6 +82,8 @@ def agreement_from_row(row: Row) -> Agreement:
         ),
         ends_at=datetime.fromisoformat(snapshot["ends_at"]) if snapshot["ends_at"] else None,
         clock_id=row["clock_id"],
+        anchor_on=date.fromisoformat(anchor_on) if anchor_on else None,
+        interval=Interval(*interval) if interval else None,
     )
 
 
@@ -267,6 +273,16 @@ def correction_to_row(correction: UsageCorrection) -> dict[str, Any]:
         "revision": correction.revision,
         "totals": _totals_to_json(correction.totals),
     }
+
+
+def correction_from_row(row: Row) -> UsageCorrection:
+    return UsageCorrection(
+        window_id=row["id"],
+        subscription_id=row["subscription_id"],
+        period_index=row["period_index"],
+        revision=row["revision"],
+        totals=tuple(item_usage_from(UsageTotalV1.model_validate(total)) for total in row["totals"]),
+    )
 
 
 def method_to_row(method: PaymentMethod) -> dict[str, Any]:

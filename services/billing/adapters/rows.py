@@ -208,6 +208,20 @@ corrected_window = Table(
     json_column("totals"),
 )
 
+# What the catalog published, whole. It never changes.
+plan_version = Table(
+    "plan_version",
+    metadata,
+    tenant_column(),
+    id_column(),
+    Column("code", Text, nullable=False),
+    Column("number", Integer, nullable=False),
+    json_column("plan"),
+    Index("ix_plan_version_tenant_code_number", "tenant", "code", "number"),
+)
+
+plan_overlay = Table("plan_overlay", metadata, tenant_column(), id_column(), json_column("overlay"))
+
 ledger_entry = Table(
     "ledger_entry",
     metadata,

@@ -16,6 +16,7 @@ from services.billing.adapters.customers import CustomerRepository
 from services.billing.adapters.invoices import InvoiceRepository
 from services.billing.adapters.ledger import LedgerRepository
 from services.billing.adapters.payments import PaymentAttemptRepository, PaymentMethodRepository
+from services.billing.adapters.plan_versions import PlanCache, PlanVersionRepository
 from services.billing.adapters.sellers import SellerRepository
 from services.billing.adapters.usage_windows import UsageWindowRepository
 from services.billing.domain.seller import SellerCodeTaken
@@ -28,18 +29,22 @@ def _seller_code_taken() -> SellerCodeTaken:
 
 
 class BillingUnitOfWork(UnitOfWork):
-    """Invoices flush last: by then every other lock is held, and numbers are taken for the shortest time."""
+    """Invoices flush last: by then every other lock is held, and numbers are taken for the shortest time.
+
+    `plans` outlives it: what was published never changes.
+    """
 
     constraint_errors: ClassVar[Mapping[str, Callable[[], ServiceError]]] = {
         "uq_seller_tenant_code": _seller_code_taken,
     }
 
-    def __init__(self, connection: AsyncConnection) -> None:
+    def __init__(self, connection: AsyncConnection, plans: PlanCache | None = None) -> None:
         super().__init__(connection, rows.shared)
         self.agreements = AgreementRepository(self)
         self.customers = CustomerRepository(self)
         self.charges = ChargeRepository(self)
         self.usage_windows = UsageWindowRepository(self)
+        self.plan_versions = PlanVersionRepository(self, PlanCache() if plans is None else plans)
         self.sellers = SellerRepository(self)
         self.payment_methods = PaymentMethodRepository(self)
         self.payment_attempts = PaymentAttemptRepository(self)
@@ -50,6 +55,7 @@ class BillingUnitOfWork(UnitOfWork):
             self.customers,
             self.charges,
             self.usage_windows,
+            self.plan_versions,
             self.sellers,
             self.payment_methods,
             self.payment_attempts,

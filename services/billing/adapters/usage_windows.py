@@ -40,6 +40,20 @@ class UsageWindowRepository:
         await self.load([(subscription_id, period_index)])
         return self._loaded[subscription_id, period_index]
 
+    async def of_periods(self, subscription_id: str, start: int, end: int) -> list[UsageOfPeriod]:
+        keys = [(subscription_id, index) for index in range(start, end)]
+        await self.load(keys)
+        return [usage for key in keys if (usage := self._loaded[key]) is not None]
+
+    async def corrections_of(self, subscription_id: str, start: int, end: int) -> list[UsageCorrection]:
+        table = rows.corrected_window
+        found = select(table).where(
+            table.c.subscription_id == subscription_id, table.c.period_index.in_(range(start, end))
+        )
+        return [
+            mapping.correction_from_row(row) for row in (await self._uow.connection.execute(found)).mappings()
+        ]
+
     def add(self, usage: UsageOfPeriod) -> None:
         self._added.append(usage)
         self._loaded[usage.subscription_id, usage.period_index] = usage

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
 from libs.common.contracts.billing import InvoiceFinalizedV1, InvoicePaidV1, InvoiceV1, PaymentFailedV1
-from libs.common.contracts.catalog import PriceV1, Snapshot
+from libs.common.contracts.catalog import PlanOverlayV1, PlanV1, PriceV1, Snapshot
 from libs.common.contracts.metering import UsageTotalV1
 from libs.common.contracts.subscriptions import (
     BillingPeriodV1,
@@ -15,10 +16,13 @@ from libs.common.contracts.subscriptions import (
     SubscriptionItemV1,
     SubscriptionV1,
 )
+from libs.common.periods import Interval
 from services.billing.domain.agreement import Agreement, BilledItem, BilledPeriod, CustomerDetails
 from services.billing.domain.charge import ItemUsage
 from services.billing.domain.invoice import Invoice
 from services.billing.domain.payment import PaymentAttempt
+from services.billing.domain.plan_terms import Phase, PlanTerms, Trial
+from services.billing.domain.rating.commitment import Commitment
 from services.billing.domain.rating.price import MatrixCell, Price, PriceTier, Rollover
 
 PRICES_KEPT = 4_096
@@ -95,6 +99,33 @@ def _fields(part: Snapshot) -> dict[str, Any]:
     return {name: getattr(part, name) for name in type(part).model_fields}
 
 
+def plan_from(snapshot: PlanV1) -> PlanTerms:
+    trial = snapshot.trial
+    return PlanTerms(
+        code=snapshot.code,
+        name=snapshot.name,
+        currency=snapshot.currency,
+        interval=Interval(snapshot.interval_unit, snapshot.interval_count),
+        prices=tuple(price_from(price) for price in snapshot.prices),
+        phases=tuple(Phase(**_fields(phase)) for phase in snapshot.phases),
+        trial=None
+        if trial is None
+        else Trial(Interval(trial.interval_unit, trial.interval_count), trial.amount),
+        commitments=tuple(Commitment(**_fields(commitment)) for commitment in snapshot.commitments),
+        plan_id=snapshot.plan_id,
+        plan_version_id=snapshot.plan_version_id,
+        number=snapshot.plan_version,
+    )
+
+
+def overlay_from(snapshot: PlanOverlayV1) -> PlanTerms:
+    """The plan as the customer has it."""
+    term = None if snapshot.term_unit is None else Interval(snapshot.term_unit, snapshot.term_count)
+    return replace(
+        plan_from(snapshot.plan), overlay_id=snapshot.overlay_id, customer_id=snapshot.customer_id, term=term
+    )
+
+
 def customer_from(snapshot: CustomerV1) -> CustomerDetails:
     return CustomerDetails(
         id=snapshot.customer_id,
@@ -116,6 +147,8 @@ def agreement_from(snapshot: SubscriptionV1, *, version: int, clock_id: str | No
         items=tuple(_item_from(item) for item in snapshot.items),
         ends_at=snapshot.ends_at,
         clock_id=clock_id,
+        anchor_on=snapshot.anchor_on,
+        interval=Interval(snapshot.interval_unit, snapshot.interval_count),
     )
 
 

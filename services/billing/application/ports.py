@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
+from libs.common.contracts.catalog import PlanOverlayV1, PlanV1
 from libs.common.contracts.envelope import Event
 from libs.common.money import Money
 from services.billing.domain.agreement import Agreement, CustomerDetails
@@ -13,6 +14,7 @@ from services.billing.domain.charge import Charge, UsageCorrection, UsageOfPerio
 from services.billing.domain.invoice import Finalized, Invoice
 from services.billing.domain.ledger_entry import LedgerEntry
 from services.billing.domain.payment import Outcome, PaymentAttempt, PaymentMethod
+from services.billing.domain.plan_terms import PlanTerms
 from services.billing.domain.seller import Seller
 
 
@@ -21,6 +23,8 @@ class EventSink(Protocol):
 
 
 class Agreements(Protocol):
+    async def find(self, id: str) -> Agreement | None: ...
+
     async def find_for_update(self, id: str) -> Agreement | None: ...
 
     def add(self, aggregate: Agreement) -> None: ...
@@ -38,6 +42,10 @@ class Charges(Protocol):
     async def recorded(self, ids: Sequence[str]) -> set[str]: ...
 
     async def of_invoice(self, invoice_id: str) -> list[Charge]: ...
+
+    async def of_periods(self, subscription_id: str, start: int, end: int) -> list[Charge]:
+        """Those of the billing periods from `start` until before `end`."""
+        ...
 
     def add(self, charge: Charge) -> None: ...
 
@@ -63,9 +71,33 @@ class Invoices(Protocol):
 class UsageWindows(Protocol):
     async def find(self, subscription_id: str, period_index: int) -> UsageOfPeriod | None: ...
 
+    async def of_periods(self, subscription_id: str, start: int, end: int) -> list[UsageOfPeriod]:
+        """The closed ones from `start` until before `end`, in their order."""
+        ...
+
+    async def corrections_of(self, subscription_id: str, start: int, end: int) -> list[UsageCorrection]: ...
+
     def add(self, usage: UsageOfPeriod) -> None: ...
 
     def keep_newest_correction(self, correction: UsageCorrection) -> None: ...
+
+
+class PlanVersions(Protocol):
+    """What the catalog published, as far as it has been heard of."""
+
+    async def find(self, plan_version_id: str) -> PlanTerms | None: ...
+
+    async def find_by_code(self, code: str, number: int | None) -> PlanTerms | None:
+        """Version `number` of the plan; its newest one where that is None."""
+        ...
+
+    async def find_overlay(self, overlay_id: str) -> PlanTerms | None: ...
+
+    def keep(self, plan: PlanV1) -> None:
+        """One that is known already stays as it is, since versions never change."""
+        ...
+
+    def keep_overlay(self, overlay: PlanOverlayV1) -> None: ...
 
 
 class Sellers(Protocol):
@@ -133,6 +165,9 @@ class UnitOfWork(Protocol):
 
     @property
     def usage_windows(self) -> UsageWindows: ...
+
+    @property
+    def plan_versions(self) -> PlanVersions: ...
 
     @property
     def sellers(self) -> Sellers: ...

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 
+from libs.common.periods import Interval
 from services.billing.domain.rating.price import Price
 
 
@@ -47,7 +48,10 @@ class BilledItem:
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """A subscription as the newest event told it; `version` decides which one that is."""
+    """A subscription as the newest event told it; `version` decides which one that is.
+
+    `anchor_on` and `interval`, from which its periods are counted, are None of what was told of before they were kept.
+    """
 
     id: str
     version: int
@@ -57,6 +61,8 @@ class Agreement:
     items: tuple[BilledItem, ...]
     ends_at: datetime | None
     clock_id: str | None
+    anchor_on: date | None = None
+    interval: Interval | None = None
 
     @property
     def has_metered_items(self) -> bool:

@@ -6,7 +6,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 
 from libs.common.contracts import HEARS, group_of, topic_of
-from libs.common.contracts.catalog import TenantChangedV1, TokenRevokedV1
+from libs.common.contracts.catalog import (
+    PlanOverlaidV1,
+    PlanPublishedV1,
+    TenantChangedV1,
+    TokenRevokedV1,
+)
 from libs.common.contracts.envelope import Event
 from libs.common.contracts.metering import UsageCorrectedV1, UsageTotalV1, UsageWindowClosedV1
 from libs.common.contracts.subscriptions import (
@@ -23,6 +28,7 @@ from services.billing.adapters.unit_of_work import BillingUnitOfWork
 from services.billing.application import events
 from services.billing.application.add_usage_lines import AddUsageLines, add_usage_lines
 from services.billing.application.correct_usage import CorrectUsage, correct_usage
+from services.billing.application.keep_plan import KeepPlan, KeepPlanOverlay, keep_plan, keep_plan_overlay
 from services.billing.application.reconcile_charges import (
     ReconcileCharges,
     keep_newest_agreement,
@@ -33,6 +39,15 @@ from services.billing.domain.charge import ItemUsage, UsageCorrection, UsageOfPe
 from services.billing.domain.invoice import invoice_id
 
 Lifecycle = SubscriptionStartedV1 | SubscriptionRenewedV1 | SubscriptionEndedV1
+
+
+async def on_plan_published(event: PlanPublishedV1, uow: BillingUnitOfWork) -> None:
+    """From now on it can be simulated."""
+    await keep_plan(KeepPlan(event.plan), uow=uow)
+
+
+async def on_plan_overlaid(event: PlanOverlaidV1, uow: BillingUnitOfWork) -> None:
+    await keep_plan_overlay(KeepPlanOverlay(event.overlay), uow=uow)
 
 
 async def on_customer_changed(event: CustomerChangedV1, uow: BillingUnitOfWork) -> None:
@@ -179,6 +194,8 @@ HANDLERS: HandlerGroup[BillingUnitOfWork] = HandlerGroup(
         TenantChangedV1: on_tenant_changed,
         TokenRevokedV1: on_token_revoked,
         TestClockMovedV1: on_test_clock_moved,
+        PlanPublishedV1: on_plan_published,
+        PlanOverlaidV1: on_plan_overlaid,
         CustomerChangedV1: on_customer_changed,
         SubscriptionStartedV1: on_subscription_started,
         SubscriptionRenewedV1: on_subscription_renewed,

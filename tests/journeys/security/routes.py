@@ -20,7 +20,11 @@ TENANT, MESSAGE, REPLAY, NUMBER = "tenant", "message", "replay", "number"
 PATH_KINDS: Mapping[str, str] = {
     "product_id": "prd",
     "plan_id": "pln",
+    "overlay_id": "ovl",
     "number": NUMBER,
+    "feature_id": "ftr",
+    "coupon_id": "cpn",
+    "redemption_id": "rdm",
     "customer_id": "cus",
     "subscription_id": "sub",
     "binding_id": "bnd",
@@ -46,6 +50,7 @@ QUERY_KINDS: Mapping[str, str] = {
     "invoice_id": "inv",
     "code": "code",
     "plan": "plan",
+    "plan_id": "pln",
     "meter": "meter",
     "subject": "subject",
     "source": "source",
@@ -55,6 +60,8 @@ QUERY_KINDS: Mapping[str, str] = {
     "external_id": "external_id",
     "number": "invoice_number",
     "batch_id": "batch",
+    "coupon_id": "cpn",
+    "gtin": "gtin",
 }
 QUERY_SENT_TOGETHER: Mapping[str, tuple[str, ...]] = {"id": ("source",)}
 
@@ -78,6 +85,9 @@ PLAIN_QUERIES = frozenset(
         "mode",
         "kind",
         "archived",
+        "withdrawn",
+        "dry_run",
+        "prune",
     )
 )
 
@@ -93,8 +103,19 @@ REFERENCES = frozenset(
         "product",
         "product_id",
         "meter",
+        "feature",
+        "for_plans",
+        "coupon",
+        "coupon_id",
+        "products",
+        "plans",
+        "plan_overlay_id",
+        "product_ids",
     )
 )
+
+# What is taken at its word: a catalog may lay down terms for a customer that it has not heard of.
+UNCHECKED = frozenset({("POST", "/v1/plan-overlays", "customer_id")})
 
 # Fields that name nothing of a tenant's, or make a name. `token_id` names a token, which no tenant owns by its
 # id: what a stranger's revocation does has a test of its own. `id` is an operator's choice for a new tenant,
@@ -123,6 +144,39 @@ PLAIN_FIELDS = frozenset(
         "package_size",
         "included_quantity",
         "proration",
+        "charges_first_flat_at_zero",
+        "package_rounding",
+        "rate_percent",
+        "fixed_amount_per_event",
+        "free_events",
+        "free_amount",
+        "minimum_amount_per_event",
+        "maximum_amount_per_event",
+        "dimensions",
+        "cells",
+        "values",
+        "capacity_basis",
+        "expression",
+        "allowance_interval",
+        "rollover",
+        "cap",
+        "cap_amount",
+        "minimum_amount",
+        "maximum_amount",
+        "tax_behavior",
+        "phase",
+        "phases",
+        "trial",
+        "requires_payment_method",
+        "commitments",
+        "price_codes",
+        "per",
+        "minimum_quantity",
+        "features",
+        "limit",
+        "allowance",
+        "overage_allowed",
+        "term",
         "email",
         "country",
         "zone",
@@ -150,6 +204,47 @@ PLAIN_FIELDS = frozenset(
         "value",
         "group_by",
         "filter",
+        "tax_category",
+        "gtin",
+        "percent",
+        "amount",
+        "duration",
+        "periods",
+        "stacking_order",
+        "redemptions_max",
+        "redemptions_per_customer_max",
+        "valid_from",
+        "valid_until",
+        "perennial_catalog",
+        "meters",
+        "publish",
+        "anchor_on",
+        "candidates",
+        "category",
+        "coupons",
+        "draft",
+        "end",
+        "event_count",
+        "events",
+        "explanations",
+        "groups",
+        "in_use_from",
+        "in_use_until",
+        "late",
+        "level",
+        "levels",
+        "number",
+        "on",
+        "period",
+        "period_index",
+        "price",
+        "properties",
+        "quantity",
+        "start",
+        "taxes",
+        "usage",
+        "usage_of",
+        "with_trial",
         "specversion",
         "source",
         "type",
@@ -189,6 +284,11 @@ class Operation:
         return self.method != "GET"
 
     @property
+    def changes(self) -> bool:
+        """What asks for no more than reading changes nothing, by whatever method it is asked."""
+        return self.writes and not self.access.scope.endswith(":read")
+
+    @property
     def path_parameters(self) -> tuple[str, ...]:
         return tuple(_PARAMETER.findall(self.path))
 
@@ -203,6 +303,10 @@ class Operation:
     @property
     def media_types(self) -> tuple[str, ...]:
         return tuple(self.told.get("requestBody", {}).get("content", {}))
+
+    @property
+    def needs_a_body(self) -> bool:
+        return bool(self.told.get("requestBody", {}).get("required"))
 
     def address(self, values: Mapping[str, str]) -> str:
         return _PARAMETER.sub(lambda match: values[match.group(1)], self.path)

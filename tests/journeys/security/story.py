@@ -25,6 +25,7 @@ from tests.support.all_services import AllServices
 ID = re.compile(r"\b([a-z]{2,5})_[0-9a-hjkmnp-tv-z]{26}\b")
 
 BEGINNING = "2024-01-01T00:00:00Z"
+GTINS = {"alpha": "96385074", "beta": "4006381333931", "gamma": "73513537"}
 AFTER_ONE_PERIOD = "2024-02-01T12:00:00Z"
 ARRIVES_WITHIN_S = 60.0
 
@@ -56,6 +57,7 @@ class Story:
     tenant: str
     name: str
     asked: list[Asked] = field(default_factory=list)
+    refused: list[Asked] = field(default_factory=list)
     ids: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     names: dict[str, str] = field(default_factory=dict)
     customers: dict[str, str] = field(default_factory=dict)
@@ -103,6 +105,15 @@ class Story:
         )
         return answer
 
+    async def refuse(self, method: str, path: str, **values: str) -> None:
+        """Something that is refused whatever is asked: it changes nothing."""
+        token_id = new_id("tok")
+        async with self.everything.client(self.tenant, token_id=token_id) as client:
+            answered = await client.request(method, path.format(**values), headers={"if-match": "*"})
+        assert answered.status_code == 409, f"{method} {path}: {answered.status_code} {answered.text}"
+        asked = Asked(method, path, values, {}, None, "application/json", None, 409, token_id)
+        self.refused.append(asked)
+
     async def list(self, path: str, **query: str) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = (await self.ask("GET", path, query={"limit": "200", **query}))["data"]
         return found
@@ -114,8 +125,10 @@ async def tell(everything: AllServices, name: str) -> Story:
     story = Story(everything, tenant, name)
     await _offer(story)
     await _agree(story)
+    await _give_away(story)
     await _use(story)
     await _bill(story)
+    await _simulate(story)
     await _change_minds(story)
     await _look_around(story)
     return story
@@ -134,6 +147,8 @@ async def _offer(story: Story) -> None:
         event_type=f"{name}.flown",
         external_id=f"{name}-two",
         invoice_number=f"{name.upper()}-000001",
+        coupon=f"{name}-spring",
+        gtin=GTINS[name],
     )
     seller = {
         "code": f"{name}-inc",
@@ -150,6 +165,8 @@ async def _offer(story: Story) -> None:
         "kind": "service",
         "unit": "minute",
         "description": f"{name} turns",
+        "tax_category": f"{name}-reduced",
+        "gtin": GTINS[name],
         "external_id": f"{name}-two",
         "metadata": {"note": f"{name} knows"},
     }
@@ -170,6 +187,7 @@ async def _offer(story: Story) -> None:
         "description": f"{name} minutes",
     }
     await ask("POST", "/v1/meters", json=meter)
+    await _make_features(story)
     plan = {
         "code": f"{name}-plan",
         "name": f"{name} plan",
@@ -192,6 +210,198 @@ async def _offer(story: Story) -> None:
     old = await ask("POST", "/v1/plans", json={**plan, "code": f"{name}-old", "external_id": None})
     await ask("POST", "/v1/plans/{plan_id}/publications", plan_id=old["id"])
     await ask("POST", "/v1/plans/{plan_id}/retirement", plan_id=old["id"])
+    version = {"plan_id": old["id"], "number": "1"}
+    await ask("POST", "/v1/plans/{plan_id}/versions/{number}/archival", **version)
+    await ask("GET", "/v1/plans/{plan_id}/versions/{number}", **version)
+    for method in ("PATCH", "PUT"):
+        await story.refuse(method, "/v1/plans/{plan_id}/versions/{number}", **version)
+    await _offer_more(story)
+    await _offer_as_a_document(story)
+
+
+async def _offer_more(story: Story) -> None:
+    """An add-on with all that a plan may have; it is withdrawn and sold again."""
+    name, ask = story.name, story.ask
+    extra = _extra(name)
+    made = await ask("POST", "/v1/plans", json={"code": f"{name}-extra", **extra})
+    path, id = "/v1/plans/{plan_id}", made["id"]
+    notes = {"external_id": f"{name}-extra", "metadata": {"note": f"{name} adds"}}
+    await ask("PATCH", path, plan_id=id, json={**extra, **notes, "name": f"{name} extra for all"})
+    await ask("PUT", f"{path}/draft", plan_id=id, json={**extra, "description": f"{name} extras"})
+    bounds = {"valid_from": "2020-01-01T00:00:00Z", "valid_until": "2199-01-01T00:00:00Z"}
+    await ask("POST", f"{path}/publications", plan_id=id, json=bounds)
+    for what in ("withdrawal", "reinstatement"):
+        await ask("POST", f"{path}/versions/{{number}}/{what}", plan_id=id, number="1")
+
+
+async def _offer_as_a_document(story: Story) -> None:
+    """More of everything, all at once."""
+    name, ask = story.name, story.ask
+    made = {"name": f"{name} imported", "description": f"{name} by document"}
+    price = {"code": "minutes", "kind": "usage", "model": "per_unit", "unit_amount": "2"}
+    coupon = {"code": f"{name}-imported", "name": f"{name} imported", "percent": "5", "duration": "once"}
+    document = {
+        "perennial_catalog": 1,
+        "meters": [
+            {
+                "code": f"{name}-minutes",
+                "event_type": f"{name}.flown",
+                "aggregation": "sum",
+                "value": "/minutes",
+                "group_by": ["carrier"],
+                "filter": {"/cancelled": ["false"]},
+                "unit": "minute",
+                "description": f"{name} minutes",
+            }
+        ],
+        "products": [{**made, "code": f"{name}-imported", "kind": "service"}],
+        "features": [
+            {**made, "code": f"{name}-imported", "kind": "metered", "meter": f"{name}-minutes"},
+        ],
+        "plans": [
+            {
+                **made,
+                "code": f"{name}-imported",
+                "kind": "add_on",
+                "for_plans": [f"{name}-plan"],
+                "currency": "USD",
+                "interval": {"unit": "month"},
+                "prices": [{**price, "product": f"{name}-imported", "meter": f"{name}-minutes"}],
+                "features": [{"feature": f"{name}-imported", "allowance": "10"}],
+                "publish": True,
+            }
+        ],
+        "coupons": [{**coupon, "products": [f"{name}-imported"], "plans": [f"{name}-plan"]}],
+    }
+    await ask("POST", "/v1/catalog-imports", json=document, query={"dry_run": "false"})
+
+
+def _extra(name: str) -> dict[str, Any]:
+    month = {"unit": "month", "count": 1}
+    usage = {"product": f"{name}-engine", "meter": f"{name}-minutes", "kind": "usage", "timing": "arrears"}
+    blocks = {
+        **usage,
+        "code": "blocks",
+        "model": "package",
+        "currency": "USD",
+        "description": f"{name} blocks",
+        "unit": "minute",
+        "unit_amount": "5",
+        "package_size": "100",
+        "package_rounding": "up",
+        "included_quantity": "10",
+        "allowance_interval": {"unit": "year", "count": 1},
+        "rollover": {"cap": "5", "periods": 2},
+        "minimum_amount": "1",
+        "maximum_amount": "1000",
+        "interval": month,
+        "tax_behavior": "exclusive",
+        "tax_category": f"{name}-reduced",
+        "phase": "ramp",
+    }
+    regions = {
+        **usage,
+        "code": "regions",
+        "model": "matrix",
+        "dimensions": ["carrier", "region"],
+        "cells": [{"values": [f"{name}-one", "*"], "unit_amount": "1"}],
+    }
+    reckoned = {**usage, "code": "reckoned", "model": "expression", "expression": "quantity * 2"}
+    return {
+        "name": f"{name} extra",
+        "kind": "add_on",
+        "description": f"{name} more",
+        "for_plans": [f"{name}-plan"],
+        "currency": "USD",
+        "interval": month,
+        "prices": [blocks, regions, reckoned, _fee(name, product=f"{name}-engine")],
+        "phases": [{"code": "ramp", "name": f"{name} ramp", "periods": 3}, {"code": "then", "name": "Then"}],
+        "trial": {"interval": {"unit": "day", "count": 14}, "amount": "1", "requires_payment_method": True},
+        "commitments": [
+            {
+                "code": "least",
+                "description": f"{name} at least",
+                "currency": "USD",
+                "price_codes": ["blocks"],
+                "per": "year",
+                "minimum_amount": "100",
+                "maximum_amount": "100000",
+            }
+        ],
+        "features": [
+            {
+                "feature": f"{name}-included",
+                "allowance": "10",
+                "overage_allowed": True,
+                "interval": {"unit": "week", "count": 1},
+            }
+        ],
+    }
+
+
+async def _make_features(story: Story) -> None:
+    name, ask = story.name, story.ask
+    feature = {
+        "code": f"{name}-included",
+        "name": f"{name} minutes included",
+        "kind": "metered",
+        "meter": f"{name}-minutes",
+        "unit": "minute",
+        "description": f"{name} allows",
+        "metadata": {"note": f"{name} knows"},
+    }
+    made = await ask("POST", "/v1/features", json=feature)
+    path = "/v1/features/{feature_id}"
+    await ask("PATCH", path, feature_id=made["id"], json={"name": f"{name} minutes allowed"})
+    switch = {"code": f"{name}-switch", "name": f"{name} switch", "kind": "switch"}
+    old = await ask("POST", "/v1/features", json=switch)
+    await ask("POST", f"{path}/archival", feature_id=old["id"])
+
+
+async def _give_away(story: Story) -> None:
+    """A coupon of each kind; the two customers redeem one, and one of them gives it back. Both have own terms."""
+    name, ask = story.name, story.ask
+    coupon = {
+        "code": f"{name}-spring",
+        "name": f"{name} spring",
+        "percent": "12.5",
+        "amount": None,
+        "duration": "periods",
+        "periods": 3,
+        "products": [f"{name}-engine", story.first("prd")],
+        "plans": [f"{name}-plan"],
+        "stacking_order": 10,
+        "redemptions_max": 1000,
+        "redemptions_per_customer_max": 100,
+        "valid_from": "2020-01-01T00:00:00Z",
+        "valid_until": "2100-01-01T00:00:00Z",
+        "metadata": {"note": f"{name} knows"},
+    }
+    made = await ask("POST", "/v1/coupons", json=coupon)
+    path = "/v1/coupons/{coupon_id}"
+    await ask("PATCH", path, coupon_id=made["id"], json={"name": f"{name} spring for all"})
+    welcome = {"code": f"{name}-welcome", "name": f"{name} welcome", "duration": "once"}
+    off = {"amount": {"amount": "10.00", "currency": "USD"}}
+    old = await ask("POST", "/v1/coupons", json={**welcome, **off})
+    await ask("POST", f"{path}/archival", coupon_id=old["id"])
+    one, two = story.customers["one"], story.customers["two"]
+    redeemed = {"coupon": f"{name}-spring", "customer_id": one, "subscription_id": story.subscriptions["one"]}
+    await ask("POST", "/v1/coupon-redemptions", json=redeemed)
+    given = await ask("POST", "/v1/coupon-redemptions", json={"coupon_id": made["id"], "customer_id": two})
+    path = "/v1/coupon-redemptions/{redemption_id}/withdrawal"
+    await ask("POST", path, redemption_id=given["id"])
+    own = {"code": "minutes", "currency": "USD", "tiers": [{"unit_amount": "2.10"}], "included_quantity": "3"}
+    overlay = {
+        "plan": f"{name}-plan",
+        "prices": [{**own, "minimum_amount": "1", "maximum_amount": None}],
+        "term": {"unit": "year", "count": 2},
+        "description": f"{name} agreed",
+    }
+    await ask("POST", "/v1/plan-overlays", json={**overlay, "customer_id": one})
+    version = (await story.list("/v1/plans", code=f"{name}-plan"))[0]["plan_version_id"]
+    named = {**overlay, "plan": None, "plan_version_id": version, "customer_id": two}
+    laid = await ask("POST", "/v1/plan-overlays", json=named)
+    await ask("POST", "/v1/plan-overlays/{overlay_id}/withdrawal", overlay_id=laid["id"])
 
 
 def _fee(name: str, **product: str) -> dict[str, Any]:
@@ -372,6 +582,43 @@ async def _look(story: Story, address: str) -> Any:
     return answer.json()
 
 
+async def _simulate(story: Story) -> None:
+    """What the first month would have come to under whatever else there is. It is a question, and changes nothing."""
+    name = story.name
+    fee = {"code": "engines", "kind": "recurring", "model": "per_unit", "unit_amount": "90.00"}
+    draft = {
+        "code": f"{name}-draft",
+        "name": f"{name} draft",
+        "currency": "USD",
+        "interval": {"unit": "month", "count": 1},
+        "prices": [fee],
+    }
+    version = (await story.list("/v1/plans", code=f"{name}-plan"))[0]["plan_version_id"]
+    off = {"code": f"{name}-off", "percent": "10", "duration": "once"}
+    body = {
+        "candidates": [
+            {"plan": f"{name}-plan", "number": 1},
+            {"plan_version_id": version},
+            {"plan_overlay_id": story.first("ovl")},
+            {"draft": draft, "currency": "USD"},
+        ],
+        "usage_of": {"subscription_id": story.subscriptions["one"], "period_index": 0, "late": "left_out"},
+        "usage": [{"meter": f"{name}-minutes", "quantity": "12", "event_count": 3, "period": 0}],
+        "quantities": {"engines": "2"},
+        "coupons": [{**off, "plans": [f"{name}-plan"], "product_ids": [story.first("prd")]}],
+        "taxes": [{"percent": "21"}, {"category": f"{name}-reduced", "percent": "9"}],
+        "periods": 1,
+        "with_trial": False,
+    }
+    told = await story.ask("POST", "/v1/price-simulations", json=body)
+    assert [candidate["currency"] for candidate in told["candidates"]] == ["USD"] * 4, told
+    supposed = {
+        "candidates": [{"draft": draft}],
+        "period": {"start": "2024-01-01", "end": "2024-02-01", "zone": "UTC"},
+    }
+    await story.ask("POST", "/v1/price-simulations", json=supposed)
+
+
 async def _change_minds(story: Story) -> None:
     path = "/v1/subscriptions/{subscription_id}/cancellation"
     for who, body in (("one", {"at_period_end": True}), ("two", {"at": "2024-12-31T00:00:00Z"})):
@@ -388,6 +635,10 @@ async def _look_around(story: Story) -> None:
         "/v1/products",
         "/v1/meters",
         "/v1/plans",
+        "/v1/features",
+        "/v1/coupons",
+        "/v1/coupon-redemptions",
+        "/v1/plan-overlays",
         "/v1/customers",
         "/v1/subscriptions",
         "/v1/subject-bindings",

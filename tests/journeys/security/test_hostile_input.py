@@ -317,6 +317,9 @@ async def test_what_is_no_json_object_is_refused(world: World, bodies: list[tupl
             if operation.path == EVENTS and answer.status_code == 200:
                 assert not answer.json()["stored"], f"{wrong.name}: {answer.text}"
                 return
+            if wrong.content in (b"", b"null") and not operation.needs_a_body:
+                assert answer.status_code == 200, f"{operation} without a body: {answer.text}"
+                return
             assert_refused(operation, wrong.name, answer, 400, 422)
 
         trials = [refused(*found, wrong) for found in bodies for wrong in NO_BODIES]

@@ -1,4 +1,4 @@
-"""Requests made up from each OpenAPI document: whatever they are, the answer is never an error of ours.
+"""Requests made up from each OpenAPI document: whatever they are, the answer is documented, and no error of ours.
 
 The same requests each time. They go over HTTP, as a program that knows nothing but the document would send them.
 """
@@ -72,6 +72,8 @@ class Fuzzer:
             )
             self.sent_count += 1
             assert answer.status_code < 500, f"{case.as_curl_command()}: {answer.text[:1000]}"
+            documented = operation.told["responses"]
+            assert str(answer.status_code) in documented, f"{case.as_curl_command()}: {answer.text[:1000]}"
             if answer.status_code >= 400:
                 problem = answer.json()
                 assert problem["code"], answer.text[:1000]

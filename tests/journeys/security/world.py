@@ -20,9 +20,10 @@ class World:
     operators: Story
 
     def told(self, story: Story, operation: Operation) -> list[Asked]:
-        """How the story, or the operators', asked for this route."""
+        """How the story, or the operators', asked for this route; of one that always refuses, how it was refused."""
         route = operation.method, operation.path
-        return [asked for asked in [*story.asked, *self.operators.asked] if asked.route == route]
+        told = [*story.asked, *story.refused, *self.operators.asked]
+        return [asked for asked in told if asked.route == route]
 
     def things_at(self, operation: Operation, story: Story) -> list[dict[str, str]]:
         """Everything of the story that the path can name; of two parameters, those that belong together."""

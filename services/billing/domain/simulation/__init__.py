@@ -1,0 +1,1 @@
+"""What plans would come to: the same rating as that of invoices, over periods and usage that are only supposed."""

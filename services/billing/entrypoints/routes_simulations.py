@@ -1,0 +1,60 @@
+"""The route that says what plans would come to."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated
+
+from fastapi import APIRouter
+from starlette.responses import Response
+
+from libs.common.web.calls import JSON, Call, authorised
+from services.billing.adapters.unit_of_work import BillingUnitOfWork
+from services.billing.application.simulate_prices import (
+    PlanVersionUnknown,
+    Supposed,
+    gather,
+    simulate_prices,
+)
+from services.billing.entrypoints.simulated_bodies import PriceSimulationBody
+from services.billing.entrypoints.simulation_bodies import NewPriceSimulationBody
+
+Read = Annotated[Call[BillingUnitOfWork], authorised("billing:read")]
+
+# A plan version that was published a moment ago may not have been heard of yet: it is waited for, a little.
+LATE_NEWS = (PlanVersionUnknown,)
+
+AT_ONCE_MAX = 2  # simulations of one process: each takes a thread, and all of them one processor
+
+
+def simulation_router() -> APIRouter:
+    router = APIRouter(prefix="/v1")
+    places = asyncio.Semaphore(AT_ONCE_MAX)
+
+    @router.post(
+        "/price-simulations",
+        response_model=PriceSimulationBody,
+        tags=["simulations"],
+        summary="Simulate what plans would come to",
+    )
+    async def post_price_simulation(body: NewPriceSimulationBody, call: Read) -> Response:
+        """Rates quantities and usage, or what a subscription really used, under one or several plans side by side.
+
+        Nothing is changed, and the same request gives the same answer. With each charge comes its explanation.
+        """
+        command = body.to_command()
+
+        async def work(uow: BillingUnitOfWork) -> Supposed:
+            return await gather(command, uow=uow)
+
+        supposed = await call.run(work, awaiting=LATE_NEWS)
+        async with places:
+            answer = await asyncio.to_thread(_answer, supposed)
+        return Response(answer, media_type=JSON)
+
+    return router
+
+
+def _answer(supposed: Supposed) -> bytes:
+    """Rated and written down beside the event loop, which belongs to everybody."""
+    return PriceSimulationBody.from_domain(simulate_prices(supposed)).model_dump_json().encode()
