@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
@@ -15,6 +14,7 @@ from libs.cli.catalog_file import read_catalog_file
 from libs.cli.deployment import Deployment, Refused, tenant_token
 from libs.cli.settings import settings
 from libs.cli.telling import out, say_error, told
+from libs.common.clock import SystemClock
 from libs.common.documents.read_document import DocumentUnreadable
 from libs.common.errors import InvalidInput
 from libs.common.money import exponent
@@ -65,7 +65,10 @@ def simulate(
         "currency": currency,
     }
     if subscription is None:
-        body["period"] = {"start": start or str(datetime.now(UTC).date().replace(day=1)), "zone": zone}
+        body["period"] = {
+            "start": start or str(SystemClock().system_now().date().replace(day=1)),
+            "zone": zone,
+        }
     else:
         body["usage_of"] = {"subscription_id": subscription, "period_index": period}
     found = settings()

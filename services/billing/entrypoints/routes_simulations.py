@@ -10,12 +10,9 @@ from starlette.responses import Response
 
 from libs.common.web.calls import JSON, Call, authorised
 from services.billing.adapters.unit_of_work import BillingUnitOfWork
-from services.billing.application.simulate_prices import (
-    PlanVersionUnknown,
-    Supposed,
-    gather,
-    simulate_prices,
-)
+from services.billing.application.gather_simulation import PlanVersionUnknown, gather_simulation
+from services.billing.application.simulate_prices import simulate_prices
+from services.billing.application.simulation_request import Supposed
 from services.billing.entrypoints.simulated_bodies import PriceSimulationBody
 from services.billing.entrypoints.simulation_bodies import NewPriceSimulationBody
 
@@ -45,7 +42,7 @@ def simulation_router() -> APIRouter:
         command = body.to_command()
 
         async def work(uow: BillingUnitOfWork) -> Supposed:
-            return await gather(command, uow=uow)
+            return await gather_simulation(command, uow=uow)
 
         supposed = await call.run(work, awaiting=LATE_NEWS)
         async with places:

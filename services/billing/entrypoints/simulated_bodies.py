@@ -17,6 +17,7 @@ from services.billing.domain.simulation.settlement import SettledPeriod, Settled
 from services.billing.domain.simulation.simulated import SimulatedCharge, SimulatedLine, SimulatedPeriod
 from services.billing.domain.simulation.stored_usage import StoredUsage
 from services.billing.entrypoints.bodies import ServicePeriodBody
+from services.billing.entrypoints.simulation_example import ANSWERED
 
 
 class NoteBody(StrictBody):
@@ -204,13 +205,18 @@ class SimulatedSumsBody(StrictBody):
     total: MoneyBody | None
 
 
-class SimulatedPeriodBody(SimulatedSumsBody):
-    """What falls due in one period, added up as if it were one invoice."""
+class NumberedPeriodBody(StrictBody):
+    """`phase` is null where the plan has none."""
 
     index: int
     start: BusinessDate
     end: BusinessDate
     phase: str | None
+
+
+class SimulatedPeriodBody(SimulatedSumsBody, NumberedPeriodBody):
+    """What falls due in one period, added up as if it were one invoice."""
+
     charges: list[SimulatedChargeBody]
     discounts: list[SimulatedDiscountBody]
 
@@ -252,11 +258,14 @@ class SimulatedTermsBody(StrictBody):
     customer_id: str | None
 
 
-class SimulatedPlanBody(SimulatedSumsBody):
-    """One candidate: the sums are over all periods, the trial included."""
-
+class NamedCandidateBody(StrictBody):
     plan: SimulatedTermsBody
     currency: str
+
+
+class SimulatedPlanBody(SimulatedSumsBody, NamedCandidateBody):
+    """One candidate: the sums are over all periods, the trial included."""
+
     trial: SimulatedChargeBody | None
     periods: list[SimulatedPeriodBody]
     taxes: list[SimulatedTaxBody]
@@ -416,6 +425,8 @@ class SimulatedTimeBody(StrictBody):
 
 class PriceSimulationBody(StrictBody):
     """The candidates in the order in which they were given. Nothing of it is kept."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [ANSWERED]})
 
     time: SimulatedTimeBody
     usage_of: StoredUsageBody | None

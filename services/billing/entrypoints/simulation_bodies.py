@@ -21,8 +21,7 @@ from libs.common.web.bodies import (
     Zone,
     identifier,
 )
-from services.billing.application.simulate_prices import (
-    INDEX_MAX,
+from services.billing.application.simulation_request import (
     Candidate,
     SimulatePrices,
     SupposedPeriod,
@@ -34,9 +33,11 @@ from services.billing.domain.simulation.settlement import SupposedCoupon, Taxes
 from services.billing.domain.simulation.usage_given import GivenEvent, GivenUsage
 from services.billing.entrypoints.bodies import SubscriptionId
 from services.billing.entrypoints.draft_plan_bodies import DraftPlanBody, IntervalBody, Periods, TaxCategory
+from services.billing.entrypoints.simulation_example import ASKED
 
 CANDIDATES_MAX = 10
 PERIODS_MAX = 36
+INDEX_MAX = 100_000
 QUANTITIES_MAX = 200
 USAGE_MAX = 1_000
 EVENTS_MAX = 5_000
@@ -286,7 +287,7 @@ def _one_each(taxes: list[SupposedTaxBody] | None) -> list[SupposedTaxBody] | No
     return taxes
 
 
-_EXAMPLE: dict[str, Any] = {
+_SIDE_BY_SIDE: dict[str, Any] = {
     "candidates": [{"plan": "light"}, {"plan": "light", "number": 1}],
     "period": {"start": "2026-03-01", "zone": "Europe/Amsterdam"},
     "quantities": {"fee": "400"},
@@ -312,7 +313,7 @@ class NewPriceSimulationBody(StrictBody):
     With `taxes`, what prices include is split, and what comes on top is added.
     """
 
-    model_config = ConfigDict(json_schema_extra={"examples": [_EXAMPLE, _REAL_USAGE]})
+    model_config = ConfigDict(json_schema_extra={"examples": [ASKED, _SIDE_BY_SIDE, _REAL_USAGE]})
 
     candidates: list[CandidateBody] = Field(min_length=1, max_length=CANDIDATES_MAX)
     currency: Currency | None = None

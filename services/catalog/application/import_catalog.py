@@ -37,6 +37,7 @@ from services.catalog.application.staged_catalog import StagedCatalog
 from services.catalog.domain.feature import FeatureMeterUnknown
 from services.catalog.domain.known_meter import KnownMeter
 from services.catalog.domain.plan_draft import MeterUnknown
+from services.catalog.domain.plan_version import plan_version_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +135,9 @@ class _Staging:
             ("coupon", self.staged.coupons.find_by_codes),
         ):
             await find([code for of_kind, code in self._in_document if of_kind == kind])
+        plans = await self.staged.plans.find_by_codes([entry.code for _, entry in self._sections["plan"]])
+        newest = [plan_version_id(plan.id, plan.published_number) for plan in plans if plan.published_number]
+        await self.staged.plan_versions.find_by_ids(newest)
         codes = [code for kind, code in self._in_document if kind == "meter"]
         known = await self._uow.known_meters.find_named(codes) if codes else []
         self._known_meters = {meter.code: meter for meter in known}

@@ -23,7 +23,7 @@ from services.catalog.application.catalog_changes import (
     updated,
 )
 from services.catalog.application.catalog_document import CatalogInvalid, PlanEntry
-from services.catalog.application.catalog_entries import named_by, plan_entry
+from services.catalog.application.catalog_entries import coupon_entry, named_by, plan_entry
 from services.catalog.application.change_coupon import ChangeCoupon, change_coupon
 from services.catalog.application.change_feature import ChangeFeature, change_feature
 from services.catalog.application.change_plan import ChangePlan, change_plan
@@ -104,10 +104,10 @@ async def stage_coupon(entry: CreateCoupon, *, uow: UnitOfWork, clock: Clock) ->
         worth = told["amount"] or f"{told['percent']} %"
         return created("coupon", made.code, document_of(told), f"is new: {made.terms.name}, {worth} off")
     (before,) = found
+    if coupon_entry(before, await named_by([], [before], uow=uow)) == entry:
+        return unchanged("coupon", before.code, archived=before.archived)
     command = ChangeCoupon(before.id, lambda _: entry.terms, products=entry.products)
     after = await change_coupon(command, uow=uow, clock=clock, check_version=any_version)
-    if after is before:
-        return unchanged("coupon", before.code, archived=before.archived)
     was, becomes = await _coupon_told(before, uow), await _coupon_told(after, uow)
     return updated("coupon", before.code, SimpleNamespace(**was), SimpleNamespace(**becomes), tuple(was))
 

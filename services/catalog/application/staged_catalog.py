@@ -35,6 +35,8 @@ class Coded(Protocol):
 
 T = TypeVar("T", bound=Coded)
 
+ID_PREFIX = "prd_"
+
 
 class Stored(Protocol[T]):
     """What the repositories behind have in common."""
@@ -113,6 +115,8 @@ class _Staged(Generic[T]):
 
 
 class StagedProducts(_Staged[Product]):
+    """What may be an id or a code is only asked for as an id if it looks like one."""
+
     def __init__(self, behind: Products, *, lock: bool) -> None:
         async def find(codes: Collection[str]) -> list[Product]:
             return await behind.find_named(ids=(), codes=codes)
@@ -120,14 +124,12 @@ class StagedProducts(_Staged[Product]):
         super().__init__(behind, find, lock=lock)
         self.list_page = behind.list_page
         self._find_any = behind.find_named
-        self._no_ids: set[str] = set()  # what was asked for and is no id
 
     async def find_named(self, *, ids: Collection[str], codes: Collection[str]) -> list[Product]:
         found = {product.id: product for product in await self.find_by_codes(codes)}
-        missing = set(ids) - self._by_id.keys() - self._no_ids
+        missing = {id for id in ids if id not in self._by_id and id.startswith(ID_PREFIX)}
         if missing:
             await self._keep(await self._find_any(ids=missing, codes=()))
-            self._no_ids |= missing - self._by_id.keys()
         return list((found | {id: self._by_id[id] for id in ids if id in self._by_id}).values())
 
 
@@ -156,26 +158,30 @@ class StagedCoupons(_Staged[Coupon]):
 
 
 class StagedPlanVersions:
-    """Only ever added to."""
+    """Only ever added to, so that each is read once."""
 
     def __init__(self, behind: PlanVersions) -> None:
         self._behind = behind
-        self._added: dict[str, PlanVersion] = {}
+        self._by_id: dict[str, PlanVersion] = {}
+        self._added: list[PlanVersion] = []
         self.list_page = behind.list_page
 
     async def find(self, plan_id: str, number: int) -> PlanVersion | None:
-        added = self._added.get(plan_version_id(plan_id, number))
-        return added or await self._behind.find(plan_id, number)
+        id = plan_version_id(plan_id, number)
+        return (await self.find_by_ids([id])).get(id)
 
     async def find_by_ids(self, ids: Collection[str]) -> dict[str, PlanVersion]:
-        added = {id: self._added[id] for id in ids if id in self._added}
-        return added | dict(await self._behind.find_by_ids(set(ids) - added.keys()))
+        missing = set(ids) - self._by_id.keys()
+        if missing:
+            self._by_id |= await self._behind.find_by_ids(missing)
+        return {id: self._by_id[id] for id in ids if id in self._by_id}
 
     def add(self, version: PlanVersion) -> None:
-        self._added[version.id] = version
+        self._by_id[version.id] = version
+        self._added.append(version)
 
     def write(self) -> None:
-        for version in self._added.values():
+        for version in self._added:
             self._behind.add(version)
 
 

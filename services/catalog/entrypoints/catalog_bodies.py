@@ -28,6 +28,7 @@ from services.catalog.entrypoints.price_bodies import (
 )
 
 MetersWord = Annotated[str, StringConstraints(min_length=1, max_length=256)]
+FilterValue = Annotated[str, StringConstraints(max_length=256)]
 
 
 def _format(value: object) -> object:
@@ -93,7 +94,7 @@ class MeterEntryBody(StrictBody):
     )
     value: MetersWord | None = Field(default=None, examples=["/klm_h"])
     group_by: list[MetersWord] = Field(default_factory=list, max_length=LIST_LENGTH_MAX)
-    filter: dict[MetersWord, Annotated[list[str], Field(max_length=LIST_LENGTH_MAX)]] = Field(
+    filter: dict[MetersWord, Annotated[list[FilterValue], Field(max_length=LIST_LENGTH_MAX)]] = Field(
         default_factory=dict, max_length=LIST_LENGTH_MAX
     )
     unit: Unit | None = None

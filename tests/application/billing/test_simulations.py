@@ -14,17 +14,18 @@ from hypothesis import strategies as st
 from libs.common.contracts.catalog import PlanOverlayV1, PlanV1
 from libs.common.money import Money
 from services.billing.application import events
-from services.billing.application.simulate_prices import (
-    Candidate,
+from services.billing.application.gather_simulation import (
     PlanVersionUnknown,
-    PriceSimulation,
-    SimulatePrices,
     SubscriptionUnknown,
-    SupposedPeriod,
     UsageNotClosed,
+    gather_simulation,
+)
+from services.billing.application.simulate_prices import PriceSimulation, simulate_prices
+from services.billing.application.simulation_request import (
+    Candidate,
+    SimulatePrices,
+    SupposedPeriod,
     UsageOf,
-    gather,
-    simulate_prices,
 )
 from services.billing.domain.discount import Coupon
 from services.billing.domain.simulation.settlement import SupposedCoupon
@@ -46,7 +47,7 @@ async def run(uow: MemoryBilling, *candidates: Candidate, **asked: Any) -> Price
     if "usage_of" not in asked:
         asked.setdefault("period", JANUARY)
     command = SimulatePrices(candidates=candidates or (Candidate(plan="engines"),), **asked)
-    return simulate_prices(await gather(command, uow=uow))
+    return simulate_prices(await gather_simulation(command, uow=uow))
 
 
 async def pointers(uow: MemoryBilling, *candidates: Candidate, **asked: Any) -> list[str]:

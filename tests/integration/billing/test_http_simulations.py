@@ -16,6 +16,7 @@ from libs.common.contracts.catalog import PlanOverlaidV1, PlanOverlayV1, PlanPub
 from libs.common.ids import derived_id
 from libs.common.web import calls
 from services.billing.entrypoints.simulation_bodies import NewPriceSimulationBody
+from services.billing.entrypoints.simulation_example import ANSWERED, ASKED
 from tests.integration.billing.workbench import Workbench
 from tests.support.billing import FEE, MINUTES, Story, a_plan
 from tests.support.recompute import recompute
@@ -514,7 +515,38 @@ async def test_a_large_simulation_holds_nobody_up(billing: ServiceUnderTest, ten
     assert answers > 5
 
 
-@pytest.mark.parametrize("number", [0, 1])
-def test_the_examples_of_the_document_are_good_requests(number: int) -> None:
-    told = NewPriceSimulationBody.model_config["json_schema_extra"]["examples"][number]  # type: ignore[index]
-    NewPriceSimulationBody.model_validate_json(json.dumps(told)).to_command()
+@pytest.mark.parametrize("number", [0, 1, 2])
+def test_the_requests_that_the_document_shows_are_good(number: int) -> None:
+    shown = NewPriceSimulationBody.model_config["json_schema_extra"]["examples"][number]  # type: ignore[index]
+    NewPriceSimulationBody.model_validate_json(json.dumps(shown)).to_command()
+
+
+async def test_the_answer_that_the_document_shows_is_the_one_to_its_first_request(
+    billing: ServiceUnderTest, bench: Workbench, tenant: str
+) -> None:
+    light = MINUTES.model_copy(
+        update={
+            "code": "light",
+            "description": "Light delivered",
+            "model": "per_unit",
+            "tiers": (),
+            "unit_amount": Decimal("0.0042"),
+            "currency": "EUR",
+            "meter": "klmh",
+            "product_id": ANSWERED["candidates"][0]["periods"][0]["charges"][0]["product_id"],
+        }
+    )
+    named = ANSWERED["candidates"][0]["plan"]
+    await publish(
+        bench,
+        tenant,
+        light,
+        number=2,
+        currency="EUR",
+        code="light",
+        name="Light as a service",
+        plan_id=named["plan_id"],
+    )
+    told = await answered(billing, tenant, ASKED)
+    told["candidates"][0]["plan"]["plan_version_id"] = named["plan_version_id"]
+    assert told == ANSWERED

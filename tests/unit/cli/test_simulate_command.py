@@ -14,7 +14,8 @@ from typer.testing import CliRunner
 
 from libs.cli.main import app
 from libs.common.errors import InvalidInput
-from services.billing.application.simulate_prices import Supposed, simulate_prices
+from services.billing.application.simulate_prices import simulate_prices
+from services.billing.application.simulation_request import Supposed
 from services.billing.entrypoints.simulated_bodies import PriceSimulationBody
 from services.billing.entrypoints.simulation_bodies import NewPriceSimulationBody
 
