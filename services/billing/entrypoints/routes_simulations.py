@@ -10,9 +10,10 @@ from starlette.responses import Response
 
 from libs.common.web.calls import JSON, Call, authorised
 from services.billing.adapters.unit_of_work import BillingUnitOfWork
+from services.billing.application.check_simulation import check_simulation
 from services.billing.application.gather_simulation import PlanVersionUnknown, gather_simulation
 from services.billing.application.simulate_prices import simulate_prices
-from services.billing.application.simulation_request import Supposed
+from services.billing.application.simulation_request import SimulatePrices, Supposed
 from services.billing.entrypoints.simulated_bodies import PriceSimulationBody
 from services.billing.entrypoints.simulation_bodies import NewPriceSimulationBody
 
@@ -39,7 +40,8 @@ def simulation_router() -> APIRouter:
 
         Nothing is changed, and the same request gives the same answer. With each charge comes its explanation.
         """
-        command = body.to_command()
+        async with places:
+            command = await asyncio.to_thread(_checked, body)
 
         async def work(uow: BillingUnitOfWork) -> Supposed:
             return await gather_simulation(command, uow=uow)
@@ -50,6 +52,12 @@ def simulation_router() -> APIRouter:
         return Response(answer, media_type=JSON)
 
     return router
+
+
+def _checked(body: NewPriceSimulationBody) -> SimulatePrices:
+    command = body.to_command()
+    check_simulation(command)
+    return command
 
 
 def _answer(supposed: Supposed) -> bytes:

@@ -108,6 +108,8 @@ async def stage_coupon(entry: CreateCoupon, *, uow: UnitOfWork, clock: Clock) ->
         return unchanged("coupon", before.code, archived=before.archived)
     command = ChangeCoupon(before.id, lambda _: entry.terms, products=entry.products)
     after = await change_coupon(command, uow=uow, clock=clock, check_version=any_version)
+    if after is before:
+        return unchanged("coupon", before.code)
     was, becomes = await _coupon_told(before, uow), await _coupon_told(after, uow)
     return updated("coupon", before.code, SimpleNamespace(**was), SimpleNamespace(**becomes), tuple(was))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from libs.common.contracts.catalog import PlanV1, PriceV1
-from libs.common.errors import InputError, RuleViolation
+from libs.common.errors import InputError, InvalidInput
 
 # Whoever can bill one more takes it out of here or puts it in, with a journey that shows it.
 MODELS_BILLED = frozenset(
@@ -15,7 +15,7 @@ TIMING_BILLED = {"recurring": "advance", "usage": "arrears"}
 PRORATIONS_BILLED = frozenset({"none", "day", "full"})
 
 
-class PlanNotBillableYet(RuleViolation):
+class PlanNotBillableYet(InvalidInput):
     """The catalog can describe and simulate more than subscriptions can run. Better refused than billed wrongly."""
 
     code = "plan_not_billable_yet"
@@ -24,7 +24,10 @@ class PlanNotBillableYet(RuleViolation):
 
 def refuse_unbillable(plan: PlanV1, *, pointer: str) -> None:
     """Raises: PlanNotBillableYet, with each part of the plan that stands in the way."""
-    faults = list(_faults(plan))
+    faults: list[InputError] = [
+        {"pointer": pointer, "detail": f"{fault['pointer']} of the plan: {fault['detail']}"}
+        for fault in _faults(plan)
+    ]
     if faults:
         raise PlanNotBillableYet(
             f"{len(faults)} part(s) of the plan can be simulated, but not yet subscribed to: see errors",
@@ -65,6 +68,6 @@ def _price_faults(price: PriceV1, plan: PlanV1) -> Iterator[tuple[str, str]]:
     for field in ("allowance_interval_unit", "rollover", "free_amount", "free_events", "phase"):
         if getattr(price, field) is not None:
             yield field, "is not billed yet"
-    for field in ("minimum_amount_per_event", "maximum_amount_per_event"):
+    for field in ("fixed_amount_per_event", "minimum_amount_per_event", "maximum_amount_per_event"):
         if getattr(price, field) is not None:
             yield field, "amounts by event are not billed yet"

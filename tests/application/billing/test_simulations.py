@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from libs.common.contracts.catalog import PlanOverlayV1, PlanV1
 from libs.common.money import Money
 from services.billing.application import events
+from services.billing.application.check_simulation import check_simulation
 from services.billing.application.gather_simulation import (
     PlanVersionUnknown,
     SubscriptionUnknown,
@@ -47,6 +48,7 @@ async def run(uow: MemoryBilling, *candidates: Candidate, **asked: Any) -> Price
     if "usage_of" not in asked:
         asked.setdefault("period", JANUARY)
     command = SimulatePrices(candidates=candidates or (Candidate(plan="engines"),), **asked)
+    check_simulation(command)
     return simulate_prices(await gather_simulation(command, uow=uow))
 
 

@@ -196,6 +196,13 @@ async def test_a_coupon_that_is_redeemed_keeps_its_terms(uow: MemoryCatalog) -> 
     assert done(await put_in(uow, renamed))["coupon spring"] == "update"
 
 
+async def test_what_is_named_twice_counts_once(uow: MemoryCatalog) -> None:
+    limited = a_document()
+    limited["coupons"][0] |= {"products": ["desk", "desk"], "plans": ["office", "office"]}
+    await put_in(uow, limited)
+    assert (await put_in(uow, limited)).words == "Nothing changes."
+
+
 async def test_every_fault_is_told_at_once_wherever_it_is(uow: MemoryCatalog) -> None:
     wrong = {
         "perennial_catalog": 1,

@@ -10,6 +10,7 @@ import pytest
 from libs.common.contracts.catalog import PlanV1
 from libs.common.contracts.subscriptions import SubscriptionStartedV1
 from libs.common.errors import DomainError
+from services.subscriptions.application.billable import PlanNotBillableYet
 from services.subscriptions.application.keep_plan import (
     KeepPlan,
     NotePlanSale,
@@ -121,6 +122,23 @@ async def test_a_retired_plan_is_not_sold(uow: MemorySubscriptionsUnitOfWork, cl
     with pytest.raises(PlanRetired) as refused:
         await start_subscription(StartSubscription(CUSTOMER, plan_code="power"), uow=uow, clock=clock)
     assert refused.value.pointer == "/plan"
+
+
+async def test_a_plan_that_cannot_be_billed_yet_is_refused_with_each_part_that_stands_in_the_way(
+    uow: MemorySubscriptionsUnitOfWork, clock: FixedClock
+) -> None:
+    aircraft, minutes = a_plan().prices
+    prices = (
+        aircraft.model_copy(update={"kind": "one_time", "tax_behavior": "inclusive"}),
+        minutes.model_copy(update={"model": "percentage", "fixed_amount_per_event": Decimal(1)}),
+    )
+    plan = a_plan(plan_version_id="plv_9", plan_version=9, kind="add_on", prices=prices)
+    await keep_plan(KeepPlan(plan), uow=uow)
+    with pytest.raises(PlanNotBillableYet) as refused:
+        await start_subscription(StartSubscription(CUSTOMER, plan_code="power"), uow=uow, clock=clock)
+    places = [error["detail"].split(" of the plan: ")[0] for error in refused.value.errors]
+    assert places == ["/kind", "/prices/0/kind", "/prices/0/tax_behavior", "/prices/1/fixed_amount_per_event"]
+    assert {error["pointer"] for error in refused.value.errors} == {"/plan"}
 
 
 def bounded(number: int, begin: str | None = None, end: str | None = None) -> PlanV1:

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from libs.cli.main import app
 from libs.common.errors import InvalidInput
+from services.billing.application.check_simulation import check_simulation
 from services.billing.application.simulate_prices import simulate_prices
 from services.billing.application.simulation_request import Supposed
 from services.billing.entrypoints.simulated_bodies import PriceSimulationBody
@@ -32,6 +33,7 @@ def answer_to(body: Any) -> tuple[int, Any]:
         unknown = [{"pointer": "/candidates/0/plan", "detail": "there is no such plan version"}]
         return 404, {"detail": "not found", "remedy": "Publish it.", "errors": unknown}
     try:
+        check_simulation(command)
         simulated = simulate_prices(Supposed(command, plans, None))
     except InvalidInput as refused:
         return 422, {"detail": refused.message, "errors": list(refused.errors)}

@@ -14,8 +14,8 @@ from services.billing.domain.rating.usage import NegativeQuantity, Usage, missin
 
 Values = tuple[str | None, ...]
 
-PRICES_KEPT = 4_096
-VALUES_KEPT = 16_384  # of one price
+PRICES_KEPT = 64
+VALUES_KEPT = 4_096  # of one price
 
 
 class NoMatrixCell(RuleViolation):

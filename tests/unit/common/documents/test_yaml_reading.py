@@ -144,9 +144,11 @@ def test_each_bound_holds_exactly(content: bytes, is_read: bool) -> None:
 keys = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"]), min_size=1, max_size=8).filter(
     lambda key: key != "<<"
 )
-texts = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"]), max_size=20) | st.decimals(
-    allow_nan=False, allow_infinity=False
-).map(str)
+letters = st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"]) | st.sampled_from(
+    " \n\t:#-'\"&*{}[],!|>%@`"
+)
+texts = st.text(letters, max_size=40) | st.lists(st.text("ab ,.", min_size=1), max_size=40).map(" ".join)
+texts |= st.decimals(allow_nan=False, allow_infinity=False).map(str)
 documents = st.dictionaries(
     keys,
     st.recursive(texts, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(keys, inner, max_size=4)),
