@@ -84,7 +84,7 @@ def simulate(
     if plan and len(plan) > 1:
         for comparison in answer["comparisons"]:
             name = answer["candidates"][comparison["candidate"]]["plan"]["code"]
-            out.print(Text(f"{name}: {comparison['says']}"))
+            out.print(Text(f"{name}: {comparison['says']}"), soft_wrap=True)
 
 
 def _candidates(file: Path | None, named: Sequence[str]) -> list[dict[str, Any]]:

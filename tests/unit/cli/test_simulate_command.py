@@ -94,7 +94,7 @@ def test_light_as_a_service() -> None:
         "--quantity", "luminaires=400", "--usage", "light-delivered=85000",
     )  # fmt: skip
     assert code == 0, told
-    for words in ("1,280.00", "357.00", "63.00", "1,700.00", "short of the quantity committed to"):
+    for words in ("1,280.00", "357.00", "63.00", "1,700.00", "Short of the quantity committed to: used"):
         assert words in told
     assert "100000 - 85000 = 15000" in told
 
