@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Generic, TypeVar
 
-from sqlalchemy import RowMapping, Table, select
+from sqlalchemy import ColumnElement, RowMapping, Table, select
 
 from libs.common.errors import NotFound
+from libs.common.paging import PageRequest, Slice
 from libs.common.persistence.base import bulk_insert, bulk_update, is_among
+from libs.common.persistence.paging import fetch_page
 from libs.common.persistence.unit_of_work import UnitOfWork
 
 T = TypeVar("T")
@@ -82,6 +84,17 @@ class Repository(Generic[T]):
         if found is None:
             raise self._not_found(id)
         return found
+
+    async def page_of(self, page: PageRequest, *conditions: ColumnElement[bool]) -> Slice[T]:
+        """Those that meet all conditions, in the order in which they were created."""
+        return await fetch_page(
+            self.uow.connection,
+            select(self.table).where(*conditions),
+            created_at=self.table.c.created_at,
+            id=self.table.c.id,
+            page=page,
+            to_view=self._from_row,
+        )
 
     def add(self, aggregate: T) -> None:
         """A new aggregate. Whether an existing one is an error or left alone is said by `insert_tail`."""

@@ -52,15 +52,8 @@ class CouponRepository(Repository[Coupon]):
 
     async def list_page(self, wanted: CouponFilter, page: PageRequest) -> Slice[Coupon]:
         table = rows.coupon
-        return await fetch_page(
-            self.uow.connection,
-            select(table).where(
-                *equal(table, code=wanted.code), *is_set(table.c.archived_at, wanted.archived)
-            ),
-            created_at=table.c.created_at,
-            id=table.c.id,
-            page=page,
-            to_view=_coupon_from_row,
+        return await self.page_of(
+            page, *equal(table, code=wanted.code), *is_set(table.c.archived_at, wanted.archived)
         )
 
     async def count_redemption(self, coupon_id: str, customer_id: str) -> bool:

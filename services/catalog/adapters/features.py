@@ -8,7 +8,6 @@ from typing import Any
 from sqlalchemy import RowMapping, select
 
 from libs.common.paging import PageRequest, Slice
-from libs.common.persistence.paging import fetch_page
 from libs.common.persistence.repository import Repository
 from libs.common.persistence.unit_of_work import UnitOfWork
 from services.catalog.adapters import rows
@@ -35,16 +34,10 @@ class FeatureRepository(Repository[Feature]):
 
     async def list_page(self, wanted: FeatureFilter, page: PageRequest) -> Slice[Feature]:
         table = rows.feature
-        return await fetch_page(
-            self.uow.connection,
-            select(table).where(
-                *equal(table, code=wanted.code, kind=wanted.kind),
-                *is_set(table.c.archived_at, wanted.archived),
-            ),
-            created_at=table.c.created_at,
-            id=table.c.id,
-            page=page,
-            to_view=_from_row,
+        return await self.page_of(
+            page,
+            *equal(table, code=wanted.code, kind=wanted.kind),
+            *is_set(table.c.archived_at, wanted.archived),
         )
 
 

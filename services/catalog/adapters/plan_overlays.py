@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import RowMapping, select
+from sqlalchemy import RowMapping
 
 from libs.common.paging import PageRequest, Slice
-from libs.common.persistence.paging import fetch_page
 from libs.common.persistence.repository import Repository
 from libs.common.persistence.unit_of_work import UnitOfWork
 from services.catalog.adapters import rows
@@ -30,16 +29,10 @@ class PlanOverlayRepository(Repository[PlanOverlay]):
 
     async def list_page(self, wanted: PlanOverlayFilter, page: PageRequest) -> Slice[PlanOverlay]:
         table = rows.plan_overlay
-        return await fetch_page(
-            self.uow.connection,
-            select(table).where(
-                *equal(table, customer_id=wanted.customer_id, plan_id=wanted.plan_id),
-                *is_set(table.c.withdrawn_at, wanted.withdrawn),
-            ),
-            created_at=table.c.created_at,
-            id=table.c.id,
-            page=page,
-            to_view=overlay_from_row,
+        return await self.page_of(
+            page,
+            *equal(table, customer_id=wanted.customer_id, plan_id=wanted.plan_id),
+            *is_set(table.c.withdrawn_at, wanted.withdrawn),
         )
 
 

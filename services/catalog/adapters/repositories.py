@@ -73,7 +73,8 @@ class ProductRepository(Repository[Product]):
 
     async def list_page(self, wanted: ProductFilter, page: PageRequest) -> Slice[Product]:
         table = rows.product
-        chosen = select(table).where(
+        return await self.page_of(
+            page,
             *equal(
                 table,
                 code=wanted.code,
@@ -82,14 +83,6 @@ class ProductRepository(Repository[Product]):
                 gtin=wanted.gtin,
             ),
             *is_set(table.c.archived_at, wanted.archived),
-        )
-        return await fetch_page(
-            self.uow.connection,
-            chosen,
-            created_at=table.c.created_at,
-            id=table.c.id,
-            page=page,
-            to_view=_product_from_row,
         )
 
 
@@ -109,15 +102,8 @@ class PlanRepository(Repository[Plan]):
 
     async def list_page(self, wanted: PlanFilter, page: PageRequest) -> Slice[Plan]:
         table = rows.plan
-        return await fetch_page(
-            self.uow.connection,
-            select(table).where(
-                *equal(table, code=wanted.code, status=wanted.status, external_id=wanted.external_id)
-            ),
-            created_at=table.c.created_at,
-            id=table.c.id,
-            page=page,
-            to_view=_plan_from_row,
+        return await self.page_of(
+            page, *equal(table, code=wanted.code, status=wanted.status, external_id=wanted.external_id)
         )
 
 
