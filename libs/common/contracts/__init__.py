@@ -11,7 +11,7 @@ SERVICES = ("catalog", "subscriptions", "metering", "billing")
 def _events() -> dict[str, type[Event]]:
     modules = (catalog, subscriptions, metering, billing)
     classes = (thing for module in modules for thing in vars(module).values() if isinstance(thing, type))
-    return {c.TYPE: c for c in classes if issubclass(c, Event) and c is not Event}
+    return {c.TYPE: c for c in classes if issubclass(c, Event) and c.TYPE}
 
 
 EVENTS: dict[str, type[Event]] = _events()
@@ -27,10 +27,11 @@ def group_of(service: str) -> str:
     return f"perennial.{service}"
 
 
-# Whose topics each service reads. Data goes forward; what flows back is reference data: tenants, clocks, meters.
+# Whose topics each service reads. Data goes forward; what flows back is reference data (tenants, clocks, meters) and
+# usage balances, which inform entitlements and decide no money.
 HEARS: dict[str, tuple[str, ...]] = {
     "catalog": ("catalog", "subscriptions", "metering"),
-    "subscriptions": ("catalog", "subscriptions", "billing"),
+    "subscriptions": ("catalog", "subscriptions", "metering", "billing"),
     "metering": ("catalog", "subscriptions"),
     "billing": ("catalog", "subscriptions", "metering"),
 }

@@ -11,7 +11,11 @@ from libs.common.contracts.envelope import Event
 
 
 class InvoiceV1(Snapshot):
-    """A finalized invoice in short. Amounts in minor units of `currency`."""
+    """A finalized invoice in short. Amounts in minor units of `currency`.
+
+    `balance_applied_minor` is what the customer's balance paid of it; where the total is below zero it is what the
+    balance was given, as a negative number. `customer_id` is who pays.
+    """
 
     invoice_id: str
     number: str
@@ -20,6 +24,26 @@ class InvoiceV1(Snapshot):
     currency: str
     total_minor: int
     boundary_at: AwareDatetime
+    document_kind: str = "invoice"
+    balance_applied_minor: int = 0
+
+
+class PaymentMethodChangedV1(Event):
+    """Whether a customer has a payment method to collect from."""
+
+    TYPE: ClassVar[str] = "perennial.billing.payment_method.changed.v1"
+    customer_id: str
+    has_payment_method: bool
+
+
+class CustomerBalanceChangedV1(Event):
+    """What is owed to a customer, in minor units of `currency`, after `invoice_id` gave to it or drew on it."""
+
+    TYPE: ClassVar[str] = "perennial.billing.customer_balance.changed.v1"
+    customer_id: str
+    currency: str
+    balance_minor: int
+    invoice_id: str | None = None
 
 
 class InvoiceFinalizedV1(Event):

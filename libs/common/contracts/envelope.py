@@ -21,7 +21,7 @@ class Event(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
-    TYPE: ClassVar[str]
+    TYPE: ClassVar[str] = ""  # of those that are published; empty of a base that others share
 
     tenant: str
     version: int = Field(default=1, ge=1)

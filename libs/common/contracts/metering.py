@@ -12,12 +12,34 @@ from libs.common.contracts.envelope import Event
 
 
 class UsageTotalV1(Snapshot):
-    """The usage of one subscription item in one window; `event_count` events stand behind it."""
+    """The usage of one subscription item in one window; `event_count` events stand behind it.
+
+    Where an item changed its price inside the window, there is one total for each `price_id`, over all the time that it
+    held; None where one price held from end to end.
+    """
 
     item_id: str
     meter: str
     quantity: Decimal
     event_count: int
+    price_id: str | None = None
+
+
+class UsageBalanceUpdatedV1(Event):
+    """The usage of one item in the period under way, as of `as_of`; at most one a second for each item.
+
+    It informs, and decides no money: the closed window does. Its aggregate is the item; `version` only grows.
+    """
+
+    TYPE: ClassVar[str] = "perennial.metering.usage_balance.updated.v1"
+    subscription_id: str
+    item_id: str
+    meter: str
+    period_index: int
+    period_start: AwareDatetime
+    period_end: AwareDatetime
+    quantity: Decimal
+    as_of: AwareDatetime
 
 
 class MeterDefinedV1(Event):
