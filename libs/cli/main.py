@@ -16,6 +16,7 @@ from libs.cli import replay as replays
 from libs.cli.audit import findings_of
 from libs.cli.catalog import catalog
 from libs.cli.deployment import Deployment
+from libs.cli.preview import preview
 from libs.cli.settings import settings
 from libs.cli.simulate import simulate
 from libs.cli.telling import out, told
@@ -36,6 +37,7 @@ app.add_typer(dead_letters, name="dead-letters")
 app.add_typer(keys, name="keys")
 app.add_typer(catalog, name="catalog")
 app.command("simulate")(simulate)
+app.command("preview")(preview)
 
 ServiceName = Annotated[str, typer.Option("--service", help=f"One of {', '.join(SERVICES)}.")]
 

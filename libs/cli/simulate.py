@@ -59,8 +59,8 @@ def simulate(
     """Show what plans would come to. Nothing is saved and nothing is changed."""
     body: dict[str, Any] = {
         "candidates": _candidates(file, plan or []),
-        "quantities": dict(_pairs(quantity or [])),
-        "usage": [{"meter": meter, "quantity": told} for meter, told in _pairs(usage or [])],
+        "quantities": dict(pairs(quantity or [])),
+        "usage": [{"meter": meter, "quantity": told} for meter, told in pairs(usage or [])],
         "periods": periods,
         "currency": currency,
     }
@@ -128,7 +128,7 @@ def _published(code: str) -> dict[str, Any]:
     return {"plan": name, "number": int(number)} if number else {"plan": name}
 
 
-def _pairs(written: Sequence[str]) -> Iterator[tuple[str, str]]:
+def pairs(written: Sequence[str]) -> Iterator[tuple[str, str]]:
     for pair in written:
         name, equals, told = pair.partition("=")
         if not equals:
@@ -146,17 +146,17 @@ def _show(candidate: Mapping[str, Any], *, explain: bool) -> None:
     table.add_column("", footer="together")
     table.add_column("quantity", justify="right")
     table.add_column("each", justify="right")
-    table.add_column(candidate["currency"], justify="right", footer=_spelled(candidate["amount"]))
+    table.add_column(candidate["currency"], justify="right", footer=spelled(candidate["amount"]))
     for told_from, charge in _charges(candidate):
         for line in charge["lines"]:
             words = f"{line['description']} ({line['units']})" if line["units"] else line["description"]
             table.add_row(
-                told_from, Text(words), line["quantity"], line["unit_amount"], _spelled(line["amount"])
+                told_from, Text(words), line["quantity"], line["unit_amount"], spelled(line["amount"])
             )
     for period in candidate["periods"]:
         for discount in period["discounts"]:
             table.add_row(
-                period["start"], Text(discount["formula"]), "", "", f"-{_spelled(discount['amount'])}"
+                period["start"], Text(discount["formula"]), "", "", f"-{spelled(discount['amount'])}"
             )
     out.print(table)
     if explain:
@@ -174,7 +174,7 @@ def _charges(candidate: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, A
         yield charge["service_period"]["start"], charge
 
 
-def _spelled(amount: Mapping[str, str]) -> str:
+def spelled(amount: Mapping[str, str]) -> str:
     """`1,312.00`, with the decimals of its currency."""
     whole, point, rest = amount["amount"].partition(".")
     sign, digits = ("-", whole[1:]) if whole.startswith("-") else ("", whole)

@@ -10,7 +10,7 @@ from libs.common.contracts.topics import USAGE_TOPIC
 from libs.common.messaging.bus import Bus, BusUnavailable
 from libs.common.persistence.audit import AuditReport
 from libs.common.persistence.session import Database
-from libs.common.runtime import Parts, Platform, Service, assemble, parts_of
+from libs.common.runtime import Loop, Parts, Platform, Service, assemble, parts_of
 from libs.common.telemetry import TraceBudget
 from libs.common.web.limits import Limits
 from services.metering.adapters.audit import audit_metering
@@ -24,7 +24,9 @@ from services.metering.entrypoints import (
     routes_usage,
     routes_usage_events,
     routes_usage_windows,
+    routes_window_previews,
 )
+from services.metering.entrypoints.balance_notes import note_all_at_start
 from services.metering.entrypoints.dependencies import Ingest
 from services.metering.entrypoints.event_handlers import handlers
 from services.metering.entrypoints.ingest_queue import IngestQueue
@@ -81,11 +83,13 @@ def build(platform: Platform) -> Service:
             routes_usage_events.router,
             routes_usage.router,
             routes_usage_windows.router,
+            routes_window_previews.router,
         ),
         audit=audit,
         jobs=jobs(parts.worker_units, platform.clock, platform.bus),
         # Whatever the setting says: what was sent through the topic before it was changed is stored, too.
-        worker_loops=(usage.run, usage.run_retries),
+        worker_loops=(usage.run, usage.run_retries, _noting_balances(parts, parts.worker_database)),
+        api_loops=(_noting_balances(parts, parts.api_database),),
         other_groups=(USAGE_GROUP,),
         due_tables=DUE_TABLES,
         limits=Limits(
@@ -97,6 +101,15 @@ def build(platform: Platform) -> Service:
         state={"settings": settings, "ingest": ingest},
     )
     return _closing_after(service, queue)
+
+
+def _noting_balances(parts: Parts[MeteringUnitOfWork], database: Database) -> Loop:
+    """Whoever stores usage may have been killed before it was noted whose it was: each process begins with all."""
+
+    async def begin() -> None:
+        await note_all_at_start(database, parts.platform.stopping)
+
+    return begin
 
 
 def _accept_window(settings: MeteringSettings) -> AcceptWindow:
@@ -127,6 +140,7 @@ def _queue(
         writers=settings.writers,
         commit_events_max=settings.commit_events_max,
         queue_events_max=settings.queue_events_max,
+        wake=[parts.alarm],
     )
 
 

@@ -29,6 +29,7 @@ class UsageBalanceUpdatedV1(Event):
     """The usage of one item in the period under way, as of `as_of`; at most one a second for each item.
 
     It informs, and decides no money: the closed window does. Its aggregate is the item; `version` only grows.
+    `aggregation` is the meter's: what several periods, or items, come to together is their sum, or the highest of them.
     """
 
     TYPE: ClassVar[str] = "perennial.metering.usage_balance.updated.v1"
@@ -40,6 +41,7 @@ class UsageBalanceUpdatedV1(Event):
     period_end: AwareDatetime
     quantity: Decimal
     as_of: AwareDatetime
+    aggregation: Literal["count", "sum", "max"] = "sum"
 
 
 class MeterDefinedV1(Event):

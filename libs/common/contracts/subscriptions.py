@@ -11,7 +11,6 @@ from pydantic import AwareDatetime
 from libs.common.contracts.catalog import CommitmentV1, PriceV1, Snapshot
 from libs.common.contracts.envelope import Event
 
-
 ProrationMethod = Literal["none", "day", "second", "full"]
 SubscriptionStateV1 = Literal[
     "scheduled",
@@ -142,6 +141,7 @@ class ProrationOptionsV1(Snapshot):
 
     `day_count`: `actual` days over the days of the period, or `thirty_day_months` (every month counts for 30 days).
     `change_day`: on whose side the day of a change is, the `new` state's or the `old` one's.
+    `end_day`: whether the day on which the agreement ends is still in use.
     `stub`: a first part is measured against the period counted from the anchor (`anchored`), or against the one that
     ends where it does and begins on the unclamped previous date (`unclamped`).
     `credits_to`: a credit stands on the next invoice, or goes to the customer's `balance`.
@@ -149,6 +149,7 @@ class ProrationOptionsV1(Snapshot):
 
     day_count: Literal["actual", "thirty_day_months"] = "actual"
     change_day: Literal["new", "old"] = "new"
+    end_day: Literal["unused", "used"] = "unused"
     stub: Literal["anchored", "unclamped"] = "anchored"
     credits_to: Literal["next_invoice", "balance"] = "next_invoice"
 
@@ -305,9 +306,7 @@ class SubscriptionEndedV1(AgreementEvent):
     TYPE: ClassVar[str] = "perennial.subscriptions.subscription.ended.v1"
     ended: BillingPeriodV1 | None
     ended_at: AwareDatetime
-    reason: Literal[
-        "term_end", "canceled", "withdrawn", "trial_without_payment_method", "not_paid"
-    ]
+    reason: Literal["term_end", "canceled", "withdrawn", "trial_without_payment_method", "not_paid"]
 
 
 class SubjectBindingV1(Snapshot):

@@ -113,7 +113,8 @@ def _carrier(column_type: TypeEngine[Any]) -> tuple[str, str]:
 
     JSON travels as text. So do arrays, since unnest() would take an array of arrays apart to the last element.
     """
-    own = column_type.compile(dialect=_DIALECT)
+    # How values are sorted is the column's affair, and not the array's.
+    own = column_type.compile(dialect=_DIALECT).partition(" COLLATE ")[0]
     return ("text", f"::{own}") if isinstance(column_type, JSON | ARRAY) else (own, "")
 
 

@@ -111,7 +111,10 @@ class UnitOfWork:
             await bulk_insert(self.connection, self.machinery.change_log, rows)
             await self.outbox.flush(self.connection)
         except (asyncpg.IntegrityConstraintViolationError, IntegrityError) as error:
-            raise self._translated(error) from error
+            translated = self._translated(error)
+            if translated is error:
+                raise  # an error that is its own cause would be followed for ever
+            raise translated from error
 
     def _translated(self, error: Exception) -> Exception:
         cause = getattr(getattr(error, "orig", None), "__cause__", None) or error

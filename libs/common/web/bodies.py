@@ -10,7 +10,7 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from functools import lru_cache
 from importlib.resources import files
-from typing import Annotated, Self
+from typing import Annotated, Any, Self, get_args
 
 from pydantic import (
     AfterValidator,
@@ -26,10 +26,14 @@ from pydantic import (
 
 from libs.common.errors import ServiceError
 from libs.common.money import Money, exponent
+from libs.common.periods import IntervalUnit
 
 YEAR_MIN, YEAR_MAX = 1900, 2200
 METADATA_ENTRIES_MAX = 50
 
+# What an interval may be written in, besides the units that it is kept in.
+_MONTHS = {"quarter": 3, "half_year": 6}
+_WRITTEN_UNITS = ("day", "week", "month", "quarter", "half_year", "year")
 _DECIMAL = re.compile(r"-?(?:0|[1-9][0-9]{0,19})(?:\.[0-9]{1,18})?")
 _AMOUNT = r"^-?(?:0|[1-9][0-9]{0,18})(?:\.[0-9]{1,10})?$"
 _INSTANT = re.compile(
@@ -151,6 +155,21 @@ def _metadata(value: dict[str, str]) -> dict[str, str]:
     return value
 
 
+def _known_unit(unit: object) -> object:
+    if unit not in get_args(IntervalUnit):
+        raise ValueError(f"must be one of {', '.join(_WRITTEN_UNITS)}")
+    return unit
+
+
+def in_months(interval: Any) -> Any:
+    """An interval as it was sent, with quarters and half-years told in months. What is wrong with it is left as it is."""
+    unit = interval.get("unit") if isinstance(interval, dict) else None
+    if not isinstance(unit, str) or unit not in _MONTHS:
+        return interval
+    count = interval.get("count", 1)
+    return {**interval, "unit": "month", "count": _MONTHS[unit] * count if type(count) is int else count}
+
+
 def identifier(prefix: str) -> StringConstraints:
     """What an id of one kind looks like: `InvoiceId = Annotated[str, identifier("inv")]`."""
     return StringConstraints(pattern=rf"^{prefix}_[0-9a-hjkmnp-tv-z]{{26}}$", max_length=64)
@@ -218,6 +237,13 @@ Metadata = Annotated[
     AfterValidator(_metadata),
 ]
 """Notes of the tenant's programs; nothing here reads them."""
+
+WrittenIntervalUnit = Annotated[
+    IntervalUnit,
+    BeforeValidator(_known_unit),
+    WithJsonSchema({"type": "string", "enum": list(_WRITTEN_UNITS), "examples": ["month"]}),
+]
+"""The unit of an interval in a body that `in_months` reads first: `quarter` and `half_year` come back as months."""
 
 Count = Annotated[int, Field(strict=True, ge=0, le=2**31 - 1)]
 Flag = Annotated[bool, Field(strict=True)]

@@ -35,6 +35,7 @@ from libs.common.persistence.outage import is_lost_race, is_outage
 
 MEDIA_TYPE = "application/problem+json"
 FACT_LENGTH_MAX = 200
+FACT_WORDS_MAX = 20
 DETAIL_LENGTH_MAX = 500
 ERRORS_MAX = 50
 REGISTRY = Path(__file__).with_name("problems.json")
@@ -265,7 +266,7 @@ def _headers(error: ServiceError, status: int) -> dict[str, str]:
 
 
 def _shown(fact: object) -> Any:
-    """Scalars, in the spelling that the API uses elsewhere; anything else is ours alone."""
+    """Scalars, in the spelling that the API uses elsewhere, and short lists of words; anything else is ours alone."""
     match fact:
         case bool() | int():
             return fact
@@ -279,6 +280,8 @@ def _shown(fact: object) -> Any:
             return fact.isoformat().replace("+00:00", "Z")
         case date():
             return fact.isoformat()
+        case list() if len(fact) <= FACT_WORDS_MAX and all(isinstance(word, str) for word in fact):
+            return [_cut(word, FACT_LENGTH_MAX) for word in fact]
         case _:
             return None
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import Any
+from decimal import Decimal
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -81,25 +81,33 @@ _BINDINGS_OVERLAP = """
 """
 # The slow way to a total: every event of every binding, no running sum.
 _RECOUNT = """
-    SELECT w.id AS window_id, item ->> 'item_id' AS item_id,
+    SELECT w.id AS window_id, item ->> 'item_id' AS item_id, item ->> 'price_id' AS price_id,
            count(e.key) AS event_count,
            CASE max(m.aggregation) WHEN 'count' THEN count(e.key)::numeric
                WHEN 'sum' THEN coalesce(sum(usage_value(e.data, m.value_path)), 0)
                ELSE coalesce(max(usage_value(e.data, m.value_path)), 0) END AS quantity
     FROM usage_window w
     CROSS JOIN jsonb_array_elements(w.items) AS item
+    CROSS JOIN LATERAL (
+        SELECT greatest((span ->> 'start')::timestamptz, w.window_start) AS starts,
+               least((span ->> 'end')::timestamptz, w.window_end) AS ends
+        FROM jsonb_array_elements(coalesce(item -> 'spans', '[{}]')) AS span
+    ) held
     LEFT JOIN meter m ON m.tenant = w.tenant AND m.code = item ->> 'meter'
     LEFT JOIN subject_binding b ON b.tenant = w.tenant AND b.item_id = item ->> 'item_id'
-        AND b.meter = m.code AND b.bound_from < w.window_end
-        AND (b.bound_until IS NULL OR b.bound_until > w.window_start)
+        AND b.meter = m.code AND b.bound_from < held.ends
+        AND (b.bound_until IS NULL OR b.bound_until > held.starts)
     LEFT JOIN usage_event e ON e.tenant = w.tenant AND e.subject = b.subject AND e.type = m.event_type
-        AND e.occurred_at >= greatest(w.window_start, b.bound_from)
-        AND e.occurred_at < least(w.window_end, b.bound_until)
+        AND e.occurred_at >= greatest(held.starts, b.bound_from)
+        AND e.occurred_at < least(held.ends, b.bound_until)
         AND usage_matches(e.data, m.filters)
         AND (m.value_path IS NULL OR usage_value(e.data, m.value_path) IS NOT NULL)
     WHERE w.id = ANY($1)
     GROUP BY w.id, item
 """
+# By item and price: the quantity and how many events stand behind it. What was not used is left out.
+_Counted = dict[tuple[str, str | None], tuple[Decimal, int]]
+
 _FACTS = {
     "usage_key_count": "SELECT count(*) FROM usage_key",
     "usage_event_count": "SELECT count(*) FROM usage_event",
@@ -184,21 +192,34 @@ async def _check_totals(connection: AsyncConnection) -> AuditCheck:
             .limit(BATCH_MAX)
         )
         found = (await connection.execute(batch)).mappings().all()
-        recounted: dict[tuple[str, str], Any] = {}
+        recounted: dict[str, _Counted] = defaultdict(dict)
         for row in await connection.exec_driver_sql(_RECOUNT, ([row["id"] for row in found],)):
-            recounted[row.window_id, row.item_id] = row
+            if row.event_count:
+                recounted[row.window_id][row.item_id, row.price_id] = (row.quantity, row.event_count)
         for window in (row_mapping.window_from(row) for row in found):
             checked_count += 1
-            for total in window.totals if window.id not in waiting else ():
-                counted = recounted[window.id, total.item_id]
-                if (counted.quantity, counted.event_count) != (total.quantity, total.event_count):
-                    problems.append(
-                        f"window={window.id}, item={total.item_id}, said={total.quantity}/{total.event_count}, "
-                        f"counted={counted.quantity}/{counted.event_count}"
-                    )
+            said = {
+                (total.item_id, total.price_id): (total.quantity, total.event_count)
+                for total in window.totals
+                if total.event_count
+            }
+            if window.id not in waiting and said != recounted[window.id]:
+                problems.append(
+                    f"window={window.id}, said={_shown(said)}, counted={_shown(recounted[window.id])}"
+                )
         if len(found) < BATCH_MAX:
             return check_of("window_totals", checked_count=checked_count, problems=problems)
         last = found[-1]["id"]
+
+
+def _shown(counted: _Counted) -> str:
+    """What differs can be found by item: quantity/events of each."""
+    return " ".join(
+        f"{item_id}{f'@{price_id}' if price_id else ''}:{quantity}/{event_count}"
+        for (item_id, price_id), (quantity, event_count) in sorted(
+            counted.items(), key=lambda found: (found[0][0], found[0][1] or "")
+        )
+    )
 
 
 async def _tenant_facts(connection: AsyncConnection) -> dict[str, dict[str, int]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import ClassVar
 
 from sqlalchemy import func, insert, select
@@ -77,7 +78,7 @@ _NEWER_ITEM = """
 
 
 class SubscriptionRepository:
-    """Copies, written in bulk; of several versions in one batch only the newest is."""
+    """Copies, written in bulk; of several versions in one batch only the newest is, with the items of all."""
 
     def __init__(self, uow: UnitOfWork) -> None:
         self._uow = uow
@@ -85,8 +86,11 @@ class SubscriptionRepository:
 
     def learn(self, subscription: MeteredSubscription) -> None:
         known = self._learned.get(subscription.id)
-        if known is None or known.version < subscription.version:
-            self._learned[subscription.id] = subscription
+        if known is not None:
+            older, newer = sorted((known, subscription), key=lambda version: version.version)
+            items = {item.item_id: item for item in (*older.items, *newer.items)}
+            subscription = replace(newer, items=tuple(items.values()))
+        self._learned[subscription.id] = subscription
 
     def reset(self) -> None:
         self._learned.clear()

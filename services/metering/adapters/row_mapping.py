@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
 from services.metering.domain.meter import Dimension, Filter, Meter
+from services.metering.domain.metered_item import MeteredItem, Span
 from services.metering.domain.subject_binding import SubjectBinding
 from services.metering.domain.usage_event import Reason
-from services.metering.domain.usage_window import MeteredItem, Offsets, UsageTotal, UsageWindow
+from services.metering.domain.usage_window import Offsets, UsageTotal, UsageWindow
 
 Row = Mapping[Any, Any]
 
@@ -83,11 +85,12 @@ def window_row(window: UsageWindow) -> dict[str, Any]:
         "state": window.state,
         "window_start": window.window_start,
         "window_end": window.window_end,
-        "items": [{"item_id": i.item_id, "meter": i.meter} for i in window.items],
+        "items": [_item_json(item) for item in window.items],
         "awaited": None if window.awaited is None else _offsets_json(window.awaited),
         "awaited_usage": _offsets_json(window.awaited_usage),
         "totals": totals_json(window.totals),
         "revision": window.revision,
+        "terms_version": window.terms_version,
         "closed_at": window.closed_at,
         "created_at": window.created_at,
         "due_at": window.due_at,
@@ -109,7 +112,7 @@ def window_from(row: Row) -> UsageWindow:
         state=row["state"],
         window_start=row["window_start"],
         window_end=row["window_end"],
-        items=tuple(MeteredItem(i["item_id"], i["meter"]) for i in row["items"]),
+        items=tuple(_item_from(item) for item in row["items"]),
         clock_id=row["clock_id"],
         created_at=row["created_at"],
         due_at=row["due_at"],
@@ -117,9 +120,26 @@ def window_from(row: Row) -> UsageWindow:
         awaited_usage=_offsets_from(row["awaited_usage"]),
         totals=totals_from(row["totals"]),
         revision=row["revision"],
+        terms_version=row["terms_version"],
         closed_at=row["closed_at"],
         traceparent=row["traceparent"],
     )
+
+
+def _item_json(item: MeteredItem) -> dict[str, Any]:
+    told: dict[str, Any] = {"item_id": item.item_id, "meter": item.meter}
+    if item.spans:
+        told["price_id"] = item.price_id
+        told["spans"] = [{"start": s.start.isoformat(), "end": s.end.isoformat()} for s in item.spans]
+    return told
+
+
+def _item_from(told: Mapping[str, Any]) -> MeteredItem:
+    spans = tuple(
+        Span(datetime.fromisoformat(span["start"]), datetime.fromisoformat(span["end"]))
+        for span in told.get("spans", ())
+    )
+    return MeteredItem(told["item_id"], told["meter"], told.get("price_id"), spans)
 
 
 def _offsets_json(offsets: Offsets) -> dict[str, int]:
@@ -138,6 +158,7 @@ def totals_json(totals: Sequence[UsageTotal]) -> list[dict[str, Any]]:
             "meter": t.meter,
             "quantity": format(t.quantity, "f"),
             "event_count": t.event_count,
+            **({} if t.price_id is None else {"price_id": t.price_id}),
         }
         for t in totals
     ]
@@ -145,7 +166,8 @@ def totals_json(totals: Sequence[UsageTotal]) -> list[dict[str, Any]]:
 
 def totals_from(totals: Sequence[Mapping[str, Any]]) -> tuple[UsageTotal, ...]:
     return tuple(
-        UsageTotal(t["item_id"], t["meter"], Decimal(t["quantity"]), t["event_count"]) for t in totals
+        UsageTotal(t["item_id"], t["meter"], Decimal(t["quantity"]), t["event_count"], t.get("price_id"))
+        for t in totals
     )
 
 

@@ -169,6 +169,7 @@ usage_window = Table(
     Column("awaited_usage", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
     json_column("totals"),
     Column("revision", Integer, nullable=False, server_default=text("0")),
+    Column("terms_version", Integer, nullable=False, server_default=text("0")),
     instant("closed_at", nullable=True),
     instant("created_at"),
     *due_columns(),
@@ -184,6 +185,19 @@ late_usage = Table(
     tenant_column(),
     Column("window_id", Text, nullable=False),
     instant("noted_at", server_default=text("clock_timestamp()")),
+    *due_columns(),
+)
+
+# What was said last of the usage of an item, whose id it has. It is due by the wall, whatever clock its customer has.
+usage_balance = Table(
+    "usage_balance",
+    metadata,
+    id_column(),
+    tenant_column(),
+    Column("version", Integer, nullable=False, server_default=text("0")),
+    Column("window_id", Text),
+    Column("quantity", Numeric),
+    instant("said_at", nullable=True),
     *due_columns(),
 )
 

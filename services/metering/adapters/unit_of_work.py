@@ -16,6 +16,7 @@ from services.metering.adapters.repositories import (
     WindowRepository,
 )
 from services.metering.adapters.rows import shared
+from services.metering.adapters.usage_balances import UsageBalances
 from services.metering.adapters.usage_offsets import UsageOffsets
 from services.metering.adapters.usage_reads import UsageReads
 from services.metering.adapters.usage_results import UsageResults
@@ -40,9 +41,10 @@ class MeteringUnitOfWork(UnitOfWork):
         self.windows = WindowRepository(self)
         self.subscriptions = SubscriptionRepository(self)
         self.late = LateUsageNotes(self)
+        self.balances = UsageBalances(self)
         self.reads = UsageReads(self)
-        # Late usage comes last: its statements look at bindings and windows as they are by then.
-        self.register(self.usage, self.subscriptions, self.bindings, self.windows, self.late)
+        # Late usage comes late: its statements look at bindings and windows as they are by then.
+        self.register(self.usage, self.subscriptions, self.bindings, self.windows, self.late, self.balances)
 
     async def count_pending_messages(self) -> int:
         failure = self.machinery.message_failure

@@ -32,8 +32,9 @@ from services.metering.application.reads import (
     WindowFilter,
 )
 from services.metering.domain.meter import Meter
+from services.metering.domain.metered_item import Span
 from services.metering.domain.usage_event import event_key
-from services.metering.domain.usage_window import MeteredItem, UsageWindow
+from services.metering.domain.usage_window import UsageWindow
 
 V = TypeVar("V")
 
@@ -44,10 +45,11 @@ _EVENT = (
 _EVENTS_OF_ITEM = f"""
     WITH span AS MATERIALIZED (
         SELECT b.subject, m.event_type, m.value_path, m.filters,
-               greatest($1::timestamptz, b.bound_from) AS starts, least($2::timestamptz, b.bound_until) AS ends
-        FROM subject_binding b JOIN meter m ON m.code = b.meter
+               greatest(w.starts, b.bound_from) AS starts, least(w.ends, b.bound_until) AS ends
+        FROM unnest($1::timestamptz[], $2::timestamptz[]) AS w(starts, ends)
+        JOIN subject_binding b ON b.bound_from < w.ends AND (b.bound_until IS NULL OR b.bound_until > w.starts)
+        JOIN meter m ON m.code = b.meter
         WHERE b.item_id = $3 AND b.meter = $4
-          AND b.bound_from < $2 AND (b.bound_until IS NULL OR b.bound_until > $1)
     )
     SELECT f.* FROM span s CROSS JOIN LATERAL (
         SELECT {_EVENT}, usage_value(e.data, s.value_path) AS value
@@ -210,16 +212,16 @@ class UsageReads:
         return Slice(items=tuple(_event_from(row) for row in found[: page.limit]), next=_next(found, page))
 
     async def list_window_events(
-        self, window: UsageWindow, item: MeteredItem, page: PageRequest
+        self, item_id: str, meter: str, spans: Sequence[Span], page: PageRequest
     ) -> Slice[CountedEvent]:
         after = page.after
         found = await (await raw(self._uow.connection)).fetch(
             _EVENTS_OF_ITEM,
-            window.window_start,
-            window.window_end,
-            item.item_id,
-            item.meter,
-            after.created_at if after else window.window_start,
+            [span.start for span in spans],
+            [span.end for span in spans],
+            item_id,
+            meter,
+            after.created_at if after else min(span.start for span in spans),
             UUID(after.id) if after else _FIRST_KEY,
             page.limit + 1,
         )

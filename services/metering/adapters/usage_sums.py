@@ -7,19 +7,17 @@ begins or ends inside a bucket leaves that bucket to the raw events, so that the
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from decimal import Decimal
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from libs.common.persistence.base import raw
 from services.metering.application.reads import UsageRow
-from services.metering.domain.aggregation import Usage, bucket_start, usage_of
+from services.metering.domain.aggregation import NO_USAGE, Usage, bucket_start, usage_of
 from services.metering.domain.meter import Meter
-from services.metering.domain.usage_window import UsageTotal, UsageWindow
+from services.metering.domain.usage_window import ItemSpan, UsageTotal, UsageWindow
 
 EPOCH = "'1970-01-01 00:00:00+00'::timestamptz"
 
@@ -105,25 +103,38 @@ _QUESTION = """
 async def sum_windows(
     connection: AsyncConnection, windows: Sequence[UsageWindow]
 ) -> Mapping[str, Sequence[UsageTotal]]:
-    """The totals of all items of all windows, in one statement; no usage is zero."""
-    wanted = [(window, item) for window in windows for item in window.items]
+    """The totals of all measured items of all windows, in one statement; no usage is zero.
+
+    The spans of an item share a number: what they hold is added up, or combined by its meter's maximum.
+    """
+    wanted = [(window, item) for window in windows for item in window.measured_items]
+    numbers: list[int] = []
+    spans: list[ItemSpan] = []
+    first = 0
+    for window in windows:
+        found_spans = list(window.spans())
+        numbers += [first + span.place for span in found_spans]
+        spans += found_spans
+        first += len(window.measured_items)
     driver = await raw(connection)
     found = await driver.fetch(
         _WINDOWS,
-        list(range(len(wanted))),
-        [item.item_id for _, item in wanted],
-        [item.meter for _, item in wanted],
-        [window.window_start for window, _ in wanted],
-        [window.window_end for window, _ in wanted],
+        numbers,
+        [wanted[number][1].item_id for number in numbers],
+        [wanted[number][1].meter for number in numbers],
+        [span.start for span in spans],
+        [span.end for span in spans],
     )
     sums = {row["n"]: row for row in found}
     codes = sorted({item.meter for _, item in wanted})
     kinds = await driver.fetch("SELECT code, aggregation FROM meter WHERE code = ANY($1::text[])", codes)
     aggregations: dict[str, Any] = {row["code"]: row["aggregation"] for row in kinds}
-    totals: dict[str, list[UsageTotal]] = defaultdict(list)
+    totals: dict[str, list[UsageTotal]] = {window.id: [] for window in windows}
     for n, (window, item) in enumerate(wanted):
-        usage = _usage(aggregations[item.meter], sums[n]) if n in sums else Usage(Decimal(0), 0)
-        totals[window.id].append(UsageTotal(item.item_id, item.meter, usage.quantity, usage.event_count))
+        usage = _usage(aggregations[item.meter], sums[n]) if n in sums else NO_USAGE
+        totals[window.id].append(
+            UsageTotal(item.item_id, item.meter, usage.quantity, usage.event_count, item.price_id)
+        )
     return totals
 
 

@@ -20,5 +20,6 @@ async def bind_subject(binding: SubjectBinding, *, uow: UnitOfWork) -> bool:
     else:
         uow.bindings.save(binding)
     uow.late.note_binding(changes_between(before, binding))
+    uow.balances.note({binding.item_id} if before is None else {before.item_id, binding.item_id})
     uow.record("subject.bound", binding.id, binding.version)
     return True

@@ -67,6 +67,7 @@ async def define_meter(command: DefineMeter, *, uow: UnitOfWork, clock: Clock) -
     await uow.meters.insert(meter)
     await uow.usage.back_fill(meter)
     uow.late.note_meter(meter.code)
+    uow.balances.note_meter(meter.code)
     uow.outbox.append(events.for_meter(meter, tenant=uow.tenant), key=meter.id)
     uow.record("meter.defined", meter.id)
     return meter

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from services.metering.application.open_usage_window import OpenUsageWindow, open_usage_window
 from services.metering.application.ports import UnitOfWork
-from services.metering.domain.usage_window import UsageWindow, finish, moved
+from services.metering.domain.usage_window import UsageWindow, finish
 
 
 async def end_usage_window(
@@ -16,19 +16,11 @@ async def end_usage_window(
 
     Order does not matter: a window that was never opened is opened and ended at once. Said again, nothing changes.
     """
-    window = await open_usage_window(command, uow=uow)
+    window = await open_usage_window(command, grace=grace, begins=False, uow=uow)
     if window is None:
         return None
-    ended = finish(
-        window,
-        end=command.end,
-        grace=grace,
-        version=command.version,
-        traceparent=command.traceparent,
-    )
+    ended = finish(window, grace=grace, traceparent=command.traceparent)
     if ended != window:
         uow.windows.save(ended)
         uow.record("usage_window.ended", ended.id)
-        if moved(window, ended):
-            uow.late.note_window(ended.id)
     return ended

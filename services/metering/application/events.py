@@ -7,11 +7,13 @@ from datetime import datetime
 
 from libs.common.contracts.metering import (
     MeterDefinedV1,
+    UsageBalanceUpdatedV1,
     UsageCorrectedV1,
     UsageTotalV1,
     UsageWindowClosedV1,
 )
-from services.metering.domain.meter import Meter
+from services.metering.domain.meter import Aggregation, Meter
+from services.metering.domain.usage_balance import UsageBalance
 from services.metering.domain.usage_window import UsageTotal, UsageWindow
 
 
@@ -61,8 +63,41 @@ def for_corrected(
     )
 
 
+def for_balance(
+    balance: UsageBalance,
+    window: UsageWindow,
+    total: UsageTotal,
+    *,
+    aggregation: Aggregation,
+    tenant: str,
+    now: datetime,
+    as_of: datetime,
+) -> UsageBalanceUpdatedV1:
+    return UsageBalanceUpdatedV1(
+        tenant=tenant,
+        version=balance.version,
+        occurred_at=now,
+        test_clock=window.clock_id,
+        subscription_id=window.subscription_id,
+        item_id=balance.item_id,
+        meter=total.meter,
+        period_index=window.period_index,
+        period_start=window.window_start,
+        period_end=window.window_end,
+        quantity=total.quantity,
+        as_of=as_of,
+        aggregation=aggregation,
+    )
+
+
 def _told(totals: Sequence[UsageTotal]) -> tuple[UsageTotalV1, ...]:
     return tuple(
-        UsageTotalV1(item_id=t.item_id, meter=t.meter, quantity=t.quantity, event_count=t.event_count)
+        UsageTotalV1(
+            item_id=t.item_id,
+            meter=t.meter,
+            quantity=t.quantity,
+            event_count=t.event_count,
+            price_id=t.price_id,
+        )
         for t in totals
     )

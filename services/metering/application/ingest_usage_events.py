@@ -196,6 +196,7 @@ async def _store(
             conflicts.append(_conflict(uow.tenant, arrival, digest))
     if sums:
         await uow.usage.add_sums(sums)
+        uow.balances.note_usage(sums)
     if book.last_closed_end is not None and earliest is not None and earliest < book.last_closed_end:
         uow.late.note_usage(sums.touched())
     return list({conflict.id: conflict for conflict in conflicts}.values())

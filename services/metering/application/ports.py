@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NamedTuple, Protocol
 
+from libs.common.clock import TestClock
 from libs.common.contracts.envelope import Event
 from services.metering.application.reads import (
     NotStored,
@@ -18,9 +19,11 @@ from services.metering.application.reads import (
 )
 from services.metering.domain.aggregation import BucketSums, TouchedBucket
 from services.metering.domain.meter import Meter
+from services.metering.domain.metered_item import MeteredItem
 from services.metering.domain.subject_binding import BindingChange, SubjectBinding
+from services.metering.domain.usage_balance import UsageBalance
 from services.metering.domain.usage_event import UsageEvent
-from services.metering.domain.usage_window import MeteredItem, Offsets, UsageTotal, UsageWindow
+from services.metering.domain.usage_window import Offsets, UsageTotal, UsageWindow
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +80,7 @@ class UsageStore(Protocol):
         ...
 
     async def sum_windows(self, windows: Sequence[UsageWindow]) -> Mapping[str, Sequence[UsageTotal]]:
-        """The totals of each window's items as they are now, zero totals included, by window id."""
+        """The totals of each window's measured items as they are now, zero ones included, by window id."""
         ...
 
 
@@ -169,6 +172,32 @@ class LateUsage(Protocol):
     async def remove(self, ids: Sequence[str]) -> None: ...
 
 
+class UsageBalances(Protocol):
+    """What was said last of the usage of each item, and which are to be said again."""
+
+    def note(self, item_ids: Iterable[str], *, after: timedelta = timedelta(0)) -> None:
+        """Say the balance of these items again: at once, or, by the wall's time, `after` that to ten times as late."""
+        ...
+
+    def note_meter(self, code: str) -> None:
+        """Say the balance of all items of a meter again."""
+        ...
+
+    def note_usage(self, sums: BucketSums) -> None:
+        """Usage was stored. Whoever commits this transaction notes the items concerned when it has committed."""
+        ...
+
+    async def load(self, item_ids: Sequence[str]) -> Sequence[UsageBalance]: ...
+
+    async def find_under_way(self, item_ids: Sequence[str]) -> Mapping[str, UsageWindow]:
+        """By item, the window of its subscription's period under way. An item without one is left out."""
+        ...
+
+    async def settle(self, balances: Sequence[UsageBalance]) -> None:
+        """Keep them as they were said; nothing is to be said of them until they are noted again."""
+        ...
+
+
 class Outbox(Protocol):
     def append(self, event: Event, *, key: str, traceparent: str | None = None) -> None: ...
 
@@ -204,10 +233,15 @@ class UnitOfWork(Protocol):
     def late(self) -> LateUsage: ...
 
     @property
+    def balances(self) -> UsageBalances: ...
+
+    @property
     def reads(self) -> UsageReads: ...
 
     @property
     def outbox(self) -> Outbox: ...
+
+    async def test_clock(self, clock_id: str | None) -> TestClock | None: ...
 
     async def count_pending_messages(self) -> int:
         """Messages of this tenant that failed and will be tried again; dead ones wait for people and do not count."""

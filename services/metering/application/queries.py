@@ -15,6 +15,7 @@ from services.metering.application.reads import (
     WindowFilter,
 )
 from services.metering.domain.meter import Meter
+from services.metering.domain.metered_item import Span
 from services.metering.domain.usage_window import Offsets, UsageWindow
 
 
@@ -104,16 +105,30 @@ async def get_usage_window(window_id: str, *, of: str | None, uow: UnitOfWork) -
 
 
 async def list_window_events(
-    window_id: str, item_id: str | None, page: PageRequest, *, of: str | None, uow: UnitOfWork
+    window_id: str,
+    item_id: str | None,
+    price_id: str | None,
+    page: PageRequest,
+    *,
+    of: str | None,
+    uow: UnitOfWork,
 ) -> Slice[CountedEvent]:
     """The very events behind the total of one item, in the order in which they happened.
 
+    Of an item whose price has changed they are those of all its prices, unless one is named.
     Raises: UsageWindowNotFound, MeteredItemNotFound, UsageQuestionUnclear.
     """
     window = await get_usage_window(window_id, of=of, uow=uow)
-    items = [item for item in window.items if item_id in (None, item.item_id)]
-    if not items:
-        raise MeteredItemNotFound("the window has no item of this id", item_id=item_id)
-    if len(items) > 1:
-        raise UsageQuestionUnclear("the window has several items: name one by item_id")
-    return await uow.reads.list_window_events(window, items[0], page)
+    places = [
+        place
+        for place, item in enumerate(window.measured_items)
+        if item_id in (None, item.item_id) and price_id in (None, item.price_id)
+    ]
+    found = {(window.items[place].item_id, window.items[place].meter) for place in places}
+    if not found:
+        raise MeteredItemNotFound("the window has no such item", item_id=item_id, price_id=price_id)
+    if len(found) > 1:
+        raise UsageQuestionUnclear("the window has several totals: name one by item_id, and by price_id")
+    spans = [Span(span.start, span.end) for span in window.spans() if span.place in places]
+    ((counted, meter),) = found
+    return await uow.reads.list_window_events(counted, meter, spans, page)

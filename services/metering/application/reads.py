@@ -11,8 +11,9 @@ from typing import Literal, NamedTuple, Protocol
 from libs.common.paging import PageRequest, Slice
 from services.metering.domain.aggregation import Usage
 from services.metering.domain.meter import Meter
+from services.metering.domain.metered_item import Span
 from services.metering.domain.usage_event import Reason
-from services.metering.domain.usage_window import MeteredItem, State, UsageWindow
+from services.metering.domain.usage_window import State, UsageWindow
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +197,7 @@ class UsageReads(Protocol):
     async def find_window(self, window_id: str) -> UsageWindow | None: ...
 
     async def list_window_events(
-        self, window: UsageWindow, item: MeteredItem, page: PageRequest
+        self, item_id: str, meter: str, spans: Sequence[Span], page: PageRequest
     ) -> Slice[CountedEvent]: ...
 
     async def find_items(

@@ -56,6 +56,14 @@ class TouchedBucket(NamedTuple):
     end: datetime
 
 
+class TouchedSubjects(NamedTuple):
+    """Usage of these subjects, each with a meter's code, has changed somewhere within [start, end)."""
+
+    subjects: frozenset[tuple[str, str]]
+    start: datetime
+    end: datetime
+
+
 class BucketSums:
     """What a set of events adds to the running sums. Order does not matter, nor how the set was cut."""
 
@@ -105,6 +113,16 @@ class BucketSums:
             )
             for meter, subject, number in found
         ]
+
+    def subjects(self) -> TouchedSubjects:
+        """Of whom usage changes, and on which meter; only where there is any."""
+        changed = {key[:2] for key in self._sums}
+        buckets = {(key[0], key[2]) for key in self._sums}
+        return TouchedSubjects(
+            frozenset((self._meters[meter].code, subject) for meter, subject in changed),
+            min(self._start(meter, number) for meter, number in buckets),
+            max(self._start(meter, number + 1) for meter, number in buckets),
+        )
 
     def _start(self, meter: str, number: int) -> datetime:
         return EPOCH + number * _length(self._meters[meter].bucket_s)

@@ -2,34 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from libs.common.ids import derived_id
+from services.metering.domain.metered_item import MeteredItem
 
 State = Literal["open", "due", "closed"]
 Offsets = Mapping[int, int]
 
 
 @dataclass(frozen=True, slots=True)
-class MeteredItem:
-    """A subscription item whose price is for usage, and the code of the meter that measures it."""
-
-    item_id: str
-    meter: str
-
-
-@dataclass(frozen=True, slots=True)
 class UsageTotal:
-    """The usage of one item in one window."""
+    """The usage of one item in one window; of what it used at `price_id`, where that did not hold from end to end."""
 
     item_id: str
     meter: str
     quantity: Decimal
     event_count: int
+    price_id: str | None = None
+
+
+class ItemSpan(NamedTuple):
+    """From `start` until `end`, what was used counts for the `place`-th item of the window."""
+
+    place: int
+    start: datetime
+    end: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,42 +62,67 @@ class UsageWindow:
     revision: int = 0
     closed_at: datetime | None = None
     traceparent: str | None = None
+    terms_version: int = 0
+
+    @property
+    def is_under_way(self) -> bool:
+        """Nobody has said yet that its period is over."""
+        return self.state == "open" and self.due_at is None
+
+    @property
+    def measured_items(self) -> tuple[MeteredItem, ...]:
+        """Those that have a total: none, if the period was cut to nothing."""
+        return self.items if self.window_start < self.window_end else ()
+
+    def spans(self) -> Iterator[ItemSpan]:
+        """When each item counts, inside the window. Usage that lies in none of them belongs to nothing."""
+        for place, item in enumerate(self.measured_items):
+            for start, end in item.spans or ((self.window_start, self.window_end),):
+                first, last = max(start, self.window_start), min(end, self.window_end)
+                if first < last:
+                    yield ItemSpan(place, first, last)
 
 
 def window_id(tenant: str, subscription_id: str, period_index: int) -> str:
     return derived_id("uwin", tenant, subscription_id, str(period_index))
 
 
-def finish(
-    window: UsageWindow,
-    *,
-    end: datetime,
-    grace: timedelta,
-    version: int,
-    traceparent: str | None,
+def tell_bounds(
+    window: UsageWindow, *, start: datetime, end: datetime, version: int, grace: timedelta
 ) -> UsageWindow:
-    """The period is over at `end`: the window is due after a grace, so that stragglers still count.
+    """The newest version of the subscription says when its period begins and ends; an older one changes nothing.
 
-    Said again, or said late after a newer version, it changes nothing. A newer version that moves the end of a
-    window which has closed makes a correction necessary, see `moved`.
+    A window that is due already becomes due by its new end, unless it has closed: see `must_be_counted_again`.
     """
-    if window.due_at is None and window.state == "open":
-        return replace(
-            window,
-            window_end=end,
-            due_at=end + grace,
-            version=max(version, window.version),
-            traceparent=traceparent or window.traceparent,
-        )
-    if version <= window.version or end == window.window_end:
+    if version <= window.version:
         return window
-    due_at = None if window.state == "closed" else end + grace
-    return replace(window, window_end=end, due_at=due_at, version=version)
+    due_at = window.due_at
+    if due_at is not None and end != window.window_end:
+        due_at = end + grace
+    return replace(window, window_start=start, window_end=end, version=version, due_at=due_at)
 
 
-def moved(before: UsageWindow, after: UsageWindow) -> bool:
-    """Whether totals that were said are no longer those of the window."""
-    return before.state != "open" and before.window_end != after.window_end
+def tell_terms(window: UsageWindow, items: Sequence[MeteredItem], *, version: int) -> UsageWindow:
+    """The newest terms say what is measured and when, whatever was measured before."""
+    if version <= window.terms_version:
+        return window
+    return replace(window, items=tuple(items), terms_version=version)
+
+
+def finish(window: UsageWindow, *, grace: timedelta, traceparent: str | None) -> UsageWindow:
+    """The period is over: the window is due after a grace, so that stragglers still count. Said again, it stays so."""
+    if not window.is_under_way:
+        return window
+    return replace(window, due_at=window.window_end + grace, traceparent=traceparent or window.traceparent)
+
+
+def must_be_counted_again(before: UsageWindow, after: UsageWindow) -> bool:
+    """Whether totals that were said, or are about to be, may no longer be those of the window."""
+    return before.state != "open" and _measured(before) != _measured(after)
+
+
+def _measured(window: UsageWindow) -> tuple[object, ...]:
+    return window.window_start, window.window_end, window.items
 
 
 def note_due(window: UsageWindow) -> UsageWindow:
@@ -128,12 +155,15 @@ def close(window: UsageWindow, totals: Sequence[UsageTotal], now: datetime) -> U
 
 
 def correct(window: UsageWindow, totals: Sequence[UsageTotal]) -> UsageWindow | None:
-    """The window with its totals as they are now; None when they are what was said last."""
+    """The window with its totals as they are now; None when they are what was said last.
+
+    A total of nothing is as good as none: items that came and went without usage correct nothing.
+    """
     assert window.state == "closed"
-    if _by_item(window.totals) == _by_item(totals):
+    if _used(window.totals) == _used(totals):
         return None
     return replace(window, totals=tuple(totals), revision=window.revision + 1)
 
 
-def _by_item(totals: Sequence[UsageTotal]) -> Mapping[str, UsageTotal]:
-    return {total.item_id: total for total in totals}
+def _used(totals: Sequence[UsageTotal]) -> Mapping[tuple[str, str | None], UsageTotal]:
+    return {(total.item_id, total.price_id): total for total in totals if total.event_count}

@@ -96,10 +96,13 @@ class MeterBody(StrictBody):
 
 
 class UsageTotalBody(StrictBody):
+    """`price_id` is there where the price of the item changed in the period: one total for each price."""
+
     item_id: str
     meter: str
     quantity: DecimalText
     event_count: int
+    price_id: str | None = None
 
     @classmethod
     def from_domain(cls, total: UsageTotal) -> Self:
@@ -108,6 +111,7 @@ class UsageTotalBody(StrictBody):
             meter=total.meter,
             quantity=total.quantity,
             event_count=total.event_count,
+            price_id=total.price_id,
         )
 
 

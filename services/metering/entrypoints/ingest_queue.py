@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import ClassVar, cast
 
 from libs.common.errors import TransientError
+from libs.common.messaging.alarm import Alarm
 from libs.common.persistence.outage import is_lost_race, is_outage
 from libs.common.persistence.unit_of_work import UnitsOfWork
 from libs.common.telemetry import metrics, recorded_traceparent, root_span, service_scope
@@ -24,6 +25,7 @@ from services.metering.application.ingest_usage_events import (
     one_batch_a_caller,
 )
 from services.metering.domain.usage_event import AcceptWindow, UsageEvent
+from services.metering.entrypoints.balance_notes import BalanceNotes
 
 RACES_MAX = 10
 FURTHER_WRITER_EVENTS = 40  # that wait: while one writer waits for the disk, the other makes its rows
@@ -62,8 +64,10 @@ class IngestQueue:
         writers: int,
         commit_events_max: int,
         queue_events_max: int,
+        wake: Sequence[Alarm] = (),
     ) -> None:
         self._units, self._months = units, months
+        self._notes = BalanceNotes(units, service=service, wake=wake)
         self._service, self._accept = service, accept
         self._writers_max, self._commit_events_max = writers, commit_events_max
         self._queue_events_max = queue_events_max
@@ -100,6 +104,7 @@ class IngestQueue:
         """Wait for what was taken in."""
         while self._writers:
             await asyncio.gather(*self._writers, return_exceptions=True)
+        await self._notes.close()
 
     def _count(self, change: int) -> None:
         self.waiting_events += change
@@ -185,4 +190,5 @@ class IngestQueue:
                 found = await ingest_usage_events(command, uow=uow, accept=self._accept)
                 for place, result in zip(places, found, strict=True):
                     results[place] = result
+        self._notes.add(uow.balances.touched)
         return results

@@ -57,11 +57,16 @@ async def list_usage_window_events(
     call: PortalReadCall,
     page: PageDep,
     item_id: Annotated[AnyId | None, Query(description="Needed where the window has several items.")] = None,
+    price_id: Annotated[
+        AnyId | None, Query(description="Of an item whose price has changed, one of them.")
+    ] = None,
 ) -> Response:
     """As they stand now, in the order in which they happened: their sum is the total, corrections included."""
 
     async def work(uow: MeteringUnitOfWork) -> Slice[Mapping[str, Any]]:
-        found = await queries.list_window_events(window_id, item_id, page, of=call.customer, uow=uow)
+        found = await queries.list_window_events(
+            window_id, item_id, price_id, page, of=call.customer, uow=uow
+        )
         return found.map(counted_json)
 
     return exact_page(call.request, await call.run(work))

@@ -15,18 +15,24 @@ from libs.common.messaging.bus import Bus
 from libs.common.messaging.due import DueJob, DueRow, Job
 from libs.common.persistence.unit_of_work import UnitsOfWork
 from libs.common.telemetry import metrics
-from services.metering.adapters.rows import late_usage, usage_window
+from services.metering.adapters.rows import late_usage, usage_balance, usage_window
 from services.metering.adapters.unit_of_work import MeteringUnitOfWork
 from services.metering.adapters.usage_offsets import USAGE_GROUP
 from services.metering.adapters.usage_results import forget_expired
 from services.metering.application.close_usage_window import CloseUsageWindows, close_usage_windows
 from services.metering.application.correct_usage import CorrectUsage, correct_usage
+from services.metering.application.tell_usage_balances import TellUsageBalances, tell_usage_balances
 
 SERVICE = "metering"
 BINDINGS_TOPIC = topic_of("subscriptions")
 OVERDUE_AFTER = timedelta(seconds=60)
 COUNT_EVERY_S = 15.0
 FORGET_EVERY_S = 600.0
+BALANCES_MAX = 500  # items whose balances are summed and said in one turn
+BALANCES_REST_S = 0.5
+BALANCES_REST_FACTOR = (
+    9  # times as long as a turn took: a tenth of one worker's time at most goes into balances
+)
 
 Units = UnitsOfWork[MeteringUnitOfWork]
 
@@ -37,6 +43,7 @@ def jobs(units: Units, clock: Clock, bus: Bus) -> Sequence[Job]:
     return (
         late,
         WindowClosing(units, clock, bus),
+        BalanceTelling(units, clock),
         OverdueCount(units, clock),
         UsageLagCount(units, bus),
         ResultsExpiry(units),
@@ -80,6 +87,39 @@ class WindowClosing:
         now_by_id = {row.id: row.now for row in rows}
         command = CloseUsageWindows(now_by_id, self._ends, self._handled, self._usage_ends)
         self._moved_count += await close_usage_windows(command, uow=uow)
+
+
+class BalanceTelling:
+    """Says the balances that are due, a bounded number in a turn, and rests after each.
+
+    A row is claimed by one worker, and is not due again before its second is over: nobody says it twice. Turns
+    count as nothing done, so that balances never keep the scheduler from resting.
+    """
+
+    name = "tell_usage_balances"
+
+    def __init__(self, units: Units, clock: Clock, *, rest_s: float = BALANCES_REST_S) -> None:
+        self._clock, self._rest_s = clock, rest_s
+        self._due = DueJob(
+            self.name,
+            service=SERVICE,
+            table=usage_balance,
+            units=units,
+            clock=clock,
+            work=self._tell,
+            batch_max=BALANCES_MAX,
+        )
+        self._next_at = 0.0
+
+    async def run_once(self) -> int:
+        began = time.monotonic()
+        if began >= self._next_at and await self._due.run_once():
+            ended = time.monotonic()
+            self._next_at = ended + max(self._rest_s, (ended - began) * BALANCES_REST_FACTOR)
+        return 0
+
+    async def _tell(self, rows: Sequence[DueRow], uow: MeteringUnitOfWork) -> None:
+        await tell_usage_balances(TellUsageBalances([row.id for row in rows]), uow=uow, clock=self._clock)
 
 
 class OverdueCount:

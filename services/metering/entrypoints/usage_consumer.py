@@ -36,6 +36,7 @@ from services.metering.application.settle_usage_parts import (
 )
 from services.metering.domain.usage_event import AcceptWindow
 from services.metering.domain.usage_window import Offsets
+from services.metering.entrypoints.balance_notes import BalanceNotes
 from services.metering.entrypoints.usage_records import read_part, traceparents_of
 
 log = logging.getLogger(__name__)
@@ -101,6 +102,7 @@ class UsageConsumer:
         )  # partitions of ours that we read from where they are stored up to
         self._sought: dict[int, int] = {}  # where we asked a partition to go on, until it has
         self.failures = Failures(units, USAGE_GROUP)
+        self._notes = BalanceNotes(units, service=service, wake=wake)
 
     async def run(self) -> None:
         """Store until told to stop: what is in hand is finished and acknowledged, then the group is left."""
@@ -119,6 +121,7 @@ class UsageConsumer:
                     log.exception("usage consumer stumbled")
                 await self._stopping.pause(pause_s)
                 pause_s = min(pause_s * 2, OUTAGE_PAUSE_MAX_S)
+        await self._notes.close()
 
     async def _step(self, subscription: Subscription) -> None:
         records_max = max(
@@ -273,6 +276,7 @@ class UsageConsumer:
                 if attempt == RACES_MAX or not is_lost_race(error):
                     raise
                 await asyncio.sleep(0.01 * attempt)
+        self._notes.add(uow.balances.touched)
         for read in chunk:
             self._sought.pop(read.delivery.partition, None)
         for status, count in counted.items():

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, cast
 
+from libs.common.clock import TestClock
 from libs.common.paging import PageRequest, Slice
 from services.metering.application.ports import Arrival, LateNote, MeterBook, MeteredSubscription, Stored
 from services.metering.application.queries import UsageWindowNotFound
@@ -26,6 +27,7 @@ from services.metering.domain.aggregation import NO_USAGE, BucketSums, TouchedBu
 from services.metering.domain.measurement import measure
 from services.metering.domain.meter import Meter
 from services.metering.domain.subject_binding import BindingChange, SubjectBinding
+from services.metering.domain.usage_balance import UsageBalance
 from services.metering.domain.usage_event import UsageEvent
 from services.metering.domain.usage_window import UsageTotal, UsageWindow
 from tests.support.memory import MemoryRepository, MemoryUnitOfWork
@@ -105,20 +107,24 @@ class MemoryUsage:
 
     async def sum_windows(self, windows: Sequence[UsageWindow]) -> Mapping[str, Sequence[UsageTotal]]:
         return {
-            window.id: [self._total(window, i.item_id, i.meter) for i in window.items] for window in windows
+            window.id: [self._total(window, place) for place in range(len(window.measured_items))]
+            for window in windows
         }
 
-    def _total(self, window: UsageWindow, item_id: str, code: str) -> UsageTotal:
-        meter = self._uow.meters.by_code.get(code)
-        bindings = [b for b in self._uow.bindings.by_id.values() if (b.item_id, b.meter) == (item_id, code)]
+    def _total(self, window: UsageWindow, place: int) -> UsageTotal:
+        item = window.items[place]
+        meter = self._uow.meters.by_code.get(item.meter)
+        mine = (item.item_id, item.meter)
+        bindings = [b for b in self._uow.bindings.by_id.values() if (b.item_id, b.meter) == mine]
+        spans = [span for span in window.spans() if span.place == place]
         counted = [
             event
             for event in self.events.values()
-            if window.window_start <= event.occurred_at < window.window_end
+            if any(span.start <= event.occurred_at < span.end for span in spans)
             and any(_holds(binding, event) for binding in bindings)
         ]
         usage = usage_by(meter, counted) if meter else NO_USAGE
-        return UsageTotal(item_id, code, usage.quantity, usage.event_count)
+        return UsageTotal(item.item_id, item.meter, usage.quantity, usage.event_count, item.price_id)
 
 
 def _holds(binding: SubjectBinding, event: UsageEvent) -> bool:
@@ -201,6 +207,44 @@ class MemoryLateUsage:
         self.notes = [note for note in self.notes if note.id not in ids]
 
 
+class MemoryBalances:
+    def __init__(self, uow: MemoryMeteringUnitOfWork) -> None:
+        self._uow = uow
+        self.noted: dict[str, timedelta] = {}
+        self.noted_meters: list[str] = []
+        self.touched: list[BucketSums] = []
+        self.by_item: dict[str, UsageBalance] = {}
+
+    def note(self, item_ids: Iterable[str], *, after: timedelta = timedelta(0)) -> None:
+        for id in item_ids:
+            self.noted[id] = min(after, self.noted.get(id, after))
+
+    def note_meter(self, code: str) -> None:
+        self.noted_meters.append(code)
+
+    def note_usage(self, sums: BucketSums) -> None:
+        self.touched.append(sums)
+
+    async def load(self, item_ids: Sequence[str]) -> Sequence[UsageBalance]:
+        return [self.by_item.get(id, UsageBalance(id)) for id in item_ids]
+
+    async def find_under_way(self, item_ids: Sequence[str]) -> Mapping[str, UsageWindow]:
+        last: dict[str, UsageWindow] = {}
+        for window in sorted(self._uow.windows.by_id.values(), key=lambda window: window.period_index):
+            last[window.subscription_id] = window
+        return {
+            item.item_id: last[s.id]
+            for s in self._uow.subscriptions.by_id.values()
+            for item in s.items
+            if item.item_id in item_ids and s.id in last and last[s.id].is_under_way
+        }
+
+    async def settle(self, balances: Sequence[UsageBalance]) -> None:
+        self.by_item |= {balance.item_id: balance for balance in balances}
+        for balance in balances:
+            self.noted.pop(balance.item_id, None)
+
+
 class MemoryReads:
     """What the queries of these tests ask; the rest is read from the database only."""
 
@@ -262,12 +306,16 @@ class MemoryMeteringUnitOfWork(MemoryUnitOfWork):
         self.windows: MemoryRepository[UsageWindow] = MemoryRepository(_not_found)
         self.subscriptions = MemorySubscriptions()
         self.late = MemoryLateUsage()
+        self.balances = MemoryBalances(self)
         self.memory_reads = MemoryReads(self)
         self.reads = cast(UsageReads, self.memory_reads)
         self.pending_messages = 0
 
     async def count_pending_messages(self) -> int:
         return self.pending_messages
+
+    async def test_clock(self, clock_id: str | None) -> TestClock | None:
+        return TestClock(clock_id, AT) if clock_id else None
 
 
 def _not_found(id: str) -> UsageWindowNotFound:

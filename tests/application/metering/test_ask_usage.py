@@ -14,8 +14,8 @@ from services.metering.application.ports import MeteredSubscription
 from services.metering.application.queries import MeteredItemNotFound, MeterNotFound, UsageQuestionUnclear
 from services.metering.application.reads import UsageRow
 from services.metering.domain.aggregation import Usage
+from services.metering.domain.metered_item import MeteredItem
 from services.metering.domain.usage_slices import TooManySlices
-from services.metering.domain.usage_window import MeteredItem
 from tests.application.metering.memory import MemoryMeteringUnitOfWork
 from tests.support.clocks import FixedClock
 from tests.unit.metering.meters import a_meter

@@ -14,8 +14,9 @@ from services.metering.application.ingest_usage_events import (
     UsageBatch,
     ingest_usage_events,
 )
+from services.metering.domain.metered_item import MeteredItem
 from services.metering.domain.usage_event import AcceptWindow, MalformedEvent, Reason, UsageEvent
-from services.metering.domain.usage_window import MeteredItem, UsageWindow
+from services.metering.domain.usage_window import UsageWindow
 from tests.application.metering.memory import AT, MemoryMeteringUnitOfWork, an_event
 from tests.unit.metering.meters import a_meter
 

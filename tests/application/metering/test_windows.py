@@ -17,11 +17,17 @@ from services.metering.application.ingest_usage_events import (
     UsageBatch,
     ingest_usage_events,
 )
-from services.metering.application.open_usage_window import OpenUsageWindow, open_usage_window
+from services.metering.application.open_usage_window import (
+    OpenUsageWindow,
+    change_usage_window,
+    open_usage_window,
+)
 from services.metering.application.ports import LateNote
+from services.metering.application.preview_usage_windows import preview_usage_windows
+from services.metering.domain.metered_item import MeteredItem, Span
 from services.metering.domain.subject_binding import SubjectBinding
 from services.metering.domain.usage_event import AcceptWindow
-from services.metering.domain.usage_window import MeteredItem, UsageWindow, window_id
+from services.metering.domain.usage_window import UsageWindow, window_id
 from tests.application.metering.memory import AT, MemoryMeteringUnitOfWork, an_event
 from tests.unit.metering.meters import a_meter
 
@@ -64,15 +70,15 @@ def only(uow: MemoryMeteringUnitOfWork) -> UsageWindow:
 
 
 async def test_opening_twice_opens_once(uow: MemoryMeteringUnitOfWork) -> None:
-    await open_usage_window(a_period(), uow=uow)
-    await open_usage_window(a_period(version=2, end=NOW), uow=uow)
+    await open_usage_window(a_period(), grace=GRACE, uow=uow)
+    await open_usage_window(a_period(end=NOW), grace=GRACE, uow=uow)
     assert (only(uow).id, only(uow).window_end) == (window_id(uow.tenant, "sub_1", 0), END)
     assert [recorded.action for recorded in uow.recorded] == ["usage_window.opened"]
 
 
 async def test_a_subscription_without_metered_items_has_no_windows(uow: MemoryMeteringUnitOfWork) -> None:
-    assert await open_usage_window(a_period(items=()), uow=uow) is None
-    assert await end_usage_window(a_period(items=()), grace=GRACE, uow=uow) is None
+    assert await open_usage_window(a_period(items=(), is_metered=False), grace=GRACE, uow=uow) is None
+    assert await end_usage_window(a_period(items=(), is_metered=False), grace=GRACE, uow=uow) is None
     assert uow.windows.by_id == {}
 
 
@@ -81,7 +87,7 @@ async def test_a_period_that_ends_makes_its_window_due_opened_or_not(
     uow: MemoryMeteringUnitOfWork, opened: bool
 ) -> None:
     if opened:
-        await open_usage_window(a_period(), uow=uow)
+        await open_usage_window(a_period(), grace=GRACE, uow=uow)
     for _ in range(2):
         await end_usage_window(a_period(version=2, traceparent="renewal"), grace=GRACE, uow=uow)
     assert (only(uow).due_at, only(uow).state, only(uow).traceparent) == (NOW, "open", "renewal")
@@ -176,6 +182,76 @@ async def test_a_newer_end_of_a_closed_window_asks_for_a_recount(uow: MemoryMete
     uow.late.noted.clear()
     await end_usage_window(a_period(version=3, end=AT), grace=GRACE, uow=uow)
     assert uow.late.noted == [("window", window.id)]
+
+
+PRICES = (
+    MeteredItem("si_1", "minutes", "p1", (Span(START, AT),)),
+    MeteredItem("si_1", "minutes", "p2", (Span(AT, END),)),
+)
+
+
+async def test_new_terms_replace_what_the_window_measures_and_older_ones_do_not(
+    uow: MemoryMeteringUnitOfWork,
+) -> None:
+    await open_usage_window(a_period(), grace=GRACE, uow=uow)
+    uow.balances.noted.clear()
+    await change_usage_window(a_period(version=3, items=PRICES, has_terms=True), grace=GRACE, uow=uow)
+    await change_usage_window(a_period(version=2, items=(), has_terms=True), grace=GRACE, uow=uow)
+    assert only(uow).items == PRICES
+    assert uow.balances.noted == {"si_1": timedelta(0)}
+    await open_usage_window(a_period(), grace=GRACE, uow=uow)  # heard late: the terms stay
+    assert only(uow).items == PRICES
+
+
+async def test_the_event_that_begins_a_period_knows_its_items_better_than_the_one_that_ends_it(
+    uow: MemoryMeteringUnitOfWork,
+) -> None:
+    other = (MeteredItem("si_9", "trips"),)
+    await end_usage_window(a_period(version=2, items=other), grace=GRACE, uow=uow)
+    assert only(uow).items == other
+    await open_usage_window(a_period(), grace=GRACE, uow=uow)
+    assert (only(uow).items, only(uow).due_at) == (a_period().items, NOW)
+
+
+@pytest.mark.parametrize(
+    ("now", "is_opened"), [(START, True), (START - timedelta(seconds=1), False)], ids=["begun", "ahead"]
+)
+async def test_terms_open_the_window_of_a_period_that_has_begun(
+    uow: MemoryMeteringUnitOfWork, now: datetime, is_opened: bool
+) -> None:
+    window = await change_usage_window(
+        a_period(version=2, items=PRICES, has_terms=True, now=now), grace=GRACE, uow=uow
+    )
+    assert (window is not None) == is_opened
+
+
+async def test_terms_of_a_closed_window_ask_for_a_recount(uow: MemoryMeteringUnitOfWork) -> None:
+    window = await closed_window(uow)
+    uow.late.noted.clear()
+    await change_usage_window(a_period(version=4, items=PRICES, has_terms=True), grace=GRACE, uow=uow)
+    assert uow.late.noted == [("window", window.id)]
+    uow.late.notes = [LateNote("late_1", window.id)]
+    await correct_usage(CorrectUsage({"late_1": NOW}), uow=uow)
+    [correction] = [event for event in uow.outbox.events if isinstance(event, UsageCorrectedV1)]
+    assert [(t.price_id, t.quantity) for t in correction.before] == [(None, 5)]
+    assert [(t.price_id, t.quantity) for t in correction.totals] == [("p1", 0), ("p2", 5)]
+
+
+async def test_a_preview_says_what_a_window_would_say_and_what_would_correct_a_closed_one(
+    uow: MemoryMeteringUnitOfWork,
+) -> None:
+    window = await closed_window(uow)
+    following = a_period(period_index=1, version=2, start=END, end=END + timedelta(days=28), now=END)
+    other = await open_usage_window(following, grace=GRACE, uow=uow)
+    assert other is not None
+    assert await preview_usage_windows([window.id, other.id, "uwin_none"], now=NOW, uow=uow) == []
+    await change_usage_window(a_period(version=4, items=PRICES, has_terms=True), grace=GRACE, uow=uow)
+    await end_usage_window(replace(following, version=4, end=NOW), grace=GRACE, uow=uow)
+    corrected, closed = await preview_usage_windows([other.id, window.id], now=NOW, uow=uow)
+    assert isinstance(corrected, UsageCorrectedV1)
+    assert (corrected.period_index, [t.quantity for t in corrected.totals]) == (0, [0, 5])
+    assert isinstance(closed, UsageWindowClosedV1)
+    assert (closed.period_index, closed.window_end, closed.totals[0].quantity) == (1, NOW, 0)
 
 
 async def test_the_newest_version_of_a_binding_wins_in_any_order(uow: MemoryMeteringUnitOfWork) -> None:

@@ -21,14 +21,17 @@ from libs.common.contracts.envelope import Envelope, Event
 from libs.common.contracts.subscriptions import (
     BillingPeriodV1,
     CustomerV1,
+    PeriodTermsV1,
     SubjectBindingV1,
     SubjectBoundV1,
     SubjectReleasedV1,
+    SubscriptionChangedV1,
     SubscriptionEndedV1,
     SubscriptionItemV1,
     SubscriptionRenewedV1,
     SubscriptionStartedV1,
     SubscriptionV1,
+    TermSegmentV1,
     TestClockMovedV1,
 )
 from libs.common.contracts.topics import USAGE_TOPIC
@@ -185,10 +188,11 @@ class Story:
         self.subscription_id, self.customer_id = new_id("sub"), new_id("cus")
         self.item_id = new_id("si")
         self.version = 0
+        self.billed_until: datetime | None = None
 
-    def subscription(self) -> SubscriptionV1:
+    def price(self, id: str = "prc_1", **changes: Any) -> PriceV1:
         price = PriceV1(
-            id="prc_1",
+            id=id,
             code="minutes",
             product_id="prd_1",
             description="Flying minutes",
@@ -199,6 +203,9 @@ class Story:
             unit_amount=Decimal("5.20"),
             meter=self.meter,
         )
+        return price.model_copy(update=changes)
+
+    def subscription(self) -> SubscriptionV1:
         return SubscriptionV1(
             subscription_id=self.subscription_id,
             customer=CustomerV1(customer_id=self.customer_id, customer_version=1, name="Airline"),
@@ -209,9 +216,32 @@ class Story:
             anchor_on=utc("2025-01-01").date(),
             interval_unit="month",
             interval_count=1,
-            items=(SubscriptionItemV1(item_id=self.item_id, price=price),),
+            items=(SubscriptionItemV1(item_id=self.item_id, price=self.price()),),
             starts_at=utc("2025-01-01"),
+            billed_until=self.billed_until,
         )
+
+    def segment(
+        self, start: datetime, end: datetime, *, price: PriceV1 | None = None, item_id: str | None = None
+    ) -> TermSegmentV1:
+        return TermSegmentV1(
+            item_id=item_id or self.item_id,
+            price=price or self.price(),
+            start_on=start.date(),
+            end_on=end.date(),
+            start=start,
+            end=end,
+        )
+
+    def terms(
+        self, period: BillingPeriodV1, *segments: TermSegmentV1, is_over: bool = False
+    ) -> PeriodTermsV1:
+        return PeriodTermsV1(period=period, segments=segments, is_over=is_over)
+
+    def changed(
+        self, at: datetime, *terms: PeriodTermsV1, kind: type[SubscriptionChangedV1] = SubscriptionChangedV1
+    ) -> SubscriptionChangedV1:
+        return kind(**self._common(at), subscription=self.subscription(), terms=terms)
 
     def period(self, index: int, end: datetime | None = None) -> BillingPeriodV1:
         start = datetime(2025 + index // 12, index % 12 + 1, 1, tzinfo=UTC)

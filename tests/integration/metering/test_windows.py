@@ -44,7 +44,13 @@ async def test_a_period_is_opened_ended_and_closed_with_its_usage(metering: Mete
     assert closed["subscription_id"] == story.subscription_id
     window = await only_window(metering, state="closed")
     assert window["totals"] == [
-        {"item_id": story.item_id, "meter": "minutes", "quantity": "30", "event_count": 2}
+        {
+            "item_id": story.item_id,
+            "meter": "minutes",
+            "quantity": "30",
+            "event_count": 2,
+            "price_id": None,
+        }
     ]
     assert (await only_window(metering, state="open"))["period_index"] == 1
 

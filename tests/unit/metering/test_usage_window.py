@@ -8,8 +8,8 @@ from decimal import Decimal
 
 import pytest
 
+from services.metering.domain.metered_item import MeteredItem, Span
 from services.metering.domain.usage_window import (
-    MeteredItem,
     UsageTotal,
     UsageWindow,
     await_offsets,
@@ -17,8 +17,10 @@ from services.metering.domain.usage_window import (
     correct,
     finish,
     may_close,
-    moved,
+    must_be_counted_again,
     note_due,
+    tell_bounds,
+    tell_terms,
     window_id,
 )
 
@@ -48,7 +50,8 @@ def total(quantity: str, count: int = 1, item: str = "si_1") -> UsageTotal:
 
 
 def ended(window: UsageWindow, end: datetime = END, version: int = 2) -> UsageWindow:
-    return finish(window, end=end, grace=GRACE, version=version, traceparent="renewal")
+    told = tell_bounds(window, start=START, end=end, version=version, grace=GRACE)
+    return finish(told, grace=GRACE, traceparent="renewal")
 
 
 def test_a_period_that_ends_makes_its_window_due_after_the_grace_in_its_renewals_trace() -> None:
@@ -71,8 +74,62 @@ def test_a_newer_version_may_move_the_end_of_a_closed_window_which_must_be_count
     closed = close(note_due(ended(a_window())), [total("1")], END)
     after = ended(closed, end=LATER, version=3)
     assert (after.window_end, after.due_at, after.state) == (LATER, None, "closed")
-    assert moved(closed, after)
-    assert not moved(a_window(), ended(a_window(), end=LATER))
+    assert must_be_counted_again(closed, after)
+    assert not must_be_counted_again(a_window(), ended(a_window(), end=LATER))
+
+
+def test_a_window_that_is_due_becomes_due_by_its_new_end() -> None:
+    assert ended(ended(a_window()), end=LATER, version=3).due_at == LATER + GRACE
+
+
+def test_the_word_that_a_period_is_over_counts_even_if_its_bounds_are_old() -> None:
+    moved = tell_bounds(a_window(), start=START, end=LATER, version=5, grace=GRACE)
+    after = ended(moved, end=END, version=2)
+    assert (after.window_end, after.due_at) == (LATER, LATER + GRACE)
+
+
+NEW_ITEMS = (MeteredItem("si_2", "trips"),)
+
+
+@pytest.mark.parametrize(
+    ("versions", "items"),
+    [((2, 3), NEW_ITEMS), ((3, 2), ()), ((3, 3), ())],
+    ids=["newer_replaces", "older_is_ignored", "the_same_again"],
+)
+def test_the_newest_terms_say_what_is_measured(
+    versions: tuple[int, int], items: tuple[MeteredItem, ...]
+) -> None:
+    window = tell_terms(a_window(), (), version=versions[0])
+    assert tell_terms(window, NEW_ITEMS, version=versions[1]).items == items
+
+
+def test_terms_change_the_bounds_of_no_newer_event() -> None:
+    window = tell_bounds(a_window(), start=START, end=LATER, version=4, grace=GRACE)
+    told = tell_terms(window, NEW_ITEMS, version=3)
+    assert (told.version, told.terms_version, told.window_end) == (4, 3, LATER)
+
+
+def test_new_terms_of_a_closed_window_ask_for_a_recount_and_the_same_ones_do_not() -> None:
+    closed = close(note_due(ended(a_window())), [], LATER)
+    assert must_be_counted_again(closed, tell_terms(closed, NEW_ITEMS, version=3))
+    assert not must_be_counted_again(closed, tell_terms(closed, closed.items, version=3))
+
+
+def test_an_item_counts_in_its_spans_inside_the_window_or_from_end_to_end() -> None:
+    day = timedelta(days=1)
+    spans = (Span(START - day, START + day), Span(START + 2 * day, END + day), Span(END, LATER))
+    items = (MeteredItem("si_1", "minutes"), MeteredItem("si_2", "minutes", "prc_1", spans))
+    window = replace(a_window(), items=items)
+    assert list(window.spans()) == [
+        (0, START, END),
+        (1, START, START + day),
+        (1, START + 2 * day, END),
+    ]
+
+
+def test_a_period_that_was_cut_to_nothing_measures_nothing() -> None:
+    window = ended(a_window(), end=START)
+    assert (window.measured_items, list(window.spans())) == ((), [])
 
 
 @pytest.mark.parametrize(
@@ -103,8 +160,15 @@ def test_closing_says_the_totals_once() -> None:
 
 @pytest.mark.parametrize(
     ("now", "revision"),
-    [([total("12.50", 3)], None), ([total("12.5", 4)], 1), ([total("12", 3)], 1)],
-    ids=["same", "more_events", "less"],
+    [
+        ([total("12.50", 3)], None),
+        ([total("12.5", 3), total("0", 0, "si_2")], None),
+        ([total("12.5", 4)], 1),
+        ([total("12", 3)], 1),
+        ([replace(total("12.5", 3), price_id="prc_1")], 1),
+        ([], 1),
+    ],
+    ids=["same", "another_without_usage", "more_events", "less", "at_another_price", "nothing"],
 )
 def test_a_correction_is_made_when_anything_differs(now: list[UsageTotal], revision: int | None) -> None:
     closed = close(note_due(ended(a_window())), [total("12.5", 3)], LATER)

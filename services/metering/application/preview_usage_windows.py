@@ -1,0 +1,33 @@
+"""What windows would say if the agreement changed like this, and they closed now."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import datetime
+
+from libs.common.contracts.metering import UsageCorrectedV1, UsageWindowClosedV1
+from services.metering.application import events
+from services.metering.application.ports import UnitOfWork
+from services.metering.domain.usage_window import correct
+
+Told = UsageWindowClosedV1 | UsageCorrectedV1
+
+
+async def preview_usage_windows(window_ids: Iterable[str], *, now: datetime, uow: UnitOfWork) -> list[Told]:
+    """The totals of these windows by all that is stored, after the events in question were applied to them.
+
+    A window whose period is over says what it would say when it closes, and one that has closed what would correct
+    it. One that is under way says nothing. Nothing is saved: whoever calls rolls back what the events have changed.
+    """
+    found = [await uow.windows.find_for_update(id) for id in sorted(set(window_ids))]
+    windows = [window for window in found if window is not None and not window.is_under_way]
+    totals = await uow.usage.sum_windows(windows)
+    told: list[Told] = []
+    for window in sorted(windows, key=lambda window: (window.subscription_id, window.period_index)):
+        if window.state != "closed":
+            closed = replace(window, totals=tuple(totals[window.id]))
+            told.append(events.for_closed(closed, tenant=uow.tenant, now=now))
+        elif (corrected := correct(window, totals[window.id])) is not None:
+            told.append(events.for_corrected(corrected, window.totals, tenant=uow.tenant, now=now))
+    return told
