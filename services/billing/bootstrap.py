@@ -11,6 +11,8 @@ from services.billing.adapters.sandbox_gateway import SandboxGateway
 from services.billing.adapters.unit_of_work import BillingUnitOfWork
 from services.billing.entrypoints.event_handlers import HANDLERS
 from services.billing.entrypoints.routes import billing_router
+from services.billing.entrypoints.routes_balances import balance_router
+from services.billing.entrypoints.routes_previews import preview_router
 from services.billing.entrypoints.routes_simulations import simulation_router
 from services.billing.entrypoints.scheduler import billing_jobs
 from services.billing.settings import BillingSettings
@@ -36,7 +38,12 @@ def build(platform: Platform) -> Service:
         description="What is owed: invoices to the cent, payments, the ledger.",
         machinery=rows.shared,
         handlers=HANDLERS,
-        routers=[billing_router(platform.clock), simulation_router()],
+        routers=[
+            billing_router(platform.clock),
+            balance_router(platform.clock),
+            preview_router(),
+            simulation_router(),
+        ],
         audit=audit_billing,
         jobs=jobs,
         due_tables=[rows.invoice, rows.payment_attempt],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from sqlalchemy import select
 
@@ -44,3 +44,23 @@ class AgreementRepository(Repository[Agreement]):
         if unknown:
             await (await raw(self.uow.connection)).execute(_LOCK_UNKNOWN, sorted(unknown))
         await super().load_for_update(wanted)  # somebody may have made them while we waited
+
+    async def load_of_customers_for_update(self, customer_ids: Sequence[str], *, also: Iterable[str]) -> None:
+        """Lock all agreements under which these customers use or pay, and others with them, in id order."""
+        ids = set(also)
+        if customer_ids:
+            ids.update(await self._ids_of_customers(customer_ids))
+        await self.load_for_update(ids)
+
+    async def _ids_of_customers(self, customer_ids: Sequence[str]) -> list[str]:
+        table = self.table
+        payer_id = table.c.snapshot["payer"]["id"].astext
+        theirs = is_among(table.c.customer_id, customer_ids) | is_among(payer_id, customer_ids)
+        found = await self.uow.connection.execute(select(table.c.id).where(theirs))
+        return list(found.scalars())
+
+    async def of_customer_for_update(self, customer_id: str) -> list[Agreement]:
+        """Those that were only told of in this unit of work included."""
+        await self.load_for_update(await self._ids_of_customers([customer_id]))
+        known = (agreement for _, agreement in sorted(self._locked.items()) if agreement is not None)
+        return [agreement for agreement in known if customer_id in [party.id for party in agreement.parties]]

@@ -40,11 +40,20 @@ _CHECKS: dict[str, tuple[str, str]] = {
             GROUP BY c.id, c.amount_minor HAVING c.amount_minor <> coalesce(sum(l.net_minor), 0)""",
         "SELECT count(*) FROM charge",
     ),
+    # A fee may wait for the next document, and no longer.
     "charges_are_on_a_document": (
         """SELECT c.id, c.item_id, c.kind, c.period_index, c.invoice_id
            FROM charge c LEFT JOIN invoice i ON i.id = c.invoice_id AND i.tenant = c.tenant
                 AND i.subscription_id = c.subscription_id
-           WHERE i.id IS NULL""",
+           WHERE i.id IS NULL AND (c.kind <> 'fee' OR c.invoice_id IS NOT NULL OR EXISTS (
+                 SELECT FROM invoice l WHERE l.subscription_id = c.subscription_id AND l.created_at > c.created_at))""",
+        "SELECT count(*) FROM charge",
+    ),
+    # What a commitment takes off was charged by prices of its own.
+    "credits_are_within_charges": (
+        """SELECT item_id, price_id, period_index, kind, sum(amount_minor) AS net_minor FROM charge
+           WHERE kind <> 'commitment' GROUP BY tenant, item_id, price_id, period_index, kind
+           HAVING sum(amount_minor) < 0 AND bool_or(quantity_before IS NOT NULL)""",
         "SELECT count(*) FROM charge",
     ),
     # The prefix is the seller's when the invoice was issued; what follows it is the ordinal.
@@ -81,19 +90,52 @@ _CHECKS: dict[str, tuple[str, str]] = {
         f"""SELECT e.posting_key FROM ledger_entry e
             LEFT JOIN invoice i ON i.id = e.invoice_id AND i.status IN {ISSUED}
             LEFT JOIN payment_attempt a ON a.id = e.attempt_id AND a.state = 'succeeded'
-            WHERE i.id IS NULL OR (e.attempt_id IS NOT NULL AND a.id IS NULL)""",
+            LEFT JOIN customer_balance_entry b ON b.id = e.balance_entry_id AND b.kind = 'adjustment'
+            WHERE (i.id IS NULL AND b.id IS NULL) OR (e.attempt_id IS NOT NULL AND a.id IS NULL)""",
         "SELECT count(*) FROM ledger_entry",
     ),
+    "customer_balances_are_their_entries": (
+        """SELECT coalesce(b.id, e.balance_id) AS balance, b.balance_minor, e.sum_minor, b.version, e.entry_count
+           FROM customer_balance b FULL JOIN (
+               SELECT balance_id, sum(amount_minor) AS sum_minor, count(*) AS entry_count,
+                      max(ordinal) AS highest, bool_and(after_minor = running_minor) AS each_is
+               FROM (SELECT *, sum(amount_minor) OVER (PARTITION BY balance_id ORDER BY ordinal) AS running_minor
+                     FROM customer_balance_entry) AS told
+               GROUP BY balance_id
+           ) AS e ON e.balance_id = b.id
+           WHERE (b.balance_minor, b.version, coalesce(e.entry_count, 0), coalesce(e.each_is, true))
+                 IS DISTINCT FROM (coalesce(e.sum_minor, 0), coalesce(e.highest, 0), coalesce(e.highest, 0), true)""",
+        "SELECT count(*) FROM customer_balance",
+    ),
+    "customer_balances_match_invoices": (
+        """SELECT coalesce(i.id, e.invoice_id) AS invoice, i.balance_applied_minor, e.amount_minor
+           FROM (SELECT * FROM invoice WHERE balance_applied_minor <> 0) AS i
+           FULL JOIN (SELECT * FROM customer_balance_entry WHERE kind <> 'adjustment') AS e
+                ON e.invoice_id = i.id AND e.customer_id = i.customer_id AND e.currency = i.currency
+           WHERE e.amount_minor IS DISTINCT FROM -i.balance_applied_minor""",
+        "SELECT count(*) FROM customer_balance_entry",
+    ),
+    # A credit of the account is owed to the customer: the other way round than the balance.
+    "ledger_has_each_customer_balance": (
+        """SELECT coalesce(e.id, l.posting_key) AS entry, e.amount_minor, l.amount_minor AS posted_minor
+           FROM customer_balance_entry e
+           FULL JOIN (SELECT * FROM ledger_entry WHERE account = 'customer_credit') AS l
+                ON l.posting_key = CASE e.kind WHEN 'adjustment' THEN 'balance:' || e.id || '\\:adjusted'
+                                               ELSE 'invoice:' || e.invoice_id || '\\:balance' END
+                AND l.currency = e.currency
+           WHERE l.amount_minor IS DISTINCT FROM -e.amount_minor""",
+        "SELECT count(*) FROM customer_balance_entry",
+    ),
     "payments_match_ledger_and_invoice": (
-        """SELECT i.id, i.status, i.total_minor, i.paid_minor, cash.minor AS cash_minor,
-                  collected.minor AS collected_minor
+        """SELECT i.id, i.status, i.total_minor, i.balance_applied_minor, i.paid_minor,
+                  cash.minor AS cash_minor, collected.minor AS collected_minor
            FROM invoice i
            CROSS JOIN LATERAL (SELECT coalesce(sum(amount_minor), 0) AS minor FROM ledger_entry e
                                WHERE e.invoice_id = i.id AND e.account = 'cash') AS cash
            CROSS JOIN LATERAL (SELECT coalesce(sum(amount_minor), 0) AS minor FROM payment_attempt a
                                WHERE a.invoice_id = i.id AND a.state = 'succeeded') AS collected
            WHERE i.paid_minor <> cash.minor OR i.paid_minor <> collected.minor
-              OR (i.status = 'paid' AND i.paid_minor <> i.total_minor)
+              OR (i.status = 'paid' AND i.paid_minor <> i.total_minor - i.balance_applied_minor)
               OR (i.status <> 'paid' AND i.paid_minor <> 0)""",
         "SELECT count(*) FROM invoice",
     ),
@@ -107,9 +149,11 @@ _CHECKS: dict[str, tuple[str, str]] = {
                   OR g.amount_minor <> a.amount_minor OR g.currency <> a.currency)""",
         "SELECT count(*) FROM payment_attempt",
     ),
+    # Of what the balance paid, or was given, nobody is asked for.
     "issued_invoices_have_an_attempt": (
         f"""SELECT i.id, i.number FROM invoice i WHERE i.status IN {ISSUED}
-            AND NOT EXISTS (SELECT FROM payment_attempt a WHERE a.invoice_id = i.id)""",
+            AND (i.total_minor > i.balance_applied_minor)
+                <> EXISTS (SELECT FROM payment_attempt a WHERE a.invoice_id = i.id)""",
         f"SELECT count(*) FROM invoice WHERE status IN {ISSUED}",
     ),
     # Finalized by nobody although nothing is awaited; a missing seller is a stated reason, and still a problem.
@@ -138,10 +182,10 @@ _CHECKS: dict[str, tuple[str, str]] = {
         """SELECT w.id, w.subscription_id, w.period_index, later.item_id, billed.quantity AS billed,
                   later.quantity AS used
            FROM corrected_window w
-           CROSS JOIN LATERAL jsonb_to_recordset(w.totals) AS later(item_id text, quantity numeric)
+           CROSS JOIN LATERAL jsonb_to_recordset(w.totals) AS later(item_id text, price_id text, quantity numeric)
            LEFT JOIN closed_window c ON c.id = w.id
-           LEFT JOIN LATERAL jsonb_to_recordset(c.totals) AS billed(item_id text, quantity numeric)
-                ON billed.item_id = later.item_id
+           LEFT JOIN LATERAL jsonb_to_recordset(c.totals) AS billed(item_id text, price_id text, quantity numeric)
+                ON billed.item_id = later.item_id AND billed.price_id IS NOT DISTINCT FROM later.price_id
            WHERE later.quantity <> coalesce(billed.quantity, 0)""",
         "SELECT count(*) FROM corrected_window",
     ),
@@ -198,7 +242,10 @@ async def _rated_again(connection: AsyncConnection) -> AuditCheck:
 
 async def _documents(connection: AsyncConnection) -> list[list[Any]]:
     found = await connection.execute(
-        text("SELECT subscription_id, boundary_at, status, status_reason FROM invoice ORDER BY 1, 2")
+        text(
+            "SELECT subscription_id, boundary_at, status, status_reason FROM invoice "
+            "WHERE document_kind = 'invoice' ORDER BY 1, 2, issue"
+        )
     )
     return [[row[0], row[1].isoformat().replace("+00:00", "Z"), row[2], row[3]] for row in found]
 

@@ -1,29 +1,44 @@
-"""Charges: which are recorded, and which stand on a document."""
+"""Charges: which are recorded, of which period, on which document, and which still wait for one."""
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, select, tuple_
 
-from libs.common.persistence.base import bulk_insert, is_among
+from libs.common.persistence.base import bulk_insert, bulk_update, is_among
 from libs.common.persistence.unit_of_work import UnitOfWork
 from services.billing.adapters import mapping, rows
+from services.billing.adapters.period_terms import PeriodKey, listed
 from services.billing.domain.charge import Charge
 
 
 class ChargeRepository:
-    """Charges are added, never changed. Those of a draft are at hand once loaded."""
+    """Charges are added, never changed but for the document that they stand on. What was loaded stays at hand."""
 
     def __init__(self, uow: UnitOfWork) -> None:
         self._uow = uow
-        self._added: list[Charge] = []
+        self._added: dict[str, Charge] = {}
+        self._placed: dict[str, str] = {}
         self._known: dict[str, bool] = {}
         self._by_invoice: dict[str, list[Charge]] = {}
+        self._by_period: dict[PeriodKey, dict[str, Charge]] = {}
+        self._once: dict[str, dict[str, Charge]] = {}
+        self._waiting: dict[str, dict[str, Charge]] = {}
+        self._new: dict[str, dict[str, Charge]] = defaultdict(dict)  # by subscription, since the last reset
 
     def reset(self) -> None:
-        self._known.clear()
-        self._by_invoice.clear()
+        for known in (
+            self._known,
+            self._by_invoice,
+            self._by_period,
+            self._once,
+            self._waiting,
+            self._new,
+        ):
+            known.clear()
 
     async def load_recorded(self, ids: Iterable[str]) -> None:
         missing = set(ids) - self._known.keys()
@@ -40,10 +55,10 @@ class ChargeRepository:
         missing = set(invoice_ids) - self._by_invoice.keys()
         if missing:
             self._by_invoice.update({id: [] for id in missing})
-            found = select(rows.charge).where(is_among(rows.charge.c.invoice_id, missing))
-            for row in (await self._uow.connection.execute(found)).mappings():
-                self._by_invoice[row["invoice_id"]].append(mapping.charge_from_row(row))
-            for charge in self._added:
+            for charge in await self._select(is_among(rows.charge.c.invoice_id, missing)):
+                assert charge.invoice_id is not None
+                self._by_invoice[charge.invoice_id].append(charge)
+            for charge in self._added.values():
                 if charge.invoice_id in missing:
                     self._by_invoice[charge.invoice_id].append(charge)
 
@@ -51,28 +66,111 @@ class ChargeRepository:
         await self.load_of_invoices([invoice_id])
         return self._by_invoice[invoice_id]
 
+    async def load_of_periods(self, keys: Iterable[PeriodKey]) -> None:
+        """All charges of these periods, and those for what is charged once of their subscriptions."""
+        missing = sorted(set(keys) - self._by_period.keys())
+        if not missing:
+            return
+        self._by_period.update({key: {} for key in missing})
+        unknown = {subscription_id for subscription_id, _ in missing} - self._once.keys()
+        self._once.update({subscription_id: {} for subscription_id in unknown})
+        table = rows.charge.c
+        mine = table.tenant == self._uow.tenant
+        of_periods = tuple_(table.subscription_id, table.period_index).in_(listed(missing))
+        for charge in await self._select(mine & of_periods):
+            self._by_period[charge.subscription_id, charge.period_index][charge.id] = charge
+        once = (table.kind == "once") & is_among(table.subscription_id, unknown)
+        for charge in await self._select(mine & once) if unknown else ():
+            self._once[charge.subscription_id][charge.id] = charge
+
+    async def of_period(self, subscription_id: str, period_index: int) -> list[Charge]:
+        """Those of the period, and those for what is charged once, of whatever period."""
+        key = subscription_id, period_index
+        await self.load_of_periods([key])
+        found = self._by_period[key] | self._once[subscription_id]
+        new = self._new.get(subscription_id, {}).values()
+        found |= {c.id: c for c in new if c.period_index == period_index or c.kind == "once"}
+        return list(found.values())
+
     async def of_periods(self, subscription_id: str, start: int, end: int) -> list[Charge]:
-        """Those of the billing periods from `start` until before `end`, written already."""
+        """Those of the billing periods from `start` until before `end`."""
         table = rows.charge
-        found = select(table).where(
-            table.c.tenant == self._uow.tenant,
-            table.c.subscription_id == subscription_id,
-            table.c.period_index.between(start, end - 1),
+        written = await self._select(
+            (table.c.tenant == self._uow.tenant)
+            & (table.c.subscription_id == subscription_id)
+            & table.c.period_index.between(start, end - 1)
         )
-        return [
-            mapping.charge_from_row(row) for row in (await self._uow.connection.execute(found)).mappings()
+        new = self._new.get(subscription_id, {}).values()
+        found = {charge.id: charge for charge in written}
+        return list((found | {c.id: c for c in new if start <= c.period_index < end}).values())
+
+    async def load_waiting(self, subscription_ids: Iterable[str]) -> None:
+        missing = set(subscription_ids) - self._waiting.keys()
+        if missing:
+            self._waiting.update({id: {} for id in missing})
+            table = rows.charge.c
+            wanted = table.invoice_id.is_(None) & is_among(table.subscription_id, missing)
+            for charge in await self._select(wanted & (table.tenant == self._uow.tenant)):
+                self._waiting[charge.subscription_id][charge.id] = charge
+
+    async def waiting(self, subscription_id: str) -> list[Charge]:
+        """Those that stand on no document yet."""
+        await self.load_waiting([subscription_id])
+        found = self._waiting[subscription_id]
+        found = found | {c.id: c for c in self._new.get(subscription_id, {}).values() if c.invoice_id is None}
+        return [found[id] for id in sorted(found) if id not in self._placed]
+
+    async def last_usage(self, item_id: str, price_id: str, *, before: int) -> Charge | None:
+        """The charge for the usage of the last period before the one with index `before`."""
+        table = rows.charge
+        mine = (table.c.item_id == item_id) & (table.c.price_id == price_id) & (table.c.kind == "usage")
+        last = select(table).where(table.c.tenant == self._uow.tenant, mine, table.c.period_index < before)
+        last = last.order_by(table.c.period_index.desc(), table.c.revision.desc()).limit(1)
+        row = (await self._uow.connection.execute(last)).mappings().first()
+        found = [] if row is None else [mapping.charge_from_row(row)]
+        found += [
+            charge
+            for new in self._new.values()
+            for charge in new.values()
+            if (charge.item_id, charge.price.id, charge.kind) == (item_id, price_id, "usage")
+            and charge.period_index < before
         ]
+        return max(found, key=lambda charge: charge.period_index, default=None)
+
+    async def _select(self, condition: ColumnElement[bool]) -> list[Charge]:
+        found = await self._uow.connection.execute(select(rows.charge).where(condition))
+        return [mapping.charge_from_row(row) for row in found.mappings()]
 
     def add(self, charge: Charge) -> None:
-        self._added.append(charge)
+        self._added[charge.id] = charge
         self._known[charge.id] = True
+        self._new[charge.subscription_id][charge.id] = charge
         if charge.invoice_id in self._by_invoice:
             self._by_invoice[charge.invoice_id].append(charge)
 
+    def place(self, charge: Charge, invoice_id: str) -> None:
+        """Put a charge that waited on a document."""
+        placed = replace(charge, invoice_id=invoice_id)
+        if charge.id in self._added:
+            self._added[charge.id] = placed
+        else:
+            self._placed[charge.id] = invoice_id
+        self._new[charge.subscription_id][charge.id] = placed
+        self._waiting.get(charge.subscription_id, {}).pop(charge.id, None)
+        if invoice_id in self._by_invoice:
+            self._by_invoice[invoice_id].append(placed)
+
     async def flush(self) -> None:
-        added, self._added = self._added, []
+        added, self._added = self._added, {}
+        placed, self._placed = self._placed, {}
+        tenant = self._uow.tenant
         await bulk_insert(
             self._uow.connection,
             rows.charge,
-            [{"tenant": self._uow.tenant, **mapping.charge_to_row(charge)} for charge in added],
+            [{"tenant": tenant, **mapping.charge_to_row(charge)} for charge in added.values()],
+        )
+        await bulk_update(
+            self._uow.connection,
+            rows.charge,
+            [{"id": id, "invoice_id": placed[id]} for id in sorted(placed)],
         )

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from sqlalchemy import select
+from typing import Any
+
+from sqlalchemy import Select, select
 
 from libs.common.persistence.base import bulk_insert
 from libs.common.persistence.unit_of_work import UnitOfWork
-from services.billing.adapters import rows
+from services.billing.adapters import mapping, rows
 from services.billing.domain.agreement import CustomerDetails
 
 
@@ -20,13 +22,15 @@ class CustomerRepository:
     def reset(self) -> None:
         self._newest.clear()
 
+    async def find(self, id: str) -> CustomerDetails | None:
+        return await self._first(select(rows.customer).where(rows.customer.c.id == id))
+
     async def find_for_update(self, id: str) -> CustomerDetails | None:
-        table = rows.customer
-        found = await self._uow.connection.execute(select(table).where(table.c.id == id).with_for_update())
-        row = found.mappings().first()
-        if row is None:
-            return None
-        return CustomerDetails(**{name: row[name] for name in CustomerDetails.__slots__})
+        return await self._first(select(rows.customer).where(rows.customer.c.id == id).with_for_update())
+
+    async def _first(self, statement: Select[Any]) -> CustomerDetails | None:
+        row = (await self._uow.connection.execute(statement)).mappings().first()
+        return None if row is None else mapping.customer_from_row(row)
 
     def keep_newest(self, customer: CustomerDetails) -> None:
         known = self._newest.get(customer.id)
@@ -40,9 +44,6 @@ class CustomerRepository:
         await bulk_insert(
             self._uow.connection,
             rows.customer,
-            [
-                {"tenant": self._uow.tenant, **{name: getattr(newest[id], name) for name in columns}}
-                for id in sorted(newest)
-            ],
+            [{"tenant": self._uow.tenant, **mapping.customer_to_row(newest[id])} for id in sorted(newest)],
             tail=f"ON CONFLICT (id) DO UPDATE SET {changes} WHERE customer.version < excluded.version",
         )

@@ -38,6 +38,10 @@ class InvoiceRepository(Repository[Invoice]):
         self.save(outcome.invoice)
         self._final[outcome.invoice.id] = outcome
 
+    def unwritten(self) -> list[Invoice]:
+        """Those that were made or changed, and are not written yet."""
+        return [*self._added.values(), *self._saved.values()]
+
     async def release_waiting_for_seller(self) -> None:
         """They are due since the business instant at which they were opened."""
         table = rows.invoice
@@ -58,8 +62,8 @@ class InvoiceRepository(Repository[Invoice]):
             numbered = replace(current, number=numbers[id])
             self.save(numbered)
             lines.extend(outcome.lines)
-            event = events.invoice_finalized(numbered, tenant=self.uow.tenant)
-            self.uow.outbox.append(event, key=id, traceparent=numbered.traceparent)
+            for event in events.invoice_issued(numbered, tenant=self.uow.tenant):
+                self.uow.outbox.append(event, key=id, traceparent=numbered.traceparent)
         await super().flush()
         await bulk_insert(
             self.uow.connection,

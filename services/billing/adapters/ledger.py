@@ -25,9 +25,10 @@ class LedgerRepository:
         self,
         entries: Iterable[LedgerEntry],
         *,
-        invoice_id: str,
         posted_at: datetime,
+        invoice_id: str | None = None,
         attempt_id: str | None = None,
+        balance_entry_id: str | None = None,
     ) -> None:
         self._rows += [
             {
@@ -40,6 +41,7 @@ class LedgerRepository:
                 "posted_at": posted_at,
                 "invoice_id": invoice_id,
                 "attempt_id": attempt_id,
+                "balance_entry_id": balance_entry_id,
             }
             for ordinal, entry in enumerate(entries)
         ]

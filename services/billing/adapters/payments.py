@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 
-from sqlalchemy import select, update
+from sqlalchemy import func, select, update
 
-from libs.common.persistence.base import is_among
+from libs.common.persistence.base import bulk_update, is_among
 from libs.common.persistence.repository import Repository
 from libs.common.persistence.unit_of_work import UnitOfWork
 from services.billing.adapters import mapping, rows
@@ -59,6 +59,29 @@ class PaymentMethodRepository(Repository[PaymentMethod]):
             row = (await self.uow.connection.execute(wanted)).mappings().first()
             self._defaults[customer_id] = mapping.method_from_row(row) if row else None
         return self._defaults[customer_id]
+
+    async def of_customer(self, customer_id: str) -> list[PaymentMethod]:
+        table = rows.payment_method
+        theirs = (
+            select(table)
+            .where(table.c.customer_id == customer_id, table.c.removed_at.is_(None))
+            .order_by(table.c.created_at, table.c.id)
+        )
+        return [
+            mapping.method_from_row(row) for row in (await self.uow.connection.execute(theirs)).mappings()
+        ]
+
+    async def count_changes(self, customer_id: str) -> int:
+        table = rows.payment_method
+        counted = select(func.count() + func.count(table.c.removed_at)).where(
+            table.c.customer_id == customer_id
+        )
+        return int((await self.uow.connection.execute(counted)).scalar_one())
+
+    async def remove(self, method: PaymentMethod) -> None:
+        await bulk_update(self.uow.connection, rows.payment_method, [mapping.method_to_row(method)])
+        self._locked[method.id] = method
+        self._defaults.pop(method.customer_id, None)
 
 
 class PaymentAttemptRepository(Repository[PaymentAttempt]):

@@ -19,6 +19,7 @@ from services.billing.application.queries import (
     LineNotFound,
 )
 from services.billing.domain.charge import Charge
+from services.billing.domain.customer_balance import BalanceEntry, CustomerBalance, CustomerBalanceNotFound
 from services.billing.domain.invoice import Invoice, InvoiceLine, InvoiceNotFound, lines_of
 from services.billing.domain.payment import PaymentAttempt, PaymentMethod, PaymentMethodNotFound
 from services.billing.domain.seller import Seller
@@ -40,6 +41,8 @@ class SqlBillingQueries:
             statement = statement.where(table.c.customer_id == wanted.customer_id)
         if wanted.subscription_id is not None:
             statement = statement.where(table.c.subscription_id == wanted.subscription_id)
+        if wanted.document_kind is not None:
+            statement = statement.where(table.c.document_kind == wanted.document_kind)
         if wanted.number is not None:
             statement = statement.where(table.c.number == wanted.number)
         if wanted.boundary_from is not None:
@@ -120,7 +123,7 @@ class SqlBillingQueries:
         self, page: PageRequest, *, customer_id: str | None
     ) -> Slice[PaymentMethod]:
         table = rows.payment_method
-        statement: Select[Any] = select(table)
+        statement: Select[Any] = select(table).where(table.c.removed_at.is_(None))
         if customer_id is not None:
             statement = statement.where(table.c.customer_id == customer_id)
         return await fetch_page(
@@ -134,10 +137,64 @@ class SqlBillingQueries:
 
     async def get_payment_method(self, id: str, *, customer_id: str | None) -> PaymentMethod:
         table = rows.payment_method
-        row = (await self._connection.execute(select(table).where(table.c.id == id))).mappings().first()
+        wanted = select(table).where(table.c.id == id, table.c.removed_at.is_(None))
+        row = (await self._connection.execute(wanted)).mappings().first()
         if row is None or (customer_id is not None and row["customer_id"] != customer_id):
             raise PaymentMethodNotFound("no payment method has this id")
         return mapping.method_from_row(row)
+
+    async def list_customer_balances(
+        self, page: PageRequest, *, customer_id: str | None, currency: str | None
+    ) -> Slice[CustomerBalance]:
+        table = rows.customer_balance
+        statement: Select[Any] = select(table)
+        if customer_id is not None:
+            statement = statement.where(table.c.customer_id == customer_id)
+        if currency is not None:
+            statement = statement.where(table.c.currency == currency)
+        return await fetch_page(
+            self._connection,
+            statement,
+            created_at=table.c.created_at,
+            id=table.c.id,
+            page=page,
+            to_view=mapping.balance_from_row,
+        )
+
+    async def get_customer_balance(self, id: str, *, customer_id: str | None) -> CustomerBalance:
+        table = rows.customer_balance
+        row = (await self._connection.execute(select(table).where(table.c.id == id))).mappings().first()
+        if row is None or (customer_id is not None and row["customer_id"] != customer_id):
+            raise CustomerBalanceNotFound("no customer balance has this id")
+        return mapping.balance_from_row(row)
+
+    async def list_adjustments(self, page: PageRequest, *, customer_id: str | None) -> Slice[BalanceEntry]:
+        table = rows.customer_balance_entry
+        statement: Select[Any] = select(table).where(table.c.kind == "adjustment")
+        if customer_id is not None:
+            statement = statement.where(table.c.customer_id == customer_id)
+        return await fetch_page(
+            self._connection,
+            statement,
+            created_at=table.c.recorded_at,
+            id=table.c.id,
+            page=page,
+            to_view=mapping.balance_entry_from_row,
+        )
+
+    async def list_balance_entries(
+        self, balance_id: str, page: PageRequest, *, customer_id: str | None
+    ) -> Slice[BalanceEntry]:
+        await self.get_customer_balance(balance_id, customer_id=customer_id)
+        table = rows.customer_balance_entry
+        return await fetch_page(
+            self._connection,
+            select(table).where(table.c.balance_id == balance_id),
+            created_at=table.c.recorded_at,
+            id=table.c.id,
+            page=page,
+            to_view=mapping.balance_entry_from_row,
+        )
 
     async def list_ledger_entries(
         self, page: PageRequest, *, invoice_id: str | None, account: str | None
@@ -168,4 +225,5 @@ def _ledger_view(row: RowMapping) -> LedgerEntryView:
         posted_at=row["posted_at"],
         invoice_id=row["invoice_id"],
         attempt_id=row["attempt_id"],
+        balance_entry_id=row["balance_entry_id"],
     )

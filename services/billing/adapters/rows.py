@@ -62,6 +62,12 @@ customer = Table(
     Column("email", Text),
     Column("external_id", Text),
     Column("country", Text),
+    Column("legal_name", Text),
+    Column("vat_id", Text),
+    json_column("address", nullable=True),
+    Column("payment_terms_days", Integer),
+    Column("is_erased", Boolean, nullable=False, server_default=text("false")),
+    Column("clock_id", Text),
 )
 
 # The agreement as the newest event told it. It is locked before anything of the subscription is reconciled, so
@@ -102,11 +108,32 @@ charge = Table(
     Column("usage_window_id", Text),
     Column("event_count", BigInteger),
     instant("created_at"),
+    decimal_column("quantity_before", nullable=True),
+    Column("is_end", Boolean, nullable=False, server_default=text("false")),
+    Column("counted_by", Text),
+    minor("most_minor", nullable=True),
+    json_column("allowance", nullable=True),
+    Column("basis", Text),
+    json_column("whole", nullable=True),
     UniqueConstraint(
         "tenant", "item_id", "price_id", "period_index", "kind", "revision", name="uq_charge_identity"
     ),
     Index("ix_charge_invoice_id", "invoice_id"),
     Index("ix_charge_subscription", "tenant", "subscription_id", "period_index"),
+    Index("ix_charge_waiting", "tenant", "subscription_id", postgresql_where=text("invoice_id IS NULL")),
+    Index("ix_charge_once", "tenant", "subscription_id", postgresql_where=text("kind = 'once'")),
+)
+
+# What is agreed on for one period, as the newest event told it. `is_settled`: it has been held against the charges.
+period_terms = Table(
+    "period_terms",
+    metadata,
+    tenant_column(),
+    Column("subscription_id", Text, primary_key=True),
+    Column("period_index", Integer, primary_key=True),
+    Column("version", Integer, nullable=False),
+    json_column("terms"),
+    Column("is_settled", Boolean, nullable=False),
 )
 
 invoice = Table(
@@ -132,6 +159,7 @@ invoice = Table(
     minor("tax_minor"),
     minor("total_minor"),
     minor("paid_minor"),
+    Column("balance_applied_minor", BigInteger, nullable=False, server_default=text("0")),
     instant("issued_at", nullable=True),
     Column("due_on", Date),
     instant("paid_at", nullable=True),
@@ -146,8 +174,16 @@ invoice = Table(
     UniqueConstraint("tenant", "seller_id", "series", "number", name="uq_invoice_number"),
     CheckConstraint("net_minor + tax_minor = total_minor", name="adds_up"),
     CheckConstraint("(status IN ('draft', 'skipped')) = (number IS NULL)", name="numbered_once_final"),
-    CheckConstraint("paid_minor BETWEEN 0 AND greatest(total_minor, 0)", name="paid_within_total"),
-    CheckConstraint("status <> 'paid' OR paid_minor = total_minor", name="paid_in_full"),
+    CheckConstraint(
+        "paid_minor BETWEEN 0 AND greatest(total_minor - balance_applied_minor, 0)", name="paid_within_total"
+    ),
+    CheckConstraint(
+        "status <> 'paid' OR paid_minor + balance_applied_minor = total_minor", name="paid_in_full"
+    ),
+    CheckConstraint(
+        "balance_applied_minor BETWEEN least(total_minor, 0) AND greatest(total_minor, 0)",
+        name="balance_within_total",
+    ),
     Index("ix_invoice_tenant_customer", "tenant", "customer_id", "created_at"),
     Index("ix_invoice_tenant_created_at", "tenant", "created_at", "id"),
     Index("ix_invoice_no_seller", "tenant", postgresql_where=text("status_reason = 'no_seller'")),
@@ -171,6 +207,59 @@ invoice_line = Table(
     Column("service_start_on", Date, nullable=False),
     Column("service_end_on", Date, nullable=False),
     UniqueConstraint("tenant", "invoice_id", "ordinal", name="uq_invoice_line_ordinal"),
+)
+
+# What is owed to a customer in one currency. Its entries sum to it.
+customer_balance = Table(
+    "customer_balance",
+    metadata,
+    tenant_column(),
+    id_column(),
+    Column("customer_id", Text, nullable=False),
+    currency_column(),
+    minor("balance_minor"),
+    version_column(),
+    instant("created_at"),
+    UniqueConstraint("tenant", "customer_id", "currency", name="uq_customer_balance_customer"),
+    CheckConstraint("balance_minor >= 0", name="not_below_zero"),
+    Index("ix_customer_balance_tenant_created_at", "tenant", "created_at", "id"),
+)
+
+customer_balance_entry = Table(
+    "customer_balance_entry",
+    metadata,
+    tenant_column(),
+    id_column(),
+    Column("balance_id", Text, nullable=False),
+    Column("ordinal", Integer, nullable=False),
+    Column("customer_id", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    minor("amount_minor"),
+    minor("after_minor"),
+    currency_column(),
+    instant("occurred_at"),
+    Column("actor", Text, nullable=False),
+    Column("invoice_id", Text),
+    Column("reason", Text),
+    Column("clock_id", Text),
+    instant("recorded_at", server_default=text("clock_timestamp()")),
+    UniqueConstraint("tenant", "balance_id", "ordinal", name="uq_customer_balance_entry_ordinal"),
+    CheckConstraint("after_minor >= 0", name="not_below_zero"),
+    Index(
+        "uq_customer_balance_entry_invoice",
+        "tenant",
+        "invoice_id",
+        unique=True,
+        postgresql_where=text("invoice_id IS NOT NULL"),
+    ),
+    Index("ix_customer_balance_entry_recorded_at", "tenant", "balance_id", "recorded_at"),
+    Index(
+        "ix_customer_balance_entry_adjustment",
+        "tenant",
+        "recorded_at",
+        "id",
+        postgresql_where=text("kind = 'adjustment'"),
+    ),
 )
 
 number_series = Table(
@@ -232,8 +321,9 @@ ledger_entry = Table(
     minor("amount_minor"),
     currency_column(),
     instant("posted_at"),
-    Column("invoice_id", Text, nullable=False),
+    Column("invoice_id", Text),
     Column("attempt_id", Text),
+    Column("balance_entry_id", Text),
     instant("recorded_at", server_default=text("clock_timestamp()")),
     Index("ix_ledger_entry_invoice_id", "tenant", "invoice_id"),
     Index("ix_ledger_entry_recorded_at", "tenant", "recorded_at"),
@@ -250,10 +340,13 @@ payment_method = Table(
     Column("is_default", Boolean, nullable=False),
     version_column(),
     instant("created_at"),
+    instant("removed_at", nullable=True),
+    CheckConstraint("NOT is_default OR removed_at IS NULL", name="removed_is_no_default"),
     Index(
         "uq_payment_method_default", "tenant", "customer_id", unique=True, postgresql_where=text("is_default")
     ),
     Index("ix_payment_method_tenant_created_at", "tenant", "created_at", "id"),
+    Index("ix_payment_method_tenant_customer", "tenant", "customer_id"),
 )
 
 payment_attempt = Table(

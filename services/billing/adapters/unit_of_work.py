@@ -12,10 +12,12 @@ from libs.common.persistence.unit_of_work import UnitOfWork
 from services.billing.adapters import rows
 from services.billing.adapters.agreements import AgreementRepository
 from services.billing.adapters.charges import ChargeRepository
+from services.billing.adapters.customer_balances import CustomerBalanceRepository
 from services.billing.adapters.customers import CustomerRepository
 from services.billing.adapters.invoices import InvoiceRepository
 from services.billing.adapters.ledger import LedgerRepository
 from services.billing.adapters.payments import PaymentAttemptRepository, PaymentMethodRepository
+from services.billing.adapters.period_terms import PeriodTermsRepository
 from services.billing.adapters.plan_versions import PlanCache, PlanVersionRepository
 from services.billing.adapters.sellers import SellerRepository
 from services.billing.adapters.usage_windows import UsageWindowRepository
@@ -42,6 +44,7 @@ class BillingUnitOfWork(UnitOfWork):
         super().__init__(connection, rows.shared)
         self.agreements = AgreementRepository(self)
         self.customers = CustomerRepository(self)
+        self.period_terms = PeriodTermsRepository(self)
         self.charges = ChargeRepository(self)
         self.usage_windows = UsageWindowRepository(self)
         self.plan_versions = PlanVersionRepository(self, PlanCache() if plans is None else plans)
@@ -49,10 +52,12 @@ class BillingUnitOfWork(UnitOfWork):
         self.payment_methods = PaymentMethodRepository(self)
         self.payment_attempts = PaymentAttemptRepository(self)
         self.ledger = LedgerRepository(self)
+        self.customer_balances = CustomerBalanceRepository(self)
         self.invoices = InvoiceRepository(self)
         self.register(
             self.agreements,
             self.customers,
+            self.period_terms,
             self.charges,
             self.usage_windows,
             self.plan_versions,
@@ -60,5 +65,6 @@ class BillingUnitOfWork(UnitOfWork):
             self.payment_methods,
             self.payment_attempts,
             self.ledger,
+            self.customer_balances,
             self.invoices,
         )

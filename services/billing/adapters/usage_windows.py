@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
-from sqlalchemy import ARRAY, Integer, Select, Text, cast, func, select, tuple_
+from sqlalchemy import select, tuple_
 
 from libs.common.persistence.base import bulk_insert
 from libs.common.persistence.unit_of_work import UnitOfWork
 from services.billing.adapters import mapping, rows
+from services.billing.adapters.period_terms import PeriodKey, listed
 from services.billing.domain.charge import UsageCorrection, UsageOfPeriod
 
 
@@ -17,21 +18,21 @@ class UsageWindowRepository:
 
     def __init__(self, uow: UnitOfWork) -> None:
         self._uow = uow
-        self._loaded: dict[tuple[str, int], UsageOfPeriod | None] = {}
+        self._loaded: dict[PeriodKey, UsageOfPeriod | None] = {}
         self._added: list[UsageOfPeriod] = []
         self._corrections: dict[str, UsageCorrection] = {}
 
     def reset(self) -> None:
         self._loaded.clear()
 
-    async def load(self, keys: Iterable[tuple[str, int]]) -> None:
+    async def load(self, keys: Iterable[PeriodKey]) -> None:
         missing = sorted(set(keys) - self._loaded.keys())
         if not missing:
             return
         self._loaded.update(dict.fromkeys(missing))
         table = rows.closed_window
         found = select(table).where(
-            tuple_(table.c.subscription_id, table.c.period_index).in_(_listed(missing))
+            tuple_(table.c.subscription_id, table.c.period_index).in_(listed(missing))
         )
         for row in (await self._uow.connection.execute(found)).mappings():
             self._loaded[row["subscription_id"], row["period_index"]] = mapping.usage_from_row(row)
@@ -79,11 +80,3 @@ class UsageWindowRepository:
             tail="ON CONFLICT (id) DO UPDATE SET revision = excluded.revision, totals = excluded.totals "
             "WHERE corrected_window.revision < excluded.revision",
         )
-
-
-def _listed(keys: Sequence[tuple[str, int]]) -> Select[tuple[str, int]]:
-    """Two arrays, however many pairs: the statement is spelled once."""
-    return select(
-        func.unnest(cast([subscription_id for subscription_id, _ in keys], ARRAY(Text))),
-        func.unnest(cast([period_index for _, period_index in keys], ARRAY(Integer))),
-    )

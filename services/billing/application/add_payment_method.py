@@ -8,6 +8,7 @@ from typing import Literal
 
 from libs.common.errors import Conflict, NotFound, RuleViolation
 from libs.common.ids import new_id
+from services.billing.application import events
 from services.billing.application.ports import UnitOfWork
 from services.billing.domain.payment import PaymentMethod
 
@@ -39,13 +40,18 @@ class AddPaymentMethod:
     tenant_mode: Literal["live", "sandbox"] | None
 
 
-async def add_payment_method(command: AddPaymentMethod, *, now: datetime, uow: UnitOfWork) -> PaymentMethod:
+async def add_payment_method(
+    command: AddPaymentMethod, *, now: datetime, business_now: datetime | None = None, uow: UnitOfWork
+) -> PaymentMethod:
     """The newest payment method becomes the customer's default; earlier ones stay and are no longer asked.
 
+    `now` is the wall's, `business_now` the customer's where he lives by a test clock.
+    Emits: PaymentMethodChanged, where the customer had none.
     Raises: CustomerNotFound, SandboxOnly, TenantNotKnownYet.
     """
     _check_gateway(command)
-    if await uow.customers.find_for_update(command.customer_id) is None:
+    customer = await uow.customers.find_for_update(command.customer_id)
+    if customer is None:
         raise CustomerNotFound("no customer has this id", pointer="/customer_id")
     earlier = await uow.payment_methods.find_default(command.customer_id)
     if earlier is not None:
@@ -60,6 +66,15 @@ async def add_payment_method(command: AddPaymentMethod, *, now: datetime, uow: U
         version=1,
         created_at=now,
     )
+    if earlier is None:
+        told = events.payment_method_changed(
+            customer,
+            has_payment_method=True,
+            version=await uow.payment_methods.count_changes(customer.id) + 1,
+            occurred_at=business_now or now,
+            tenant=uow.tenant,
+        )
+        uow.outbox.append(told, key=customer.id)
     uow.payment_methods.add(method)
     uow.record("payment_method.added", method.id)
     return method

@@ -2,28 +2,49 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
-from datetime import datetime
+from datetime import date, datetime
 from functools import lru_cache
 from typing import Any
 
-from libs.common.contracts.billing import InvoiceFinalizedV1, InvoicePaidV1, InvoiceV1, PaymentFailedV1
-from libs.common.contracts.catalog import PlanOverlayV1, PlanV1, PriceV1, Snapshot
+from libs.common.contracts.billing import (
+    CustomerBalanceChangedV1,
+    InvoiceFinalizedV1,
+    InvoicePaidV1,
+    InvoiceV1,
+    PaymentFailedV1,
+    PaymentMethodChangedV1,
+)
+from libs.common.contracts.catalog import CommitmentV1, PlanOverlayV1, PlanV1, PriceV1, Snapshot
 from libs.common.contracts.metering import UsageTotalV1
 from libs.common.contracts.subscriptions import (
     BillingPeriodV1,
     CustomerV1,
+    FeeV1,
+    PeriodTermsV1,
     SubscriptionItemV1,
     SubscriptionV1,
+    TermSegmentV1,
 )
 from libs.common.periods import Interval
-from services.billing.domain.agreement import Agreement, BilledItem, BilledPeriod, CustomerDetails
+from services.billing.domain.agreement import (
+    Address,
+    Agreement,
+    BilledItem,
+    BilledPeriod,
+    Bounds,
+    CustomerDetails,
+)
 from services.billing.domain.charge import ItemUsage
+from services.billing.domain.customer_balance import BalanceEntry
 from services.billing.domain.invoice import Invoice
 from services.billing.domain.payment import PaymentAttempt
 from services.billing.domain.plan_terms import Phase, PlanTerms, Trial
+from services.billing.domain.proration import ProrationOptions
 from services.billing.domain.rating.commitment import Commitment
 from services.billing.domain.rating.price import MatrixCell, Price, PriceTier, Rollover
+from services.billing.domain.terms import Fee, PeriodTerms, TermSegment
 
 PRICES_KEPT = 4_096
 
@@ -38,7 +59,20 @@ def _invoice(invoice: Invoice) -> InvoiceV1:
         currency=invoice.currency,
         total_minor=invoice.total.amount_minor,
         boundary_at=invoice.boundary_at,
+        document_kind=invoice.document_kind,
+        balance_applied_minor=invoice.balance_applied.amount_minor,
     )
+
+
+def invoice_issued(invoice: Invoice, *, tenant: str) -> list[InvoiceFinalizedV1 | InvoicePaidV1]:
+    """What is told when an invoice is issued: that it is, and where nothing is left to be paid, that it is paid.
+
+    Whoever waits for the money need not know what a balance is. The second is one version further than the first.
+    """
+    if invoice.status != "paid":
+        return [invoice_finalized(invoice, tenant=tenant)]
+    issued = replace(invoice, version=invoice.version - 1)
+    return [invoice_finalized(issued, tenant=tenant), invoice_paid(invoice, tenant=tenant)]
 
 
 def invoice_finalized(invoice: Invoice, *, tenant: str) -> InvoiceFinalizedV1:
@@ -80,6 +114,34 @@ def payment_failed(
     )
 
 
+def customer_balance_changed(entry: BalanceEntry, *, tenant: str) -> CustomerBalanceChangedV1:
+    movement = entry.movement
+    return CustomerBalanceChangedV1(
+        tenant=tenant,
+        version=entry.ordinal,
+        occurred_at=movement.occurred_at,
+        test_clock=movement.clock_id,
+        customer_id=movement.customer_id,
+        currency=entry.after.currency,
+        balance_minor=entry.after.amount_minor,
+        invoice_id=movement.invoice_id,
+    )
+
+
+def payment_method_changed(
+    customer: CustomerDetails, *, has_payment_method: bool, version: int, occurred_at: datetime, tenant: str
+) -> PaymentMethodChangedV1:
+    """`version` counts the methods that the customer ever had, and those that went away."""
+    return PaymentMethodChangedV1(
+        tenant=tenant,
+        version=version,
+        occurred_at=occurred_at,
+        test_clock=customer.clock_id,
+        customer_id=customer.id,
+        has_payment_method=has_payment_method,
+    )
+
+
 @lru_cache(maxsize=PRICES_KEPT)
 def price_from(snapshot: PriceV1) -> Price:
     """A price never changes, so that the same one is made once."""
@@ -111,7 +173,7 @@ def plan_from(snapshot: PlanV1) -> PlanTerms:
         trial=None
         if trial is None
         else Trial(Interval(trial.interval_unit, trial.interval_count), trial.amount),
-        commitments=tuple(Commitment(**_fields(commitment)) for commitment in snapshot.commitments),
+        commitments=_commitments_from(snapshot.commitments),
         plan_id=snapshot.plan_id,
         plan_version_id=snapshot.plan_version_id,
         number=snapshot.plan_version,
@@ -126,7 +188,7 @@ def overlay_from(snapshot: PlanOverlayV1) -> PlanTerms:
     )
 
 
-def customer_from(snapshot: CustomerV1) -> CustomerDetails:
+def customer_from(snapshot: CustomerV1, *, clock_id: str | None = None) -> CustomerDetails:
     return CustomerDetails(
         id=snapshot.customer_id,
         version=snapshot.customer_version,
@@ -134,6 +196,12 @@ def customer_from(snapshot: CustomerV1) -> CustomerDetails:
         email=snapshot.email,
         external_id=snapshot.external_id,
         country=snapshot.country,
+        legal_name=snapshot.legal_name,
+        vat_id=snapshot.vat_id,
+        address=None if snapshot.address is None else Address(**_fields(snapshot.address)),
+        payment_terms_days=snapshot.payment_terms_days,
+        is_erased=snapshot.is_erased,
+        clock_id=clock_id,
     )
 
 
@@ -141,7 +209,8 @@ def agreement_from(snapshot: SubscriptionV1, *, version: int, clock_id: str | No
     return Agreement(
         id=snapshot.subscription_id,
         version=version,
-        customer=customer_from(snapshot.customer),
+        customer=customer_from(snapshot.customer, clock_id=clock_id),
+        payer=None if snapshot.payer is None else customer_from(snapshot.payer, clock_id=clock_id),
         currency=snapshot.currency,
         zone=snapshot.zone,
         items=tuple(_item_from(item) for item in snapshot.items),
@@ -149,7 +218,14 @@ def agreement_from(snapshot: SubscriptionV1, *, version: int, clock_id: str | No
         clock_id=clock_id,
         anchor_on=snapshot.anchor_on,
         interval=Interval(snapshot.interval_unit, snapshot.interval_count),
+        billed_until=snapshot.billed_until,
+        proration=ProrationOptions(**_fields(snapshot.proration)),
+        commitments=_commitments_from(snapshot.commitments),
     )
+
+
+def _commitments_from(snapshots: Iterable[CommitmentV1]) -> tuple[Commitment, ...]:
+    return tuple(Commitment(**_fields(commitment)) for commitment in snapshots)
 
 
 def _item_from(item: SubscriptionItemV1) -> BilledItem:
@@ -163,16 +239,123 @@ def period_from(snapshot: BillingPeriodV1) -> BilledPeriod:
         end_on=snapshot.end_on,
         start=snapshot.start,
         end=snapshot.end,
+        kind=snapshot.kind,
+        full=_bounds_from(
+            snapshot.full_start_on, snapshot.full_end_on, snapshot.full_start, snapshot.full_end
+        ),
+    )
+
+
+def _bounds_from(
+    start_on: date | None, end_on: date | None, start: datetime | None, end: datetime | None
+) -> Bounds | None:
+    if start_on is None or end_on is None or start is None or end is None:
+        return None
+    return Bounds(start_on, end_on, start, end)
+
+
+def terms_from(snapshot: PeriodTermsV1, *, subscription_id: str, version: int) -> PeriodTerms:
+    return PeriodTerms(
+        subscription_id=subscription_id,
+        version=version,
+        period=period_from(snapshot.period),
+        segments=tuple(_segment_from(segment) for segment in snapshot.segments),
+        is_over=snapshot.is_over,
+        commitments=_commitments_from(snapshot.commitments),
+    )
+
+
+def _segment_from(snapshot: TermSegmentV1) -> TermSegment:
+    return TermSegment(
+        item_id=snapshot.item_id,
+        price=price_from(snapshot.price),
+        quantity=snapshot.quantity,
+        start_on=snapshot.start_on,
+        end_on=snapshot.end_on,
+        start=snapshot.start,
+        end=snapshot.end,
+        start_proration=snapshot.start_proration,
+        end_proration=snapshot.end_proration,
+        whole=_bounds_from(
+            snapshot.whole_start_on, snapshot.whole_end_on, snapshot.whole_start, snapshot.whole_end
+        ),
+    )
+
+
+def terms_snapshot(terms: PeriodTerms) -> PeriodTermsV1:
+    """As the event told them: how they are kept."""
+    return PeriodTermsV1(
+        period=_period_snapshot(terms.period),
+        segments=tuple(_segment_snapshot(segment) for segment in terms.segments),
+        is_over=terms.is_over,
+        commitments=tuple(commitment_snapshot(commitment) for commitment in terms.commitments),
+    )
+
+
+def commitment_snapshot(commitment: Commitment) -> CommitmentV1:
+    return CommitmentV1.model_validate(commitment, from_attributes=True)
+
+
+def _period_snapshot(period: BilledPeriod) -> BillingPeriodV1:
+    return BillingPeriodV1(
+        index=period.index,
+        start_on=period.start_on,
+        end_on=period.end_on,
+        start=period.start,
+        end=period.end,
+        kind=period.kind,
+        **_named("full", period.full),
+    )
+
+
+def _segment_snapshot(segment: TermSegment) -> TermSegmentV1:
+    return TermSegmentV1(
+        item_id=segment.item_id,
+        price=price_snapshot(segment.price),
+        quantity=segment.quantity,
+        start_on=segment.start_on,
+        end_on=segment.end_on,
+        start=segment.start,
+        end=segment.end,
+        start_proration=segment.start_proration,
+        end_proration=segment.end_proration,
+        **_named("whole", segment.whole),
+    )
+
+
+def _named(prefix: str, bounds: Bounds | None) -> dict[str, Any]:
+    if bounds is None:
+        return {}
+    return {f"{prefix}_{name}": getattr(bounds, name) for name in Bounds.__slots__}
+
+
+def fee_from(snapshot: FeeV1) -> Fee:
+    return Fee(
+        id=snapshot.fee_id,
+        kind=snapshot.kind,
+        description=snapshot.description,
+        amount=snapshot.amount,
+        service_start_on=snapshot.service_start_on,
+        service_end_on=snapshot.service_end_on,
+        tax_category=snapshot.tax_category,
     )
 
 
 def item_usage_from(total: UsageTotalV1) -> ItemUsage:
     return ItemUsage(
-        item_id=total.item_id, meter=total.meter, quantity=total.quantity, event_count=total.event_count
+        item_id=total.item_id,
+        meter=total.meter,
+        quantity=total.quantity,
+        event_count=total.event_count,
+        price_id=total.price_id,
     )
 
 
 def item_usage_snapshot(usage: ItemUsage) -> UsageTotalV1:
     return UsageTotalV1(
-        item_id=usage.item_id, meter=usage.meter, quantity=usage.quantity, event_count=usage.event_count
+        item_id=usage.item_id,
+        meter=usage.meter,
+        quantity=usage.quantity,
+        event_count=usage.event_count,
+        price_id=usage.price_id,
     )

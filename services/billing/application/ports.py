@@ -11,11 +11,13 @@ from libs.common.contracts.envelope import Event
 from libs.common.money import Money
 from services.billing.domain.agreement import Agreement, CustomerDetails
 from services.billing.domain.charge import Charge, UsageCorrection, UsageOfPeriod
+from services.billing.domain.customer_balance import BalanceEntry, BalanceMovement, CustomerBalance
 from services.billing.domain.invoice import Finalized, Invoice
 from services.billing.domain.ledger_entry import LedgerEntry
 from services.billing.domain.payment import Outcome, PaymentAttempt, PaymentMethod
 from services.billing.domain.plan_terms import PlanTerms
 from services.billing.domain.seller import Seller
+from services.billing.domain.terms import PeriodTerms
 
 
 class EventSink(Protocol):
@@ -27,12 +29,18 @@ class Agreements(Protocol):
 
     async def find_for_update(self, id: str) -> Agreement | None: ...
 
+    async def of_customer_for_update(self, customer_id: str) -> list[Agreement]:
+        """Those under which the customer uses or pays, in id order."""
+        ...
+
     def add(self, aggregate: Agreement) -> None: ...
 
     def save(self, aggregate: Agreement) -> None: ...
 
 
 class Customers(Protocol):
+    async def find(self, id: str) -> CustomerDetails | None: ...
+
     async def find_for_update(self, id: str) -> CustomerDetails | None: ...
 
     def keep_newest(self, customer: CustomerDetails) -> None: ...
@@ -47,7 +55,39 @@ class Charges(Protocol):
         """Those of the billing periods from `start` until before `end`."""
         ...
 
+    async def of_period(self, subscription_id: str, period_index: int) -> list[Charge]:
+        """Those of one billing period, and those for what is charged once, of whatever period."""
+        ...
+
+    async def waiting(self, subscription_id: str) -> list[Charge]:
+        """Those that stand on no document yet."""
+        ...
+
+    async def last_usage(self, item_id: str, price_id: str, *, before: int) -> Charge | None:
+        """The charge for the usage of the last billing period before the one with the index `before`."""
+        ...
+
     def add(self, charge: Charge) -> None: ...
+
+    def place(self, charge: Charge, invoice_id: str) -> None:
+        """Put a charge that waited on a document."""
+        ...
+
+
+class TermsOfPeriods(Protocol):
+    """What is agreed on for each period that an event told of, as the newest one told it."""
+
+    async def find(self, subscription_id: str, period_index: int) -> PeriodTerms | None: ...
+
+    async def unsettled(self, subscription_id: str) -> list[PeriodTerms]:
+        """Those that have not been held against what was charged since they were told, in their order."""
+        ...
+
+    async def keep_newest(self, terms: PeriodTerms) -> None:
+        """Older ones replace nothing."""
+        ...
+
+    async def settle(self, terms: PeriodTerms) -> None: ...
 
 
 class Invoices(Protocol):
@@ -65,6 +105,25 @@ class Invoices(Protocol):
 
     def finalize(self, outcome: Finalized) -> None:
         """Save the finalized invoice with its lines, number and event, as the last thing before the commit."""
+        ...
+
+
+class CustomerBalances(Protocol):
+    """What is owed to customers. Drawn on by those who hold the balance locked; anybody may give to it."""
+
+    async def find_for_update(self, customer_id: str, currency: str) -> CustomerBalance | None:
+        """None where nothing was ever given: then there is nothing to lock, and nothing to draw on."""
+        ...
+
+    async def open_for_update(self, customer_id: str, currency: str, *, now: datetime) -> CustomerBalance:
+        """The balance, made empty where there is none yet."""
+        ...
+
+    def move(self, movement: BalanceMovement) -> BalanceEntry:
+        """Give to a balance, or draw on one that is locked; its event comes when the unit of work is flushed.
+
+        The entry's place is sure where the balance is locked. Raises: BalanceTooSmall.
+        """
         ...
 
 
@@ -117,6 +176,18 @@ class PaymentMethods(Protocol):
 
     async def find_default(self, customer_id: str) -> PaymentMethod | None: ...
 
+    async def of_customer(self, customer_id: str) -> list[PaymentMethod]:
+        """Those that were not removed, in the order in which they were added."""
+        ...
+
+    async def count_changes(self, customer_id: str) -> int:
+        """How many methods the customer ever had, and how many of them were removed: it only grows."""
+        ...
+
+    async def remove(self, method: PaymentMethod) -> None:
+        """Written at once, so that another may become the default. It was locked."""
+        ...
+
     async def get_for_update(self, id: str) -> PaymentMethod: ...
 
     def add(self, aggregate: PaymentMethod) -> None: ...
@@ -139,14 +210,16 @@ class Ledger(Protocol):
         self,
         entries: Iterable[LedgerEntry],
         *,
-        invoice_id: str,
         posted_at: datetime,
+        invoice_id: str | None = None,
         attempt_id: str | None = None,
+        balance_entry_id: str | None = None,
     ) -> None: ...
 
 
 class UnitOfWork(Protocol):
     tenant: str
+    actor: str
 
     @property
     def outbox(self) -> EventSink: ...
@@ -161,7 +234,13 @@ class UnitOfWork(Protocol):
     def charges(self) -> Charges: ...
 
     @property
+    def period_terms(self) -> TermsOfPeriods: ...
+
+    @property
     def invoices(self) -> Invoices: ...
+
+    @property
+    def customer_balances(self) -> CustomerBalances: ...
 
     @property
     def usage_windows(self) -> UsageWindows: ...

@@ -10,6 +10,7 @@ from libs.common.errors import NotFound
 from libs.common.money import Money
 from libs.common.paging import PageRequest, Slice
 from services.billing.domain.charge import Charge
+from services.billing.domain.customer_balance import BalanceEntry, CustomerBalance
 from services.billing.domain.invoice import Invoice, InvoiceLine
 from services.billing.domain.payment import PaymentAttempt, PaymentMethod
 from services.billing.domain.seller import Seller
@@ -44,17 +45,19 @@ class LedgerEntryView:
     account: str
     amount: Money
     posted_at: datetime
-    invoice_id: str
+    invoice_id: str | None
     attempt_id: str | None
+    balance_entry_id: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class InvoiceFilter:
-    """None means any. Drafts that had nothing to pay are shown only when asked for by status."""
+    """None means any; `customer_id` is who pays. What was skipped is shown only when asked for by status."""
 
     customer_id: str | None = None
     subscription_id: str | None = None
     status: str | None = None
+    document_kind: str | None = None
     number: str | None = None
     boundary_from: datetime | None = None
     boundary_to: datetime | None = None
@@ -87,6 +90,24 @@ class BillingQueries(Protocol):
 
     async def get_payment_method(self, id: str, *, customer_id: str | None) -> PaymentMethod:
         """Raises: PaymentMethodNotFound, also when it is not `customer_id`'s."""
+        ...
+
+    async def list_customer_balances(
+        self, page: PageRequest, *, customer_id: str | None, currency: str | None
+    ) -> Slice[CustomerBalance]: ...
+
+    async def get_customer_balance(self, id: str, *, customer_id: str | None) -> CustomerBalance:
+        """Raises: CustomerBalanceNotFound, also when it is not `customer_id`'s."""
+        ...
+
+    async def list_adjustments(
+        self, page: PageRequest, *, customer_id: str | None
+    ) -> Slice[BalanceEntry]: ...
+
+    async def list_balance_entries(
+        self, balance_id: str, page: PageRequest, *, customer_id: str | None
+    ) -> Slice[BalanceEntry]:
+        """Raises: CustomerBalanceNotFound, also when it is not `customer_id`'s."""
         ...
 
     async def list_ledger_entries(

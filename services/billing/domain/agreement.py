@@ -2,17 +2,34 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from decimal import Decimal
+from typing import Literal
 
 from libs.common.periods import Interval
+from services.billing.domain.proration import AS_USUAL, ProrationOptions
+from services.billing.domain.rating.commitment import Commitment
 from services.billing.domain.rating.price import Price
 
 
 @dataclass(frozen=True, slots=True)
+class Address:
+    line1: str | None = None
+    line2: str | None = None
+    postal_code: str | None = None
+    city: str | None = None
+    region: str | None = None
+    country: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class CustomerDetails:
-    """The customer as copied onto an invoice."""
+    """The customer as copied onto an invoice.
+
+    `payment_terms_days` of None are the seller's. `is_erased`: what identified a person is gone from here on.
+    `clock_id` names the test clock that the customer lives by, if any.
+    """
 
     id: str
     version: int
@@ -20,17 +37,43 @@ class CustomerDetails:
     email: str | None
     external_id: str | None
     country: str | None
+    legal_name: str | None = None
+    vat_id: str | None = None
+    address: Address | None = None
+    payment_terms_days: int | None = None
+    is_erased: bool = False
+    clock_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """Local dates, and the instants they stand for: from `start` until before `end`."""
+
+    start_on: date
+    end_on: date
+    start: datetime
+    end: datetime
 
 
 @dataclass(frozen=True, slots=True)
 class BilledPeriod:
-    """The n-th billing period: local dates in the agreement's zone, and the instants they stand for."""
+    """The n-th billing period: local dates in the agreement's zone, and the instants they stand for.
+
+    `full` are the bounds counted from the anchor of which this is a part; None where it is the whole.
+    """
 
     index: int
     start_on: date
     end_on: date
     start: datetime
     end: datetime
+    kind: Literal["regular", "trial"] = "regular"
+    full: Bounds | None = None
+
+    @property
+    def whole(self) -> Bounds:
+        """What a part of it is prorated against."""
+        return self.full or Bounds(self.start_on, self.end_on, self.start, self.end)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +93,8 @@ class BilledItem:
 class Agreement:
     """A subscription as the newest event told it; `version` decides which one that is.
 
-    `anchor_on` and `interval`, from which its periods are counted, are None of what was told of before they were kept.
+    `customer` uses; `payer` pays, where that is somebody else. `anchor_on` and `interval`, from which its periods are
+    counted, are None of what was told of before they were kept. Nothing before `billed_until` is charged.
     """
 
     id: str
@@ -63,7 +107,33 @@ class Agreement:
     clock_id: str | None
     anchor_on: date | None = None
     interval: Interval | None = None
+    payer: CustomerDetails | None = None
+    billed_until: datetime | None = None
+    proration: ProrationOptions = AS_USUAL
+    commitments: tuple[Commitment, ...] = ()
+
+    @property
+    def pays(self) -> CustomerDetails:
+        """Who is asked for the money: whose name stands on the documents, and whose balance is drawn on."""
+        return self.payer or self.customer
+
+    @property
+    def parties(self) -> tuple[CustomerDetails, ...]:
+        return (self.customer,) if self.payer is None else (self.customer, self.payer)
 
     @property
     def has_metered_items(self) -> bool:
         return any(item.is_metered for item in self.items)
+
+
+def with_party(agreement: Agreement, party: CustomerDetails) -> Agreement:
+    """The agreement with this news of who uses or pays, unless it knows newer."""
+    customer = _newer(agreement.customer, party)
+    payer = None if agreement.payer is None else _newer(agreement.payer, party)
+    if customer is agreement.customer and payer is agreement.payer:
+        return agreement
+    return replace(agreement, customer=customer, payer=payer)
+
+
+def _newer(known: CustomerDetails, told: CustomerDetails) -> CustomerDetails:
+    return told if told.id == known.id and told.version > known.version else known

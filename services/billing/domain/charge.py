@@ -1,12 +1,13 @@
 """What is owed for one item, price, billing period and kind: derived from the agreement and the usage, with an identity.
 
-Deriving twice gives the same identities, so that what is recorded already is left alone.
+Deriving twice gives the same identities, so that what is recorded already is left alone. A charge keeps all that it was
+derived from: rated again, it gives the same lines.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from decimal import Decimal
 from fractions import Fraction
@@ -15,22 +16,17 @@ from typing import Literal
 from libs.common.errors import RuleViolation
 from libs.common.ids import derived_id
 from libs.common.money import Money, total
-from libs.common.periods import Period, local_date
-from services.billing.domain.agreement import Agreement, BilledItem, BilledPeriod
-from services.billing.domain.proration import fraction_in_use
+from services.billing.domain.agreement import Bounds
+from services.billing.domain.charge_line import ChargeLine, capped, change_lines, credit_lines, told_line
+from services.billing.domain.rating.allowance import AllowanceBalance
 from services.billing.domain.rating.price import Price
-from services.billing.domain.rating.rate import RatedLine, rate
+from services.billing.domain.rating.rate import RatedLine, rate, rate_usage
+from services.billing.domain.rating.usage import Usage
 
-ChargeKind = Literal["advance", "usage"]
+ChargeKind = Literal["advance", "arrears", "usage", "once", "fee", "commitment"]
+CountedBy = Literal["day", "second", "whole"]
 
 WHOLE = Fraction(1)
-
-
-class TimingNotBillable(RuleViolation):
-    """A recurring price in arrears would never be charged: better to stop than to lose it silently."""
-
-    code = "timing_not_billable"
-    title = "The timing of a price is not billable yet"
 
 
 class UsageOfUnknownItem(RuleViolation):
@@ -42,12 +38,13 @@ class UsageOfUnknownItem(RuleViolation):
 
 @dataclass(frozen=True, slots=True)
 class ItemUsage:
-    """The usage of one item in one window."""
+    """The usage of one item in one window: at one of its prices, where it had several."""
 
     item_id: str
     meter: str
     quantity: Decimal
     event_count: int
+    price_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +77,12 @@ class Charge:
 
     The service period is no part of the identity. `fraction` is the part of the period that is in use; the
     price is kept whole, so that the amount can be derived again at any time.
+
+    A charge for a change goes from `quantity_before` (None: from nothing) to `quantity`, or to nothing where `is_end`:
+    it then gives back what `quantity_before` costs. `counted_by` says what its part of the period is: dates, instants,
+    or all of it whenever it was in use. `most` caps a credit at what had been charged. `allowance` is the balance of
+    free units before this usage. `basis` says how a quantity came about that nobody agreed on or used. `whole` are the
+    bounds that this is a part of, where those are not the period's.
     """
 
     id: str
@@ -100,6 +103,18 @@ class Charge:
     invoice_id: str | None = None
     usage_window_id: str | None = None
     event_count: int | None = None
+    quantity_before: Decimal | None = None
+    is_end: bool = False
+    counted_by: CountedBy | None = None
+    most: Money | None = None
+    allowance: AllowanceBalance | None = None
+    basis: str | None = None
+    whole: Bounds | None = None
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it is what a quantity costs, and nothing else."""
+        return self.quantity_before is None and self.allowance is None and self.basis is None
 
     @property
     def identity(self) -> str:
@@ -111,104 +126,40 @@ def charge_id(item_id: str, price_id: str, period_index: int, kind: ChargeKind, 
     return derived_id("chg", item_id, price_id, str(period_index), kind, str(revision))
 
 
-def rated_lines(charge: Charge) -> tuple[RatedLine, ...]:
+def rated_lines(charge: Charge) -> Sequence[RatedLine | ChargeLine]:
     """The lines of a charge, derived from what is stored with it: the same bytes every time."""
-    return rate(charge.price, charge.quantity, fraction=charge.fraction)
+    if charge.is_plain and charge.price.model != "expression":
+        return rate(charge.price, charge.quantity, fraction=charge.fraction)
+    if charge.quantity_before is not None:
+        return _change_lines(charge, charge.quantity_before)
+    if charge.kind == "usage":
+        usage = Usage(charge.quantity, charge.event_count)
+        return rate_usage(charge.price, usage, allowance=charge.allowance).lines
+    lines = rate(charge.price, charge.quantity, fraction=charge.fraction)
+    return [told_line(line, charge.basis or line.formula) for line in lines]
 
 
-def _amount(price: Price, quantity: Decimal, fraction: Fraction) -> Money:
-    return total((line.amount for line in rate(price, quantity, fraction=fraction)), price.currency)
+def _change_lines(charge: Charge, before: Decimal) -> Sequence[ChargeLine]:
+    if charge.is_end:
+        lines = credit_lines(charge.price, before, charge.fraction)
+    else:
+        lines = change_lines(charge.price, before, charge.quantity, charge.fraction)
+    if charge.most is not None:
+        lines = capped(lines, charge.most)
+    if charge.basis is None:
+        return lines
+    return [replace(line, formula=charge.basis) for line in lines]
 
 
-def _used_part(agreement: Agreement, period: BilledPeriod) -> Period:
-    """The period up to the agreement's end, if that lies inside it."""
-    end = period.end if agreement.ends_at is None else min(agreement.ends_at, period.end)
-    return Period(period.start, max(end, period.start), agreement.zone)
+def with_amount(charge: Charge) -> Charge:
+    """The charge with the amount that its lines come to."""
+    amount = total((line.amount for line in rated_lines(charge)), charge.price.currency)
+    return replace(charge, amount=amount)
 
 
-def advance_charges(agreement: Agreement, period: BilledPeriod, *, now: datetime) -> list[Charge]:
-    """What is owed at the start of `period`, for the period ahead.
-
-    Where the agreement is already known to end inside the period, only the part in use is charged.
-    Rounding: once a line, half away from zero.
-    Raises: TimingNotBillable.
-    Source: "Changes inside a period", services/billing/README.md.
-    """
-    full = Period(period.start, period.end, agreement.zone)
-    used = _used_part(agreement, period)
-    charges = []
-    for item in _recurring_in_advance(agreement.items):
-        fraction = fraction_in_use(used=used, full=full, method=item.price.proration)
-        if fraction == 0:
-            continue
-        assert item.quantity is not None
-        charges.append(
-            Charge(
-                id=charge_id(item.id, item.price.id, period.index, "advance"),
-                subscription_id=agreement.id,
-                item_id=item.id,
-                price=item.price,
-                period_index=period.index,
-                kind="advance",
-                revision=0,
-                quantity=item.quantity,
-                fraction=fraction,
-                service_start=used.start,
-                service_end=used.end,
-                service_start_on=period.start_on,
-                service_end_on=period.end_on if used.end == period.end else used.end_on,
-                amount=_amount(item.price, item.quantity, fraction),
-                created_at=now,
-            )
-        )
-    return charges
-
-
-def _recurring_in_advance(items: Iterable[BilledItem]) -> list[BilledItem]:
-    recurring = [item for item in items if item.price.kind == "recurring"]
-    for item in recurring:
-        if item.price.timing != "advance":
-            raise TimingNotBillable("a recurring price is charged in advance", price=item.price.id)
-    return recurring
-
-
-def usage_charges(agreement: Agreement, usage: UsageOfPeriod, *, now: datetime) -> list[Charge]:
-    """What is owed for the usage of a period that is over. Tiers start anew and are not prorated.
-
-    A metered item of which the window does not tell was not used: that is a charge too, of a quantity of zero.
-    Raises: UsageOfUnknownItem.
-    """
-    metered = [item for item in agreement.items if item.is_metered]
-    by_item = {used.item_id: used for used in usage.totals}
-    unknown = sorted(by_item.keys() - {item.id for item in metered})
-    if unknown:
-        raise UsageOfUnknownItem("the agreement has no such metered item", item=unknown[0])
-    return [_usage_charge(agreement, item, by_item.get(item.id), usage, now=now) for item in metered]
-
-
-def _usage_charge(
-    agreement: Agreement, item: BilledItem, used: ItemUsage | None, usage: UsageOfPeriod, *, now: datetime
-) -> Charge:
-    quantity = Decimal(0) if used is None else used.quantity
-    return Charge(
-        id=charge_id(item.id, item.price.id, usage.period_index, "usage"),
-        subscription_id=agreement.id,
-        item_id=item.id,
-        price=item.price,
-        period_index=usage.period_index,
-        kind="usage",
-        revision=0,
-        quantity=quantity,
-        fraction=WHOLE,
-        service_start=usage.window_start,
-        service_end=usage.window_end,
-        service_start_on=local_date(usage.window_start, agreement.zone),
-        service_end_on=local_date(usage.window_end, agreement.zone),
-        amount=_amount(item.price, quantity, WHOLE),
-        created_at=now,
-        usage_window_id=usage.window_id,
-        event_count=0 if used is None else used.event_count,
-    )
+def capped_at(charge: Charge, most: Money) -> Charge:
+    """The credit, no more than `most`."""
+    return with_amount(replace(charge, most=most))
 
 
 def missing(expected: Sequence[Charge], recorded: Iterable[str]) -> list[Charge]:

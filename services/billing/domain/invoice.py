@@ -1,4 +1,7 @@
-"""The demand: draft → finalized → paid. A finalized invoice never changes."""
+"""The demand: draft → finalized → paid. A finalized invoice never changes.
+
+A document may come out below zero: it gives to the balance of who pays, from which later invoices are paid first.
+"""
 
 from __future__ import annotations
 
@@ -14,10 +17,12 @@ from libs.common.money import Money
 from libs.common.periods import local_date
 from services.billing.domain.agreement import Agreement, CustomerDetails
 from services.billing.domain.charge import Charge, rated_lines
+from services.billing.domain.customer_balance import balance_applied
 from services.billing.domain.invoice_totals import TaxedAmount, invoice_totals
 from services.billing.domain.seller import Seller
 
 InvoiceStatus = Literal["draft", "finalized", "paid", "void", "uncollectible", "skipped"]
+DocumentKind = Literal["invoice", "change", "credit"]
 
 MAIN_SERIES = "main"
 NO_SELLER = "no_seller"
@@ -59,6 +64,9 @@ class InvoiceLine:
 class Invoice:
     """One document of a subscription at one boundary. Its identity is subscription, boundary, kind and issue.
 
+    An `invoice` is raised at a boundary of periods, a `change` where a change is settled at once, a `credit` where what
+    a change gives back goes to the balance. `customer` pays. `balance_applied` is what the balance paid of the total;
+    where that is below zero, what the balance was given, as a negative amount.
     `period_index` is that of the period beginning at the boundary; while `awaits_window`, the draft waits for
     the usage of the period before it. `skipped` is a draft that had nothing to pay. `due_at` is set on a draft
     that the scheduler shall finalize. `number` is taken in the very last step.
@@ -68,7 +76,7 @@ class Invoice:
     subscription_id: str
     customer_id: str
     boundary_at: datetime
-    document_kind: str
+    document_kind: DocumentKind
     issue: int
     period_index: int
     status: InvoiceStatus
@@ -83,6 +91,7 @@ class Invoice:
     tax: Money
     total: Money
     paid: Money
+    balance_applied: Money
     customer: CustomerDetails
     status_reason: str | None = None
     seller: Seller | None = None
@@ -95,7 +104,8 @@ class Invoice:
 
     @property
     def due(self) -> Money:
-        return self.total - self.paid
+        """What is still to be paid with money."""
+        return self.total - self.balance_applied - self.paid
 
     def awaits_usage_of(self, period_index: int) -> bool:
         """Whether the usage of that period is what this draft waits for."""
@@ -103,7 +113,7 @@ class Invoice:
 
 
 def invoice_id(
-    subscription_id: str, boundary_at: datetime, document_kind: str = "invoice", issue: int = 1
+    subscription_id: str, boundary_at: datetime, document_kind: DocumentKind = "invoice", issue: int = 1
 ) -> str:
     """Derived from the document's identity, so that there is one, however often it is made."""
     instant = boundary_at.astimezone(UTC).isoformat()
@@ -118,16 +128,18 @@ def open_draft(
     awaits_window: bool,
     traceparent: str | None,
     now: datetime,
+    document_kind: DocumentKind = "invoice",
+    issue: int = 1,
 ) -> Invoice:
-    """A draft without charges yet, with the customer as the boundary found him."""
+    """A draft without charges yet, for who pays, as the boundary found him."""
     zero = Money.zero(agreement.currency)
     return Invoice(
-        id=invoice_id(agreement.id, boundary_at),
+        id=invoice_id(agreement.id, boundary_at, document_kind, issue),
         subscription_id=agreement.id,
-        customer_id=agreement.customer.id,
+        customer_id=agreement.pays.id,
         boundary_at=boundary_at,
-        document_kind="invoice",
-        issue=1,
+        document_kind=document_kind,
+        issue=issue,
         period_index=period_index,
         status="draft",
         awaits_window=awaits_window,
@@ -141,7 +153,8 @@ def open_draft(
         tax=zero,
         total=zero,
         paid=zero,
-        customer=agreement.customer,
+        balance_applied=zero,
+        customer=agreement.pays,
     )
 
 
@@ -185,13 +198,15 @@ def _place(charge: Charge) -> tuple[datetime, str, str, str, int]:
 
 @dataclass(frozen=True, slots=True)
 class Finalized:
+    """Issued, and also paid where nothing is left to be paid with money."""
+
     invoice: Invoice
     lines: tuple[InvoiceLine, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """Nothing to pay gives no invoice."""
+    """A document on which nothing is owed, either way, is not issued."""
 
     invoice: Invoice
 
@@ -204,11 +219,14 @@ class Waiting:
 
 
 def decide_finalization(
-    draft: Invoice, charges: Sequence[Charge], *, seller: Seller | None, now: datetime
+    draft: Invoice, charges: Sequence[Charge], *, seller: Seller | None, balance: Money, now: datetime
 ) -> Finalized | Skipped | Waiting:
     """Finalize a draft that awaits nothing more. The number is taken later, when everything else is done.
 
+    A total above zero draws on `balance`, one below zero gives to it; where nothing is left to be paid, the invoice
+    is paid at once. Credits that equal the charges are issued too: all of them must stand on a document.
     Tax: none yet; the total is the net.
+    Raises: CurrencyMismatch.
     """
     assert draft.status == "draft", "only a draft can be finalized"
     lines = lines_of(draft, charges)
@@ -218,25 +236,32 @@ def decide_finalization(
     )
     if totalled.awaits_window:
         return Waiting(totalled)
-    if totalled.total.amount_minor == 0:
+    if not any(charge.amount.amount_minor for charge in charges):
         return Skipped(replace(totalled, status="skipped", status_reason=NOTHING_DUE))
     if seller is None:
         return Waiting(replace(totalled, status_reason=NO_SELLER))
-    return Finalized(_issued(totalled, seller, now), tuple(lines))
+    issued = _issued(totalled, seller, balance_applied(totalled.total, balance), now)
+    if issued.due.amount_minor == 0:
+        issued = paid_in_full(issued, now=now)
+    return Finalized(issued, tuple(lines))
 
 
-def _issued(draft: Invoice, seller: Seller, now: datetime) -> Invoice:
-    issued_on = local_date(now, draft.zone)
+def _issued(draft: Invoice, seller: Seller, applied: Money, now: datetime) -> Invoice:
+    """Due after as many days as were agreed on with the customer, or else after the seller's."""
+    agreed_days = draft.customer.payment_terms_days
+    days = seller.payment_terms_days if agreed_days is None else agreed_days
     return replace(
         draft,
         status="finalized",
         status_reason=None,
         seller=seller,
+        balance_applied=applied,
         issued_at=now,
-        due_on=issued_on + timedelta(days=seller.payment_terms_days),
+        due_on=local_date(now, draft.zone) + timedelta(days=days),
     )
 
 
 def paid_in_full(invoice: Invoice, *, now: datetime) -> Invoice:
     assert invoice.status == "finalized", "only a finalized invoice can be paid"
-    return replace(invoice, status="paid", paid=invoice.total, paid_at=now, version=invoice.version + 1)
+    paid = invoice.paid + invoice.due
+    return replace(invoice, status="paid", paid=paid, paid_at=now, version=invoice.version + 1)

@@ -7,7 +7,15 @@ from typing import Literal
 
 from libs.common.money import Money, total
 
-Account = Literal["accounts_receivable", "cash", "contract_liability", "revenue", "tax_payable"]
+Account = Literal[
+    "accounts_receivable",
+    "cash",
+    "contract_liability",
+    "customer_credit",
+    "goodwill",
+    "revenue",
+    "tax_payable",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +68,18 @@ def entries_for_invoice(
 def entries_for_payment(payment_id: str, amount: Money) -> tuple[LedgerEntry, ...]:
     """Debit cash, credit what the customer owed."""
     return _posting(f"payment:{payment_id}:received", (("cash", amount), ("accounts_receivable", -amount)))
+
+
+def entries_for_balance_applied(invoice_id: str, applied: Money) -> tuple[LedgerEntry, ...]:
+    """Debit what is owed to the customer, credit what he owed; of a document below zero (`applied` is), the reverse."""
+    return _posting(
+        f"invoice:{invoice_id}:balance", (("customer_credit", applied), ("accounts_receivable", -applied))
+    )
+
+
+def entries_for_adjustment(entry_id: str, amount: Money) -> tuple[LedgerEntry, ...]:
+    """Debit goodwill, which lessens revenue, credit what is owed to the customer; the reverse where it is taken back."""
+    return _posting(f"balance:{entry_id}:adjusted", (("goodwill", amount), ("customer_credit", -amount)))
 
 
 def imbalance(entries: Iterable[LedgerEntry]) -> dict[str, int]:

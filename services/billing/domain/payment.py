@@ -31,7 +31,10 @@ class PaymentUnderWay(Conflict):
 
 @dataclass(frozen=True, slots=True)
 class PaymentMethod:
-    """How a customer pays. `behaviour` tells the sandbox gateway what to do when it is asked."""
+    """How a customer pays. `behaviour` tells the sandbox gateway what to do when it is asked.
+
+    One that was removed is kept for the calls that were made with it, and asked for nothing new.
+    """
 
     id: str
     customer_id: str
@@ -40,6 +43,7 @@ class PaymentMethod:
     is_default: bool
     version: int
     created_at: datetime
+    removed_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

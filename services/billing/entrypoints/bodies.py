@@ -20,7 +20,7 @@ from libs.common.web.bodies import (
 )
 from services.billing.application.create_seller import CreateSeller
 from services.billing.application.queries import InvoiceView, LedgerEntryView, LineExplanation
-from services.billing.domain.agreement import CustomerDetails
+from services.billing.domain.agreement import Address, CustomerDetails
 from services.billing.domain.charge import Charge
 from services.billing.domain.invoice import NO_SELLER, Invoice, InvoiceLine
 from services.billing.domain.payment import PaymentAttempt, PaymentMethod
@@ -30,6 +30,7 @@ CustomerId = Annotated[str, identifier("cus")]
 SubscriptionId = Annotated[str, identifier("sub")]
 
 InvoiceStatusText = Literal["draft", "finalized", "paid", "void", "uncollectible", "skipped"]
+DocumentKindText = Literal["invoice", "change", "credit"]
 
 
 class NewSellerBody(StrictBody):
@@ -155,19 +156,52 @@ class InvoiceLineBody(StrictBody):
 
 
 class InvoicePartyBody(StrictBody):
-    """As it was at the time: the seller when the invoice was issued, the customer at its boundary."""
+    """The seller, as he was when the invoice was issued."""
 
     id: str
     name: str
     country: str | None
 
     @classmethod
-    def from_domain(cls, party: Seller | CustomerDetails) -> Self:
+    def from_domain(cls, party: Seller) -> Self:
         return cls(id=party.id, name=party.name, country=party.country)
 
 
-class InvoiceSummaryBody(StrictBody):
+class BilledAddressBody(StrictBody):
+    line1: str | None
+    line2: str | None
+    postal_code: str | None
+    city: str | None
+    region: str | None
+    country: str | None
+
+    @classmethod
+    def from_domain(cls, address: Address) -> Self:
+        return cls(**{name: getattr(address, name) for name in cls.model_fields})
+
+
+class BilledCustomerBody(StrictBody):
+    """Who pays, as the boundary of the document found him. An issued invoice keeps it, whatever happens later."""
+
     id: str
+    name: str
+    country: str | None
+    legal_name: str | None
+    vat_id: str | None
+    address: BilledAddressBody | None
+
+    @classmethod
+    def from_domain(cls, customer: CustomerDetails) -> Self:
+        plain = {name: getattr(customer, name) for name in cls.model_fields if name != "address"}
+        address = customer.address
+        return cls(**plain, address=None if address is None else BilledAddressBody.from_domain(address))
+
+
+class InvoiceSummaryBody(StrictBody):
+    """`balance_applied` is what the balance of who pays has paid of it, or, below zero, what it was given."""
+
+    id: str
+    document_kind: DocumentKindText
     number: str | None
     status: InvoiceStatusText
     status_reason: str | None
@@ -179,6 +213,7 @@ class InvoiceSummaryBody(StrictBody):
     net: MoneyBody
     tax: MoneyBody
     total: MoneyBody
+    balance_applied: MoneyBody
     paid: MoneyBody
     due: MoneyBody
     issued_at: Instant | None
@@ -193,7 +228,7 @@ class InvoiceSummaryBody(StrictBody):
         return cls(**_summary(invoice))
 
 
-def _waits_for(invoice: Invoice) -> list[str]:
+def awaited_by(invoice: Invoice) -> list[str]:
     if invoice.status != "draft":
         return []
     awaited = {"usage": invoice.awaits_window, "seller": invoice.status_reason == NO_SELLER}
@@ -207,10 +242,11 @@ def _money(amount: Money) -> MoneyBody:
 def _summary(invoice: Invoice) -> dict[str, object]:
     return {
         "id": invoice.id,
+        "document_kind": invoice.document_kind,
         "number": invoice.number,
         "status": invoice.status,
         "status_reason": invoice.status_reason,
-        "waits_for": _waits_for(invoice),
+        "waits_for": awaited_by(invoice),
         "subscription_id": invoice.subscription_id,
         "customer_id": invoice.customer_id,
         "boundary_at": invoice.boundary_at,
@@ -218,6 +254,7 @@ def _summary(invoice: Invoice) -> dict[str, object]:
         "net": _money(invoice.net),
         "tax": _money(invoice.tax),
         "total": _money(invoice.total),
+        "balance_applied": _money(invoice.balance_applied),
         "paid": _money(invoice.paid),
         "due": _money(invoice.due),
         "issued_at": invoice.issued_at,
@@ -231,7 +268,7 @@ def _summary(invoice: Invoice) -> dict[str, object]:
 
 class InvoiceBody(InvoiceSummaryBody):
     seller: InvoicePartyBody | None
-    customer: InvoicePartyBody
+    customer: BilledCustomerBody
     lines: list[InvoiceLineBody]
 
     @classmethod
@@ -241,16 +278,21 @@ class InvoiceBody(InvoiceSummaryBody):
             {
                 **_summary(view.invoice),
                 "seller": None if seller is None else InvoicePartyBody.from_domain(seller),
-                "customer": InvoicePartyBody.from_domain(view.invoice.customer),
+                "customer": BilledCustomerBody.from_domain(view.invoice.customer),
                 "lines": [InvoiceLineBody.from_domain(line) for line in view.lines],
             }
         )
 
 
+def item_of(charge: Charge) -> str | None:
+    """None of what belongs to the whole agreement: fees, and what is short of a commitment or beyond it."""
+    return None if charge.item_id == charge.subscription_id else charge.item_id
+
+
 class ExplainedPriceBody(StrictBody):
     id: str
     code: str
-    product_id: str
+    product_id: str | None
     kind: str
     timing: str
     model: str
@@ -266,7 +308,7 @@ class ExplainedPriceBody(StrictBody):
         return cls(
             id=price.id,
             code=price.code,
-            product_id=price.product_id,
+            product_id=price.product_id or None,
             kind=price.kind,
             timing=price.timing,
             model=price.model,
@@ -294,13 +336,19 @@ class ExplainedUsageBody(StrictBody):
 
 
 class LineExplanationBody(StrictBody):
-    """The line, what it was made from, and what comes of that today: `agrees` when it is the very same line."""
+    """The line, what it was made from, and what comes of that today: `agrees` when it is the very same line.
+
+    A change goes from `quantity_before` to `quantity`, or to nothing where `gives_back`. A fee belongs to no item.
+    """
 
     line: InvoiceLineBody
     charge_id: str
     charge: Annotated[str, Field(description="Item, price, billing period, kind and revision.")]
-    item_id: str
+    charge_kind: str
+    item_id: str | None
     quantity: DecimalText
+    quantity_before: DecimalText | None
+    gives_back: bool
     fraction_of_period: str
     price: ExplainedPriceBody
     usage: ExplainedUsageBody | None
@@ -321,8 +369,11 @@ class LineExplanationBody(StrictBody):
             line=InvoiceLineBody.from_domain(view.line),
             charge_id=charge.id,
             charge=charge.identity,
-            item_id=charge.item_id,
+            charge_kind=charge.kind,
+            item_id=item_of(charge),
             quantity=charge.quantity,
+            quantity_before=charge.quantity_before,
+            gives_back=charge.is_end,
             fraction_of_period=str(charge.fraction),
             price=ExplainedPriceBody.from_charge(charge),
             usage=usage,
@@ -339,8 +390,9 @@ class LedgerEntryBody(StrictBody):
     account: str
     amount: MoneyBody
     posted_at: Instant
-    invoice_id: str
+    invoice_id: str | None
     attempt_id: str | None
+    customer_balance_entry_id: str | None
 
     @classmethod
     def from_view(cls, view: LedgerEntryView) -> Self:
@@ -352,4 +404,5 @@ class LedgerEntryBody(StrictBody):
             posted_at=view.posted_at,
             invoice_id=view.invoice_id,
             attempt_id=view.attempt_id,
+            customer_balance_entry_id=view.balance_entry_id,
         )

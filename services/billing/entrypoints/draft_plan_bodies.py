@@ -5,9 +5,9 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, StringConstraints
+from pydantic import ConfigDict, Field, StringConstraints, model_validator
 
-from libs.common.periods import Interval, IntervalUnit
+from libs.common.periods import Interval
 from libs.common.web.bodies import (
     Code,
     Count,
@@ -19,6 +19,8 @@ from libs.common.web.bodies import (
     Metadata,
     Name,
     StrictBody,
+    WrittenIntervalUnit,
+    in_months,
 )
 from services.billing.domain.plan_terms import Phase, PlanTerms, Trial
 from services.billing.domain.rating.commitment import Commitment
@@ -48,10 +50,12 @@ Periods = Annotated[int, Field(strict=True, ge=1, le=1_200, examples=[3])]
 
 
 class IntervalBody(StrictBody):
-    """Calendar steps; a month is a calendar month."""
+    """Calendar steps; a month is a calendar month, a quarter three of them, a half-year six."""
 
-    unit: IntervalUnit = Field(examples=["month"])
+    unit: WrittenIntervalUnit = Field(examples=["month"])
     count: Annotated[int, Field(strict=True, ge=1, le=10_000)] = 1
+
+    _read = model_validator(mode="before")(in_months)
 
     def to_domain(self) -> Interval:
         return Interval(self.unit, self.count)

@@ -15,28 +15,35 @@ from libs.common.contracts.catalog import (
 from libs.common.contracts.envelope import Event
 from libs.common.contracts.metering import UsageCorrectedV1, UsageTotalV1, UsageWindowClosedV1
 from libs.common.contracts.subscriptions import (
+    AgreementEvent,
     CustomerChangedV1,
     SubscriptionChangedV1,
     SubscriptionEndedV1,
+    SubscriptionPausedV1,
     SubscriptionRenewedV1,
+    SubscriptionResumedV1,
+    SubscriptionScheduledV1,
     SubscriptionStartedV1,
     TestClockMovedV1,
 )
 from libs.common.messaging.handlers import HandlerGroup
 from libs.common.persistence.reference import on_tenant_changed, on_test_clock_moved, on_token_revoked
+from services.billing.adapters.period_terms import PeriodKey
 from services.billing.adapters.unit_of_work import BillingUnitOfWork
 from services.billing.application import events
 from services.billing.application.add_usage_lines import AddUsageLines, add_usage_lines
 from services.billing.application.correct_usage import CorrectUsage, correct_usage
+from services.billing.application.keep_customer import KeepCustomer, keep_customer
 from services.billing.application.keep_plan import KeepPlan, KeepPlanOverlay, keep_plan, keep_plan_overlay
 from services.billing.application.reconcile_charges import (
     ReconcileCharges,
-    keep_newest_agreement,
     reconcile_charges,
 )
+from services.billing.application.settle_change import SettleChange, settle_change
 from services.billing.domain.agreement import Agreement
-from services.billing.domain.charge import ItemUsage, UsageCorrection, UsageOfPeriod, charge_id
+from services.billing.domain.charge import ChargeKind, ItemUsage, UsageCorrection, UsageOfPeriod, charge_id
 from services.billing.domain.invoice import invoice_id
+from services.billing.domain.terms import PeriodTerms
 
 Lifecycle = SubscriptionStartedV1 | SubscriptionRenewedV1 | SubscriptionEndedV1
 
@@ -51,7 +58,9 @@ async def on_plan_overlaid(event: PlanOverlaidV1, uow: BillingUnitOfWork) -> Non
 
 
 async def on_customer_changed(event: CustomerChangedV1, uow: BillingUnitOfWork) -> None:
-    uow.customers.keep_newest(events.customer_from(event.customer))
+    await keep_customer(
+        KeepCustomer(events.customer_from(event.customer, clock_id=event.test_clock)), uow=uow
+    )
 
 
 async def on_subscription_started(event: SubscriptionStartedV1, uow: BillingUnitOfWork) -> None:
@@ -66,27 +75,60 @@ async def on_subscription_renewed(event: SubscriptionRenewedV1, uow: BillingUnit
 async def on_subscription_ended(event: SubscriptionEndedV1, uow: BillingUnitOfWork) -> None:
     """The last boundary: nothing is ahead of it.
 
-    An agreement that never began owes nothing; nor does a last period that ended the instant it began: what was
-    due at that boundary stands on the document that its beginning opened.
+    An agreement that never began owes nothing but fees; nor does a last period that ended the instant it began: what
+    was due at that boundary stands on the document that its beginning opened, and what of it is given back on another.
     """
     if _never_began(event):
-        await keep_newest_agreement(_agreement(event), uow=uow)
+        await settle_change(_change(event, _settles_at(event)), uow=uow)
     else:
         await reconcile_charges(_boundary(event), uow=uow)
 
 
-def _never_began(event: Lifecycle) -> bool:
+def _never_began(event: AgreementEvent) -> bool:
     """The period that ends here has no length, or is none at all."""
     if not isinstance(event, SubscriptionEndedV1):
         return False
     return event.ended is None or event.ended.start == event.ended.end
 
 
+async def on_subscription_scheduled(event: SubscriptionScheduledV1, uow: BillingUnitOfWork) -> None:
+    """Nothing is owed yet but fees."""
+    await settle_change(_change(event, None), uow=uow)
+
+
 async def on_subscription_changed(event: SubscriptionChangedV1, uow: BillingUnitOfWork) -> None:
-    await keep_newest_agreement(_agreement(event), uow=uow)
+    """Also when it is paused or resumed. What the change costs is billed at once, or at the next boundary."""
+    await settle_change(_change(event, event.settles_at), uow=uow)
 
 
-def _agreement(event: Lifecycle | SubscriptionChangedV1) -> Agreement:
+def _settles_at(event: AgreementEvent) -> datetime | None:
+    """When a document of its own is made for what happened; there is none where it has nothing to say."""
+    if isinstance(event, SubscriptionChangedV1):
+        return event.settles_at
+    if isinstance(event, SubscriptionEndedV1) and _never_began(event) and (event.terms or event.fees):
+        return event.ended_at
+    return None
+
+
+def _change(event: AgreementEvent, settles_at: datetime | None) -> SettleChange:
+    return SettleChange(
+        agreement=_agreement(event),
+        terms=_terms(event),
+        fees=tuple(events.fee_from(fee) for fee in event.fees),
+        settles_at=settles_at,
+        occurred_at=event.occurred_at,
+    )
+
+
+def _terms(event: AgreementEvent) -> tuple[PeriodTerms, ...]:
+    subscription_id = event.subscription.subscription_id
+    return tuple(
+        events.terms_from(terms, subscription_id=subscription_id, version=event.version)
+        for terms in event.terms
+    )
+
+
+def _agreement(event: AgreementEvent) -> Agreement:
     return events.agreement_from(event.subscription, version=event.version, clock_id=event.test_clock)
 
 
@@ -99,6 +141,8 @@ def _boundary(event: Lifecycle) -> ReconcileCharges:
         begins=None if begins is None else events.period_from(begins),
         ended=None if ended is None else events.period_from(ended),
         occurred_at=event.occurred_at,
+        terms=_terms(event),
+        fees=tuple(events.fee_from(fee) for fee in event.fees),
     )
 
 
@@ -142,38 +186,114 @@ async def prepare(given: Sequence[Event], uow: BillingUnitOfWork) -> None:
     News of one subscription comes on two topics, so two consumers may have the same agreements in hand: each takes
     them in id order, whatever the events are that ask for them.
     """
-    told = [event for event in given if isinstance(event, Lifecycle | SubscriptionChangedV1)]
+    told = [event for event in given if isinstance(event, AgreementEvent)]
     billed = [event for event in told if isinstance(event, Lifecycle) and not _never_began(event)]
     closed = [event for event in given if isinstance(event, UsageWindowClosedV1)]
-    await uow.agreements.load_for_update(
-        [event.subscription.subscription_id for event in told] + [event.subscription_id for event in closed]
+    subscriptions = [event.subscription.subscription_id for event in told]
+    await uow.agreements.load_of_customers_for_update(
+        _erased(given), also=[*subscriptions, *(event.subscription_id for event in closed)]
     )
-    drafts = [invoice_id(event.subscription.subscription_id, _boundary_at(event)) for event in billed]
+    drafts = [document_id for event in told if (document_id := _document_id(event)) is not None]
     drafts += [invoice_id(event.subscription_id, event.window_end) for event in closed]
     await uow.invoices.load_for_update(drafts)
+    await uow.customer_balances.load_for_update(await _payers(told, drafts, uow))
     await uow.charges.load_of_invoices(drafts)
-    await uow.usage_windows.load(
-        [*_periods_behind(billed), *((e.subscription_id, e.period_index) for e in closed)]
-    )
-    recorded = [id for event in billed for id in _charge_ids(event)]
+    windows = [(event.subscription_id, event.period_index) for event in closed]
+    await uow.usage_windows.load([*_periods_behind(billed), *windows])
+    await uow.period_terms.load([*_periods_of(told), *windows], unsettled_of=subscriptions)
+    await uow.charges.load_waiting(subscriptions)
+    await uow.charges.load_of_periods(await _periods_settled(told, windows, uow))
+    recorded = [id for event in told for id in _charge_ids(event)]
     for event in closed:
         recorded += await _usage_charge_ids(event, uow)
     await uow.charges.load_recorded(recorded)
 
 
-def _periods_behind(billed: Iterable[Lifecycle]) -> Iterator[tuple[str, int]]:
+def _document_id(event: AgreementEvent) -> str | None:
+    """The document that the event opens, if it opens one."""
+    subscription_id = event.subscription.subscription_id
+    if isinstance(event, Lifecycle) and not _never_began(event):
+        return invoice_id(subscription_id, _boundary_at(event))
+    at = _settles_at(event)
+    return None if at is None else invoice_id(subscription_id, at, "change", event.version)
+
+
+def _erased(given: Iterable[Event]) -> list[str]:
+    """The customers of whom their agreements, too, must forget what they knew."""
+    return [
+        event.customer.customer_id
+        for event in given
+        if isinstance(event, CustomerChangedV1) and event.customer.is_erased
+    ]
+
+
+async def _payers(
+    told: Iterable[AgreementEvent], drafts: Iterable[str], uow: BillingUnitOfWork
+) -> set[tuple[str, str]]:
+    """Whose balances, in which currency, the documents of a batch may draw on."""
+    payers = {((s.payer or s.customer).customer_id, s.currency) for s in (e.subscription for e in told)}
+    for id in drafts:
+        draft = await uow.invoices.find_for_update(id)
+        if draft is not None and draft.status == "draft":
+            payers.add((draft.customer_id, draft.currency))
+    return payers
+
+
+def _periods_behind(billed: Iterable[Lifecycle]) -> Iterator[PeriodKey]:
     for event in billed:
         if not isinstance(event, SubscriptionStartedV1) and event.ended is not None:
             yield event.subscription.subscription_id, event.ended.index
 
 
-def _charge_ids(event: Lifecycle) -> Iterator[str]:
-    """What the charges of a boundary will be called."""
+def _periods_of(told: Iterable[AgreementEvent]) -> Iterator[PeriodKey]:
+    """All periods that these events tell of."""
+    for event in told:
+        subscription_id = event.subscription.subscription_id
+        for terms in event.terms:
+            yield subscription_id, terms.period.index
+        if isinstance(event, Lifecycle):
+            yield from _periods_behind([event])
+        if isinstance(event, SubscriptionStartedV1 | SubscriptionRenewedV1):
+            yield subscription_id, event.period.index
+
+
+async def _periods_settled(
+    told: Iterable[AgreementEvent], windows: Iterable[PeriodKey], uow: BillingUnitOfWork
+) -> set[PeriodKey]:
+    """Those that are held against what was charged: of which terms are told or kept, or that have a commitment."""
+    wanted = {(e.subscription.subscription_id, terms.period.index) for e in told for terms in e.terms}
+    for event in told:
+        for terms in await uow.period_terms.unsettled(event.subscription.subscription_id):
+            wanted.add(terms.key)
+        if event.subscription.commitments:
+            wanted.update(_periods_of([event]))
+    for key in _periods_of(told):
+        if await uow.period_terms.find(*key) is not None:
+            wanted.add(key)
+    for key in windows:
+        agreement = await uow.agreements.find_for_update(key[0])
+        kept = await uow.period_terms.find(*key)
+        if (agreement is not None and agreement.commitments) or (kept is not None and kept.commitments):
+            wanted.add(key)
+    return wanted
+
+
+def _charge_ids(event: AgreementEvent) -> Iterator[str]:
+    """What the charges of a boundary will be called, of periods that have no terms of their own."""
+    for fee in event.fees:
+        yield charge_id(event.subscription.subscription_id, fee.fee_id, 0, "fee")
+    if not isinstance(event, Lifecycle):
+        return
     begins = None if isinstance(event, SubscriptionEndedV1) else event.period
     ended = None if isinstance(event, SubscriptionStartedV1) else event.ended
     for item in event.subscription.items:
-        if item.price.kind == "recurring" and begins is not None:
-            yield charge_id(item.item_id, item.price.id, begins.index, "advance")
+        kind: ChargeKind = "advance" if item.price.timing == "advance" else "arrears"
+        if item.price.kind == "recurring" and kind == "advance" and begins is not None:
+            yield charge_id(item.item_id, item.price.id, begins.index, kind)
+        if item.price.kind == "recurring" and kind == "arrears" and ended is not None:
+            yield charge_id(item.item_id, item.price.id, ended.index, kind)
+        if item.price.kind == "one_time" and begins is not None:
+            yield charge_id(item.item_id, item.price.id, begins.index, "once")
         if item.price.kind == "usage" and ended is not None:
             yield charge_id(item.item_id, item.price.id, ended.index, "usage")
 
@@ -181,10 +301,12 @@ def _charge_ids(event: Lifecycle) -> Iterator[str]:
 async def _usage_charge_ids(event: UsageWindowClosedV1, uow: BillingUnitOfWork) -> list[str]:
     """What the charges for a window's usage will be called; none yet of an agreement that nobody has told of."""
     agreement = await uow.agreements.find_for_update(event.subscription_id)
+    terms = await uow.period_terms.find(event.subscription_id, event.period_index)
     items = () if agreement is None else agreement.items
-    return [
-        charge_id(item.id, item.price.id, event.period_index, "usage") for item in items if item.is_metered
-    ]
+    metered = {(item.id, item.price.id) for item in items if item.is_metered}
+    if terms is not None:
+        metered |= {(s.item_id, s.price.id) for s in terms.segments if s.price.kind == "usage"}
+    return [charge_id(*key, event.period_index, "usage") for key in sorted(metered)]
 
 
 HANDLERS: HandlerGroup[BillingUnitOfWork] = HandlerGroup(
@@ -197,9 +319,12 @@ HANDLERS: HandlerGroup[BillingUnitOfWork] = HandlerGroup(
         PlanPublishedV1: on_plan_published,
         PlanOverlaidV1: on_plan_overlaid,
         CustomerChangedV1: on_customer_changed,
+        SubscriptionScheduledV1: on_subscription_scheduled,
         SubscriptionStartedV1: on_subscription_started,
         SubscriptionRenewedV1: on_subscription_renewed,
         SubscriptionChangedV1: on_subscription_changed,
+        SubscriptionPausedV1: on_subscription_changed,
+        SubscriptionResumedV1: on_subscription_changed,
         SubscriptionEndedV1: on_subscription_ended,
         UsageWindowClosedV1: on_usage_window_closed,
         UsageCorrectedV1: on_usage_corrected,

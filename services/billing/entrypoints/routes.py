@@ -23,9 +23,12 @@ from services.billing.application.add_payment_method import (
 )
 from services.billing.application.create_seller import create_seller
 from services.billing.application.queries import InvoiceFilter
+from services.billing.application.remove_payment_method import RemovePaymentMethod, remove_payment_method
 from services.billing.application.try_payment_again import TryPaymentAgain, try_payment_again
+from services.billing.domain.payment import PaymentMethodNotFound
 from services.billing.entrypoints.bodies import (
     CustomerId,
+    DocumentKindText,
     InvoiceBody,
     InvoiceStatusText,
     InvoiceSummaryBody,
@@ -42,6 +45,7 @@ from services.billing.entrypoints.bodies import (
 Read = Annotated[Call[BillingUnitOfWork], authorised("billing:read")]
 PortalRead = Annotated[Call[BillingUnitOfWork], authorised("billing:read", portal=True)]
 Make = Annotated[Call[BillingUnitOfWork], authorised("billing:write", once="required")]
+Change = Annotated[Call[BillingUnitOfWork], authorised("billing:write")]
 InvoiceId = Annotated[str, identifier("inv")]
 LineId = Annotated[str, identifier("lin")]
 
@@ -98,9 +102,12 @@ def billing_router(clock: Clock) -> APIRouter:
                 behaviour=body.behaviour,
                 tenant_mode=await find_tenant_mode(uow),
             )
-            return PaymentMethodBody.from_domain(
-                await add_payment_method(command, now=clock.system_now(), uow=uow)
+            customer = await uow.customers.find(body.customer_id)
+            lives_by = None if customer is None else await uow.test_clock(customer.clock_id)
+            method = await add_payment_method(
+                command, now=clock.system_now(), business_now=clock.business_now(lives_by), uow=uow
             )
+            return PaymentMethodBody.from_domain(method)
 
         return await call.once(
             work,
@@ -143,6 +150,31 @@ def billing_router(clock: Clock) -> APIRouter:
 
         return await call.read(work)
 
+    @router.delete(
+        "/payment-methods/{payment_method_id}",
+        status_code=204,
+        tags=["payments"],
+        summary="Remove a payment method",
+    )
+    async def delete_payment_method(
+        payment_method_id: Annotated[str, identifier("pm")], call: Change
+    ) -> Response:
+        """The newest of the customer's others becomes the default. Payments that are under way go on with this one."""
+
+        async def work(uow: BillingUnitOfWork) -> None:
+            known = await SqlBillingQueries(uow).get_payment_method(payment_method_id, customer_id=None)
+            customer = await uow.customers.find_for_update(known.customer_id)
+            assert customer is not None, "a payment method was added for somebody"
+            method = await uow.payment_methods.get_for_update(payment_method_id)
+            if method.removed_at is not None:
+                raise PaymentMethodNotFound("no payment method has this id")
+            call.require_version(method.version)
+            business_now = clock.business_now(await uow.test_clock(customer.clock_id))
+            command = RemovePaymentMethod(method, customer, clock.system_now(), business_now)
+            await remove_payment_method(command, uow=uow)
+
+        return await call.change(work)
+
     @router.get(
         "/invoices", response_model=Page[InvoiceSummaryBody], tags=["invoices"], summary="List invoices"
     )
@@ -152,15 +184,17 @@ def billing_router(clock: Clock) -> APIRouter:
         customer_id: Annotated[CustomerId | None, Query()] = None,
         subscription_id: Annotated[SubscriptionId | None, Query()] = None,
         status: Annotated[InvoiceStatusText | None, Query()] = None,
+        document_kind: Annotated[DocumentKindText | None, Query()] = None,
         number: Annotated[str | None, Query(max_length=64)] = None,
         boundary_from: Annotated[Instant | None, Query()] = None,
         boundary_to: Annotated[Instant | None, Query()] = None,
     ) -> Response:
-        """Drafts that had nothing to pay (`skipped`) are listed only when asked for by status."""
+        """`customer_id` is who pays. Drafts on which nothing was owed (`skipped`) are listed only when asked for."""
         wanted = InvoiceFilter(
             customer_id=call.customer or customer_id,
             subscription_id=subscription_id,
             status=status,
+            document_kind=document_kind,
             number=number,
             boundary_from=boundary_from,
             boundary_to=boundary_to,

@@ -50,6 +50,8 @@ def billing_jobs(
 async def finalize_due(due: Sequence[DueRow], uow: BillingUnitOfWork) -> None:
     """Each draft in the trace of the renewal that it bills."""
     await uow.invoices.load_for_update(row.id for row in due)
+    drafts = [invoice for row in due if (invoice := await uow.invoices.find_for_update(row.id)) is not None]
+    await uow.customer_balances.load_for_update((draft.customer_id, draft.currency) for draft in drafts)
     await uow.charges.load_of_invoices(row.id for row in due)
     for row in due:
         invoice = await uow.invoices.get_for_update(row.id)

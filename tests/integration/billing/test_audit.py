@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from decimal import Decimal
 from typing import NamedTuple
 
 import asyncpg
@@ -11,12 +12,17 @@ import pytest
 import pytest_asyncio
 
 from libs.common.access.tenancy import AUDIT
+from libs.common.money import Money
 from libs.common.persistence.audit import AuditReport
 from libs.common.persistence.session import Database, asyncpg_dsn
 from services.billing.adapters.audit import _CHECKS, audit_billing
+from services.billing.application.adjust_customer_balance import (
+    AdjustCustomerBalance,
+    adjust_customer_balance,
+)
 from services.billing.bootstrap import build
 from tests.integration.billing.workbench import Workbench, after
-from tests.support.billing import Story
+from tests.support.billing import FEE, Story
 from tests.support.postgres import PostgresForTests
 from tests.support.service_under_test import ServiceUnderTest, new_tenant, service_under_test
 
@@ -55,6 +61,7 @@ async def tell(bench: Workbench, tenant: str) -> None:
     await bench.collect(clock=clock)
     for story in stories:
         await bench.hear(story.renewed(1), story.window_closed(0, "150000"), story.ended(1))
+    await _give(bench, stories[1])
     await bench.hear(stories[0].window_closed(1, "0"), stories[0].usage_corrected(0, "150000", "150000"))
     clock.now = stories[0].boundary(1) + timedelta(hours=2)
     await bench.collect(clock=clock)
@@ -63,6 +70,19 @@ async def tell(bench: Workbench, tenant: str) -> None:
             "UPDATE payment_attempt SET due_at = now() + interval '1 day' WHERE due_at IS NOT NULL"
         )
         await admin.execute("UPDATE outbox SET published_at = now()")
+
+
+async def _give(bench: Workbench, story: Story) -> None:
+    """Goodwill by hand, and a document below zero: the next one is paid of it whole, and collected by nobody."""
+    balance = AdjustCustomerBalance(story.customer.customer_id, Money(500, "USD"), "goodwill")
+    async with bench.open(story.tenant) as uow:
+        customer = await uow.customers.find(story.customer.customer_id)
+        assert customer is not None
+        await adjust_customer_balance(balance, customer=customer, now=story.boundary(1), uow=uow)
+    for amount in ("-10.00", "12.00"):
+        fee = FEE.model_copy(update={"id": f"prc_{amount}", "unit_amount": Decimal(amount)})
+        given = Story(story.tenant, customer=story.customer, quantity="1", metered=False, fee=fee)
+        await bench.hear(given.started())
 
 
 async def audited(postgres: PostgresForTests, template: str, *statements: str) -> AuditReport:
@@ -92,9 +112,9 @@ async def test_good_data_is_clean(postgres: PostgresForTests, told: str) -> None
     assert failing(report) == {}
     counted = {check.name: check.checked_count for check in report.checks}
     assert [name for name in _CHECKS if not counted[name]] == []
-    assert report.facts["invoices"] == 6
+    assert report.facts["invoices"] == 8
     statuses = [status for _, _, status, _ in report.facts["documents"]]
-    assert sorted(statuses) == ["draft"] * 2 + ["finalized"] * 2 + ["paid"] * 4 + ["skipped"]
+    assert sorted(statuses) == ["draft"] * 2 + ["finalized"] * 2 + ["paid"] * 6 + ["skipped"]
     assert len(report.facts["windows"]) == 4
 
 
@@ -105,6 +125,7 @@ class Corruption(NamedTuple):
 
 
 PAID = "(SELECT id FROM invoice WHERE status = 'paid' ORDER BY number LIMIT 1)"
+APPLIED = "(SELECT id FROM invoice WHERE balance_applied_minor > 0)"
 
 CORRUPTIONS = [
     Corruption(
@@ -121,6 +142,12 @@ CORRUPTIONS = [
         "something_owed_on_a_skipped_document",
         "UPDATE charge SET amount_minor = 5 WHERE invoice_id IN (SELECT id FROM invoice WHERE status = 'skipped')",
         ("charges_stand_on_their_lines", "rated_again_gives_the_same"),
+    ),
+    Corruption(
+        "more_given_back_than_charged",
+        """UPDATE charge SET amount_minor = -5, quantity_before = 1
+           WHERE invoice_id IN (SELECT id FROM invoice WHERE status = 'skipped')""",
+        ("charges_stand_on_their_lines", "rated_again_gives_the_same", "credits_are_within_charges"),
     ),
     Corruption(
         "a_price_changed_afterwards",
@@ -145,7 +172,7 @@ CORRUPTIONS = [
     ),
     Corruption(
         "a_number_skipped",
-        "UPDATE invoice SET number = 'INV-000099' WHERE number = 'INV-000006'",
+        "UPDATE invoice SET number = 'INV-000099' WHERE number = 'INV-000008'",
         ("numbers_without_gap",),
     ),
     Corruption(
@@ -158,7 +185,7 @@ CORRUPTIONS = [
         "UPDATE invoice SET number = 'INV-later' WHERE number = 'INV-000002'",
         ("numbers_without_gap",),
     ),
-    Corruption("the_last_number_lost", "UPDATE number_series SET next = 9", ("numbers_without_gap",)),
+    Corruption("the_last_number_lost", "UPDATE number_series SET next = 11", ("numbers_without_gap",)),
     Corruption("a_series_lost", "DELETE FROM number_series", ("numbers_without_gap",)),
     Corruption(
         "a_posting_out_of_balance",
@@ -215,6 +242,56 @@ CORRUPTIONS = [
         "an_invoice_that_nobody_collects",
         "DELETE FROM payment_attempt WHERE state IN ('failed', 'pending')",
         ("issued_invoices_have_an_attempt",),
+    ),
+    Corruption(
+        "somebody_is_asked_for_what_the_balance_paid",
+        f"UPDATE payment_attempt SET invoice_id = {APPLIED} WHERE invoice_id = {PAID}",
+        ("issued_invoices_have_an_attempt",),
+    ),
+    Corruption(
+        "a_cent_more_on_a_balance",
+        "UPDATE customer_balance SET balance_minor = balance_minor + 1",
+        ("customer_balances_are_their_entries",),
+    ),
+    Corruption(
+        "a_balance_lost",
+        "DELETE FROM customer_balance",
+        ("customer_balances_are_their_entries",),
+    ),
+    Corruption(
+        "an_entry_lost",
+        "DELETE FROM customer_balance_entry WHERE kind = 'credit'",
+        (
+            "customer_balances_are_their_entries",
+            "customer_balances_match_invoices",
+            "ledger_has_each_customer_balance",
+        ),
+    ),
+    Corruption(
+        "an_entry_that_tells_another_sum",
+        "UPDATE customer_balance_entry SET after_minor = after_minor + 1 WHERE ordinal = 1",
+        ("customer_balances_are_their_entries",),
+    ),
+    Corruption(
+        "drawn_on_for_no_invoice",
+        "UPDATE customer_balance_entry SET invoice_id = 'inv_none' WHERE kind = 'applied'",
+        ("customer_balances_match_invoices", "ledger_has_each_customer_balance"),
+    ),
+    Corruption(
+        "an_invoice_paid_of_nothing",
+        "UPDATE invoice SET balance_applied_minor = 1 WHERE status = 'finalized'",
+        ("customer_balances_match_invoices",),
+    ),
+    Corruption(
+        "goodwill_of_another_amount",
+        """UPDATE ledger_entry SET amount_minor = 2 * amount_minor
+           WHERE posting_key IN (SELECT posting_key FROM ledger_entry WHERE account = 'goodwill')""",
+        ("ledger_has_each_customer_balance",),
+    ),
+    Corruption(
+        "goodwill_that_nobody_gave",
+        "UPDATE ledger_entry SET balance_entry_id = 'ben_none' WHERE account = 'goodwill'",
+        ("ledger_has_nothing_else",),
     ),
     Corruption(
         "a_draft_left_behind",

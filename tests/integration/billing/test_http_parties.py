@@ -164,3 +164,57 @@ async def test_the_ledger_is_listed_in_pages(
     entries = [entry for page in pages for entry in page.json()["data"]]
     assert (len(pages), len(entries), len({entry["id"] for entry in entries})) == (2, 6, 6)
     assert [entry["amount"]["amount"] for entry in receivable.json()["data"]] == ["2400.00"] * 3
+
+
+async def test_a_payment_method_is_removed_and_the_newest_other_follows(
+    billing: ServiceUnderTest, bench: Workbench, tenant: str
+) -> None:
+    """Whether there is one to collect from is told when that changes, and in the order in which it did."""
+    story = Story(tenant)
+    customer_id = story.customer.customer_id
+    await bench.know_tenant(tenant)
+    await bench.know_customer(story)
+    path = "/v1/payment-methods"
+    async with billing.client(tenant, *BOTH) as client:
+        made = [
+            (await client.post(path, json={"customer_id": customer_id}, headers=once(str(key)))).json()["id"]
+            for key in range(2)
+        ]
+        unnamed = await client.delete(f"{path}/{made[1]}")
+        stale = await client.delete(f"{path}/{made[1]}", headers={"if-match": '"9"'})
+        removed = await client.delete(f"{path}/{made[1]}", headers={"if-match": '"1"'})
+        left = (await client.get(path, params={"customer_id": customer_id})).json()["data"]
+        again = [
+            await client.get(f"{path}/{made[1]}"),
+            await client.delete(f"{path}/{made[1]}", headers={"if-match": "*"}),
+        ]
+        await client.delete(f"{path}/{made[0]}", headers={"if-match": "*"})
+        await client.post(path, json={"customer_id": customer_id}, headers=once("3"))
+    assert (unnamed.status_code, stale.status_code, removed.status_code) == (428, 412, 204)
+    assert [(method["id"], method["is_default"]) for method in left] == [(made[0], True)]
+    assert [answer.status_code for answer in again] == [404, 404]
+    told = [row for row in await bench.told(tenant) if "payment_method" in row["type"]]
+    assert [(row["aggregate_id"], row["aggregate_version"]) for row in told] == [
+        (customer_id, 1),
+        (customer_id, 4),
+        (customer_id, 5),
+    ]
+    assert [b'"has_payment_method":true' in row["data"] for row in told] == [True, False, True]
+
+
+async def test_two_methods_that_are_removed_at_once_leave_none(
+    billing: ServiceUnderTest, bench: Workbench, tenant: str
+) -> None:
+    story = Story(tenant)
+    await bench.know_customer(story)
+    methods = [await bench.add_method(story) for _ in range(3)]
+    async with billing.client(tenant, *BOTH) as client:
+        answers = await asyncio.gather(
+            *[
+                client.delete(f"/v1/payment-methods/{method.id}", headers={"if-match": "*"})
+                for method in methods
+            ]
+        )
+    assert [answer.status_code for answer in answers] == [204] * 3
+    told = [row["data"] for row in await bench.told(tenant) if "payment_method" in row["type"]]
+    assert [b'"has_payment_method":true' in data for data in told] == [True, False]

@@ -276,6 +276,15 @@ async def test_a_year_with_rollover_and_a_true_up(billing: ServiceUnderTest, ten
     assert next(c for c in periods[1]["charges"] if c["code"] == "pages")["allowance"]["after"] == balance
 
 
+async def test_a_plan_that_is_billed_each_quarter(billing: ServiceUnderTest, tenant: str) -> None:
+    fee = {"code": "fee", "kind": "recurring", "model": "flat", "unit_amount": "30"}
+    plan = {"currency": "EUR", "interval": {"unit": "quarter"}, "prices": [fee]}
+    body = {"candidates": [{"draft": plan}], "period": {"start": "2026-01-31"}, "periods": 2}
+    (candidate,) = (await answered(billing, tenant, body))["candidates"]
+    assert [period["start"] for period in candidate["periods"]] == ["2026-01-31", "2026-04-30"]
+    assert candidate["amount"]["amount"] == "60.00"
+
+
 async def test_coupons_and_taxes(billing: ServiceUnderTest, tenant: str) -> None:
     inclusive = {"tax_behavior": "inclusive", "tax_category": "wash"}
     plan = {

@@ -64,6 +64,9 @@ async def test_every_tenant_table_has_forced_row_policies(bench: Workbench) -> N
         "DELETE FROM invoice_line",
         "UPDATE ledger_entry SET amount_minor = 1",
         "DELETE FROM ledger_entry",
+        "DELETE FROM customer_balance",
+        "UPDATE customer_balance_entry SET amount_minor = 1",
+        "DELETE FROM customer_balance_entry",
         "UPDATE closed_window SET totals = '[]'",
         "DELETE FROM number_series",
         "DELETE FROM payment_attempt",
@@ -88,6 +91,8 @@ async def test_the_app_has_no_right_to_rewrite_history(bench: Workbench, tenant:
         "status = 'skipped', number = NULL",
         "status = 'paid'",
         "paid_minor = total_minor + 1",
+        "balance_applied_minor = 1",
+        "status = 'paid', balance_applied_minor = total_minor",
     ],
 )
 async def test_an_issued_invoice_does_not_change(bench: Workbench, tenant: str, change: str) -> None:

@@ -17,14 +17,12 @@ from libs.common.periods import MICROSECOND
 from services.billing.domain.charge import (
     Charge,
     ChargeKind,
-    TimingNotBillable,
     UsageOfUnknownItem,
-    advance_charges,
     charge_id,
     missing,
     rated_lines,
-    usage_charges,
 )
+from services.billing.domain.usage_charges import usage_charges
 from tests.support.billing import FEE, Story
 
 NOW = datetime(2025, 2, 1, 5, tzinfo=UTC)
@@ -63,7 +61,7 @@ def test_what_is_owed_for_the_period_ahead(case: Case) -> None:
     ends_on = None if case.ends_on is None else date.fromisoformat(case.ends_on)
     fee = FEE.model_copy(update={"proration": case.proration})
     story = Story(quantity=case.quantity, ends_on=ends_on, fee=fee)
-    charges = advance_charges(story.agreement(), story.billed(FEBRUARY), now=NOW)
+    charges = story.ahead(FEBRUARY, now=NOW)
     if case.part is None:
         assert charges == []
         return
@@ -77,20 +75,19 @@ def test_what_is_owed_for_the_period_ahead(case: Case) -> None:
 def test_an_end_within_a_day_leaves_that_day_out() -> None:
     story = Story()
     story.ends_at = datetime(2025, 2, 11, 23, 30, tzinfo=UTC)  # still the 11th in New York
-    (charge,) = advance_charges(story.agreement(), story.billed(FEBRUARY), now=NOW)
+    (charge,) = story.ahead(FEBRUARY, now=NOW)
     assert (charge.fraction, charge.service_end_on) == (Fraction(10, 28), date(2025, 2, 11))
     assert charge.service_end == story.ends_at
 
 
 def test_usage_is_not_charged_in_advance() -> None:
     story = Story(quantity=None)
-    assert advance_charges(story.agreement(), story.billed(FEBRUARY), now=NOW) == []
+    assert story.ahead(FEBRUARY, now=NOW) == []
 
 
-def test_a_recurring_price_in_arrears_is_refused_and_not_forgotten() -> None:
+def test_what_is_charged_in_arrears_is_not_charged_ahead() -> None:
     story = Story(fee=FEE.model_copy(update={"timing": "arrears"}))
-    with pytest.raises(TimingNotBillable):
-        advance_charges(story.agreement(), story.billed(FEBRUARY), now=NOW)
+    assert story.ahead(FEBRUARY, now=NOW) == []
 
 
 USAGE = [
@@ -137,7 +134,7 @@ def test_usage_of_an_item_that_is_not_agreed_is_refused() -> None:
 
 def test_only_what_is_not_recorded_is_missing() -> None:
     story = Story()
-    (charge,) = advance_charges(story.agreement(), story.billed(FEBRUARY), now=NOW)
+    (charge,) = story.ahead(FEBRUARY, now=NOW)
     assert missing([charge], []) == [charge]
     assert missing([charge], [charge.id, "chg_other"]) == []
 
@@ -176,7 +173,7 @@ cuts = st.integers(0, 60 * 24 * 31).map(lambda minutes: timedelta(minutes=minute
 def derive(story: Story, minutes: Decimal, now: datetime) -> list[Charge]:
     agreement = story.agreement()
     return [
-        *advance_charges(agreement, story.billed(FEBRUARY), now=now),
+        *story.ahead(FEBRUARY, now=now),
         *usage_charges(agreement, story.usage(0, str(minutes)), now=now),
     ]
 
@@ -207,8 +204,8 @@ def test_a_charge_is_the_sum_of_its_lines_however_often_it_is_rated(
 @given(cut=cuts)
 def test_a_period_that_is_cut_never_costs_more(cut: timedelta) -> None:
     story = Story()
-    whole = advance_charges(story.agreement(), story.billed(FEBRUARY), now=NOW)
+    whole = story.ahead(FEBRUARY, now=NOW)
     story.ends_at = story.boundary(FEBRUARY) + cut + MICROSECOND
-    part = advance_charges(story.agreement(), story.billed(FEBRUARY), now=NOW)
+    part = story.ahead(FEBRUARY, now=NOW)
     amounts = [sum(charge.amount.amount_minor for charge in charges) for charges in (part, whole)]
     assert 0 <= amounts[0] <= amounts[1]

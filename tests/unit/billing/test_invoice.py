@@ -13,8 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from libs.common.contracts.subscriptions import AddressV1
 from libs.common.money import Money
-from services.billing.domain.charge import Charge, advance_charges, usage_charges
+from services.billing.domain.agreement import Address
+from services.billing.domain.charge import Charge
 from services.billing.domain.invoice import (
     Finalized,
     Invoice,
@@ -28,9 +30,11 @@ from services.billing.domain.invoice import (
     with_usage,
 )
 from services.billing.domain.seller import Seller
-from tests.support.billing import FEE, Story, a_seller
+from services.billing.domain.usage_charges import usage_charges
+from tests.support.billing import FEE, Story, a_customer, a_seller
 
 NOW = datetime(2025, 2, 1, 6, tzinfo=UTC)
+NO_BALANCE = Money.zero("USD")
 
 
 def a_draft(story: Story, *, awaits_window: bool = False) -> Invoice:
@@ -47,7 +51,7 @@ def a_draft(story: Story, *, awaits_window: bool = False) -> Invoice:
 def charges_of(story: Story, minutes: str | None) -> list[Charge]:
     agreement = story.agreement()
     behind = [] if minutes is None else usage_charges(agreement, story.usage(0, minutes), now=NOW)
-    return [*advance_charges(agreement, story.billed(1), now=NOW), *behind]
+    return [*story.ahead(1, now=NOW), *behind]
 
 
 class Case(NamedTuple):
@@ -81,7 +85,8 @@ def test_finalization(case: Case) -> None:
     story = Story(quantity=case.quantity)
     draft = a_draft(story, awaits_window=case.awaits_window)
     seller = a_seller() if case.has_seller else None
-    outcome = decide_finalization(draft, charges_of(story, case.minutes), seller=seller, now=NOW)
+    charges = charges_of(story, case.minutes)
+    outcome = decide_finalization(draft, charges, seller=seller, balance=NO_BALANCE, now=NOW)
     invoice = outcome.invoice
     assert type(outcome) is case.outcome
     assert (invoice.status_reason, invoice.net, invoice.total) == (case.reason, usd(case.net), usd(case.net))
@@ -98,7 +103,9 @@ def finalized(
     story: Story, minutes: str = "10", seller: Seller | None = None, now: datetime = NOW
 ) -> Finalized:
     charges = charges_of(story, minutes)
-    outcome = decide_finalization(a_draft(story), charges, seller=seller or a_seller(), now=now)
+    outcome = decide_finalization(
+        a_draft(story), charges, seller=seller or a_seller(), balance=NO_BALANCE, now=now
+    )
     assert isinstance(outcome, Finalized)
     return outcome
 
@@ -115,6 +122,86 @@ def finalized(
 def test_it_is_due_so_many_local_days_after_it_was_issued(now: datetime, terms: int, due_on: date) -> None:
     invoice = finalized(Story(), seller=a_seller(payment_terms_days=terms), now=now).invoice
     assert (invoice.due_on, invoice.issued_at) == (due_on, now)
+
+
+@pytest.mark.parametrize(("agreed_days", "due_on"), [(None, (2, 15)), (0, (2, 1)), (30, (3, 3))])
+def test_what_was_agreed_with_the_payer_goes_before_the_sellers_terms(
+    agreed_days: int | None, due_on: tuple[int, int]
+) -> None:
+    story = Story(payer=a_customer(payment_terms_days=agreed_days))
+    story.customer = story.customer.model_copy(update={"payment_terms_days": 60})
+    assert finalized(story).invoice.due_on == date(2025, *due_on)
+
+
+def test_who_pays_is_on_the_document() -> None:
+    payer = a_customer(name="Holding", vat_id="NL000099998B57", address=AddressV1(city="Delft"))
+    story = Story(payer=payer)
+    invoice = finalized(story).invoice
+    assert (invoice.customer_id, invoice.customer.name) == (payer.customer_id, "Holding")
+    assert (invoice.customer.vat_id, invoice.customer.address) == ("NL000099998B57", Address(city="Delft"))
+
+
+class Balanced(NamedTuple):
+    name: str
+    fee: str
+    balance: int
+    applied: int
+    due: int
+    status: str
+
+
+BALANCED = [
+    #        name                     fee       balance  applied  due     status
+    Balanced("no_balance",            "50.00",  0,       0,       10000,  "finalized"),
+    Balanced("a_part",                "50.00",  2500,    2500,    7500,   "finalized"),
+    Balanced("all_but_a_cent",        "50.00",  9999,    9999,    1,      "finalized"),
+    Balanced("exactly",               "50.00",  10000,   10000,   0,      "paid"),
+    Balanced("more_than_needed",      "50.00",  10001,   10000,   0,      "paid"),
+    Balanced("below_zero",            "-50.00", 0,       -10000,  0,      "paid"),
+    Balanced("below_zero_with_some",  "-50.00", 700,     -10000,  0,      "paid"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BALANCED, ids=lambda case: case.name)
+def test_the_balance_pays_first_and_takes_what_is_below_zero(case: Balanced) -> None:
+    story = Story(fee=FEE.model_copy(update={"unit_amount": Decimal(case.fee)}))
+    charges = charges_of(story, None)
+    outcome = decide_finalization(
+        a_draft(story), charges, seller=a_seller(), balance=usd(case.balance), now=NOW
+    )
+    invoice = outcome.invoice
+    assert isinstance(outcome, Finalized)
+    assert (invoice.balance_applied, invoice.due, invoice.status) == (
+        usd(case.applied),
+        usd(case.due),
+        case.status,
+    )
+    is_paid = case.status == "paid"
+    assert (invoice.paid, invoice.paid_at, invoice.version) == (usd(0), NOW if is_paid else None, 2 + is_paid)
+    assert invoice.issued_at == NOW
+    if not is_paid:
+        paid = paid_in_full(invoice, now=NOW)
+        assert (paid.paid, paid.due) == (usd(case.due), usd(0))
+
+
+def test_credits_that_equal_the_charges_are_issued() -> None:
+    story = Story(fee=FEE.model_copy(update={"unit_amount": Decimal("-5.20")}), quantity="10")
+    outcome = decide_finalization(
+        a_draft(story), charges_of(story, "10"), seller=a_seller(), balance=usd(300), now=NOW
+    )
+    invoice = outcome.invoice
+    assert isinstance(outcome, Finalized)
+    assert (invoice.status, invoice.total, invoice.balance_applied) == ("paid", usd(0), usd(0))
+    assert [line.net for line in outcome.lines] == [usd(5200), usd(-5200)]
+
+
+def test_a_document_below_zero_waits_for_a_seller_and_takes_nothing_yet() -> None:
+    story = Story(fee=FEE.model_copy(update={"unit_amount": Decimal(-1)}))
+    outcome = decide_finalization(
+        a_draft(story), charges_of(story, None), seller=None, balance=NO_BALANCE, now=NOW
+    )
+    assert isinstance(outcome, Waiting)
+    assert (outcome.invoice.balance_applied, outcome.invoice.status_reason) == (usd(0), "no_seller")
 
 
 def test_it_keeps_customer_and_seller_as_they_were() -> None:
@@ -172,7 +259,7 @@ def test_it_is_paid_in_full() -> None:
 def test_only_a_draft_is_finalized() -> None:
     final = finalized(Story()).invoice
     with pytest.raises(AssertionError):
-        decide_finalization(final, [], seller=a_seller(), now=NOW)
+        decide_finalization(final, [], seller=a_seller(), balance=NO_BALANCE, now=NOW)
 
 
 def test_a_document_is_named_by_subscription_boundary_kind_and_issue() -> None:
@@ -209,7 +296,7 @@ def test_an_invoice_is_the_sum_of_its_lines(quantity: Decimal, minutes: Decimal,
     story = Story(quantity=str(quantity))
     story.ends_at = story.boundary(1) + cut
     charges = charges_of(story, str(minutes))
-    outcome = decide_finalization(a_draft(story), charges, seller=a_seller(), now=NOW)
+    outcome = decide_finalization(a_draft(story), charges, seller=a_seller(), balance=NO_BALANCE, now=NOW)
     owed = sum(charge.amount.amount_minor for charge in charges)
     assert outcome.invoice.total.amount_minor == owed
     if isinstance(outcome, Finalized):

@@ -10,6 +10,8 @@ from libs.common.money import CurrencyMismatch, Money
 from services.billing.domain.ledger_entry import (
     LedgerEntry,
     PostedLine,
+    entries_for_adjustment,
+    entries_for_balance_applied,
     entries_for_invoice,
     entries_for_payment,
     imbalance,
@@ -44,6 +46,26 @@ def test_what_is_ahead_is_owed_and_what_is_behind_is_earned() -> None:
         "tax_payable": -36593,
     }
     assert {entry.posting for entry in entries} == {"invoice:inv_1:final"}
+
+
+@pytest.mark.parametrize(
+    ("applied", "owed"),
+    [
+        (2500, {"customer_credit": 2500, "accounts_receivable": -2500}),
+        (-900, {"customer_credit": -900, "accounts_receivable": 900}),
+        (0, {}),
+    ],
+)
+def test_what_a_balance_pays_is_owed_no_more(applied: int, owed: dict[str, int]) -> None:
+    entries = entries_for_balance_applied("inv_1", eur(applied))
+    assert by_account(entries) == owed
+    assert {entry.posting for entry in entries} <= {"invoice:inv_1:balance"}
+
+
+def test_goodwill_is_owed_to_the_customer() -> None:
+    entries = entries_for_adjustment("ben_1", eur(700))
+    assert by_account(entries) == {"goodwill": 700, "customer_credit": -700}
+    assert {entry.posting for entry in entries} == {"balance:ben_1:adjusted"}
 
 
 @pytest.mark.parametrize(

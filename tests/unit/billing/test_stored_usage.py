@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import date, timedelta
 from decimal import Decimal
 
-from services.billing.domain.charge import ItemUsage, UsageCorrection, advance_charges
+from services.billing.domain.charge import ItemUsage, UsageCorrection
 from services.billing.domain.simulation.stored_usage import StoredUsage, stored_usage
 from tests.support.billing import MINUTES, Story
 
@@ -19,11 +19,7 @@ def gathered(
     return stored_usage(
         agreement,
         range(len(minutes)),
-        charges=[
-            c
-            for index in range(len(minutes))
-            for c in advance_charges(agreement, story.billed(index), now=now)
-        ],
+        charges=[c for index in range(len(minutes)) for c in story.ahead(index, now=now)],
         windows=[story.usage(index, used) for index, used in enumerate(minutes)],
         corrections=corrections,
         with_late=with_late,
@@ -90,7 +86,7 @@ def test_a_period_that_was_cut_is_in_use_as_it_was_billed() -> None:
     stored = stored_usage(
         agreement,
         range(1),
-        charges=advance_charges(agreement, story.billed(0), now=story.boundary(0)),
+        charges=story.ahead(0, now=story.boundary(0)),
         windows=[story.usage(0, "5", at=ends_at)],
         corrections=(),
         with_late=False,
@@ -105,7 +101,7 @@ def test_a_period_canceled_after_it_was_charged_is_in_use_as_a_whole() -> None:
     stored = stored_usage(
         agreement,
         range(1),
-        charges=advance_charges(agreement, story.billed(0), now=story.boundary(0)),
+        charges=story.ahead(0, now=story.boundary(0)),
         windows=[story.usage(0, "5", at=at)],
         corrections=(),
         with_late=False,
@@ -120,3 +116,25 @@ def test_an_agreement_of_before_its_interval_was_kept_has_the_periods_it_was_bil
         agreement, range(3, 4), charges=(), windows=[story.usage(3, "5")], corrections=(), with_late=False
     )
     assert (stored.timetable.start_on, stored.timetable.end_on) == (date(2025, 4, 1), date(2025, 5, 1))
+
+
+def test_usage_at_a_price_that_the_item_no_longer_has_is_known_by_its_meter_only() -> None:
+    story = Story()
+    usage = story.usage(0, "90")
+    (total,) = usage.totals
+    parts = (
+        replace(total, price_id="prc_minutes"),
+        replace(total, quantity=Decimal(7), price_id="prc_before"),
+    )
+    stored = stored_usage(
+        story.agreement(),
+        range(1),
+        charges=story.ahead(0, now=story.boundary(0)),
+        windows=[replace(usage, totals=parts)],
+        corrections=(),
+        with_late=False,
+    )
+    assert quantities(stored) == [
+        ("minutes", "flying-minutes", 0, 90),
+        (None, "flying-minutes", 0, 97),
+    ]

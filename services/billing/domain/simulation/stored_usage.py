@@ -118,14 +118,15 @@ def _timetable(
 
 
 def _usage_of(agreement: Agreement, totals: Iterable[ItemUsage], step: int) -> tuple[GivenUsage, ...]:
-    """By price, for plans that have the same one; and by meter, for others."""
-    codes = {item.id: item.price.code for item in agreement.items}
+    """By price, for plans that have the same one, as far as it held; and by meter, for others."""
+    prices = {item.id: item.price for item in agreement.items}
     by_meter: dict[str, list[ItemUsage]] = {}
     found = []
     for total in totals:
         by_meter.setdefault(total.meter, []).append(total)
-        if total.item_id in codes:
-            found.append(_entry([total], step, price=codes[total.item_id]))
+        price = prices.get(total.item_id)
+        if price is not None and total.price_id in (None, price.id):
+            found.append(_entry([total], step, price=price.code))
     return (*found, *(_entry(by_meter[meter], step) for meter in sorted(by_meter)))
 
 
@@ -148,7 +149,7 @@ def _quantities(agreement: Agreement, charges: Sequence[Charge], notes: list[Not
         if item.quantity is not None and not item.is_metered
     }
     billed: dict[str, Decimal] = {}
-    for charge in sorted(charges, key=lambda charge: charge.period_index):
+    for charge in sorted(charges, key=lambda charge: (charge.period_index, charge.revision)):
         if charge.kind == "advance":
             first = billed.setdefault(charge.price.code, charge.quantity)
             if first != charge.quantity:
