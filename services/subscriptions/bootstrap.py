@@ -12,13 +12,21 @@ from services.subscriptions.adapters.audit import audit_subscriptions
 from services.subscriptions.adapters.clock_peers import HttpClockPeers
 from services.subscriptions.adapters.event_progress import BusProgress
 from services.subscriptions.adapters.mover_lock import MoverLock
+from services.subscriptions.adapters.preview_peers import HttpPreviewPeers
 from services.subscriptions.adapters.unit_of_work import SubscriptionsUnitOfWork
 from services.subscriptions.application.move_test_clock import ClockMover
 from services.subscriptions.entrypoints import (
     routes_bindings,
+    routes_changes,
     routes_customers,
+    routes_entitlements,
+    routes_pauses,
+    routes_plan_moves,
+    routes_previews,
     routes_subscriptions,
+    routes_terms,
     routes_test_clocks,
+    routes_timeline,
     scheduler,
 )
 from services.subscriptions.entrypoints.clock_mover import ClockMoverLoop
@@ -30,6 +38,7 @@ DESCRIPTION = """Who agreed to what, until when: customers, subscriptions, and w
 Test clocks, too: the time of a sandbox tenant's customers, which can be moved."""
 
 PEER_TIMEOUT_S = 5.0
+PREVIEW_TIMEOUT_S = 10.0
 
 
 def build(platform: Platform) -> Service:
@@ -37,6 +46,8 @@ def build(platform: Platform) -> Service:
     parts = parts_of(NAME, platform, SubscriptionsUnitOfWork)
     # The mover asks again by itself, so the client does not.
     client = PeerClient(platform.peers, timeout_s=PEER_TIMEOUT_S, retries_max=0)
+    preview_client = PeerClient(platform.peers, timeout_s=PREVIEW_TIMEOUT_S)
+    previews = HttpPreviewPeers(preview_client, key_path=platform.key_path, clock=platform.clock)
     mover = ClockMover(
         units=parts.worker_units,
         peers=HttpClockPeers(client, key_path=platform.key_path, clock=platform.clock),
@@ -50,14 +61,23 @@ def build(platform: Platform) -> Service:
         machinery=rows.shared,
         handlers=HANDLERS,
         routers=(
+            routes_entitlements.router,  # asked most often, and so looked for first
             routes_customers.router,
             routes_subscriptions.router,
+            routes_changes.router,
+            routes_pauses.router,
+            routes_plan_moves.router,
+            routes_terms.router,
+            routes_terms.declarations,
+            routes_timeline.router,
+            routes_previews.router,
             routes_bindings.router,
             routes_test_clocks.router,
         ),
         audit=audit_subscriptions,
         jobs=scheduler.jobs(parts.worker_units, platform.clock),
-        due_tables=[rows.subscription],
+        due_tables=[rows.subscription, rows.plan_move],
+        state={"preview_peers": previews},
         limits=Limits(body_bytes_max_by_prefix={"/v1/subject-bindings": 4 * MEBIBYTE}),
         worker_loops=(
             ClockMoverLoop(mover, MoverLock(parts.worker_database.dsn), stopping=platform.stopping).run,
@@ -66,6 +86,7 @@ def build(platform: Platform) -> Service:
 
     async def close() -> None:
         await client.close()
+        await preview_client.close()
         await service.close()
 
     return replace(service, close=close)

@@ -9,10 +9,19 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Annotated, Any, Self
 
-from pydantic import ConfigDict, Field, StringConstraints
+from pydantic import ConfigDict, Field, StringConstraints, model_validator
 
-from libs.common.periods import Interval, IntervalUnit
-from libs.common.web.bodies import Code, Count, DecimalText, Description, Flag, StrictBody
+from libs.common.periods import Interval
+from libs.common.web.bodies import (
+    Code,
+    Count,
+    DecimalText,
+    Description,
+    Flag,
+    StrictBody,
+    WrittenIntervalUnit,
+    in_months,
+)
 from services.catalog.domain.price import (
     DEFAULT_TIMING,
     CapacityBasis,
@@ -42,12 +51,17 @@ class PartBody(StrictBody):
 
 
 class IntervalBody(PartBody):
-    """Calendar steps, counted from each subscription's anchor; a month is a calendar month."""
+    """Calendar steps, counted from each subscription's anchor; a month is a calendar month.
+
+    A quarter is kept as three months, a half-year as six, and both are answered so.
+    """
 
     model_config = examples({"unit": "month", "count": 1})
 
-    unit: IntervalUnit = Field(examples=["month"])
+    unit: WrittenIntervalUnit = Field(examples=["month"])
     count: IntervalCount = 1
+
+    _read = model_validator(mode="before")(in_months)
 
     def to_domain(self) -> Interval:
         return Interval(self.unit, self.count)

@@ -1,4 +1,4 @@
-"""What must hold in subscriptions, looked at once more: periods tile, bindings do not overlap, nothing is overdue."""
+"""What must hold in subscriptions, looked at once more: periods tile, segments and bindings do not overlap."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ from libs.common.persistence.audit import (
     run_check,
 )
 from libs.common.persistence.session import Database
+from services.subscriptions.domain.lifecycle import RUNNING
 
 OVERDUE_S = 60
+_RUNNING = ", ".join(f"'{state}'" for state in sorted(RUNNING))
 
 _CHECKS: dict[str, tuple[str, str]] = {
     "periods_tile": (
@@ -92,13 +94,58 @@ _CHECKS: dict[str, tuple[str, str]] = {
            WHERE subscription.id IS NULL""",
         "SELECT count(*) FROM subscription_item",
     ),
-    "past_due_has_an_overdue_invoice": (
-        """SELECT subscription.id, state, overdue_count FROM subscription CROSS JOIN LATERAL (
-               SELECT count(*) AS overdue_count FROM subscription_invoice
-               WHERE subscription_id = subscription.id AND standing = 'overdue'
-           ) AS overdue
-           WHERE state IN ('active', 'past_due') AND (state = 'past_due') <> (overdue_count > 0)""",
-        "SELECT count(*) FROM subscription WHERE state IN ('active', 'past_due')",
+    # By these the scheduler finds them: what is not counted would wait for ever.
+    "waiting_changes_are_counted": (
+        """SELECT subscription.id, next_change_at, boundary_changes, first_at, at_end
+           FROM subscription LEFT JOIN (
+               SELECT subscription_id, min(at) AS first_at, count(*) FILTER (WHERE at IS NULL) AS at_end
+               FROM subscription_change WHERE status = 'scheduled' GROUP BY subscription_id
+           ) AS waiting ON waiting.subscription_id = subscription.id
+           WHERE next_change_at IS DISTINCT FROM first_at OR boundary_changes <> coalesce(at_end, 0)""",
+        "SELECT count(*) FROM subscription_change WHERE status = 'scheduled'",
+    ),
+    "plan_moves_say_what_became_of_each": (
+        """SELECT plan_move.id, found_count, moved_count + scheduled_count + unchanged_count + refused_count AS told,
+                  count(result.id) AS kept
+           FROM plan_move LEFT JOIN plan_move_result AS result ON result.plan_move_id = plan_move.id
+           GROUP BY plan_move.id
+           HAVING found_count <> count(result.id)
+               OR found_count <> moved_count + scheduled_count + unchanged_count + refused_count""",
+        "SELECT count(*) FROM plan_move",
+    ),
+    # What has an end of its own is over by then; of what is charged once, the same item may be there twice.
+    "segments_of_an_item_do_not_overlap": (
+        """SELECT subscription_id, ordinal, item_id, start_at, end_at, next_start FROM (
+               SELECT subscription_id, ordinal, item_id, start_at, end_at, lead(start_at) OVER (
+                   PARTITION BY subscription_id, item_id ORDER BY start_at, end_at NULLS LAST, ordinal
+               ) AS next_start
+               FROM item_segment WHERE kind <> 'one_time' AND (end_at IS NULL OR start_at < end_at)
+           ) AS segment
+           WHERE coalesce(end_at, 'infinity') > next_start""",
+        "SELECT count(*) FROM item_segment",
+    ),
+    "dunning_is_what_the_invoices_say": (
+        f"""SELECT subscription.id, state, dunning, said FROM subscription CROSS JOIN LATERAL (
+                SELECT CASE WHEN bool_or(standing = 'given_up') THEN 'suspended'
+                            WHEN bool_or(standing = 'overdue') THEN 'past_due' ELSE 'none' END AS said
+                FROM subscription_invoice WHERE subscription_id = subscription.id
+            ) AS invoices
+            WHERE state IN ({_RUNNING}) AND dunning <> said""",
+        f"SELECT count(*) FROM subscription WHERE state IN ({_RUNNING})",
+    ),
+    # The order is that of `standing_of`: what weighs most comes first.
+    "state_is_what_its_facts_make_it": (
+        f"""SELECT id, state, made FROM (
+                SELECT id, state, CASE
+                    WHEN pauses -> -1 ->> 'status' = 'running' THEN 'paused'
+                    WHEN dunning <> 'none' THEN dunning
+                    WHEN period_more ->> 'kind' = 'trial' THEN 'trialing'
+                    WHEN cancels_at IS NOT NULL THEN 'ending'
+                    ELSE 'active' END AS made
+                FROM subscription WHERE state IN ({_RUNNING})
+            ) AS running
+            WHERE state <> made""",
+        f"SELECT count(*) FROM subscription WHERE state IN ({_RUNNING})",
     ),
 }
 _FACTS = {

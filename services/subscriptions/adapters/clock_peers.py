@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from libs.common.access.keys import KeyFile
-from libs.common.access.token import sign_token
 from libs.common.clock import Clock
 from libs.common.contracts import SERVICES
 from libs.common.http_client import PeerClient, PeerUnavailable
 from libs.common.telemetry import span
+from services.subscriptions.adapters.peer_tokens import PeerTokens
 from services.subscriptions.domain.clock_rest import Look
-
-TOKEN_LIFETIME_S = 60
-TOKEN_RENEWED_AFTER_S = 30
-TOKENS_KEPT_MAX = 1_000
 
 NOT_HEARD_OF = "test_clock_not_heard_of"  # the code of the problem that says so
 
@@ -31,12 +25,12 @@ class HttpClockPeers:
     """Asks with tokens of the clock's own tenant, good for a minute and for nothing but this question."""
 
     def __init__(self, client: PeerClient, *, key_path: Path, clock: Clock) -> None:
-        self._client, self._key_path, self._clock = client, key_path, clock
-        self._tokens: dict[str, tuple[str, float]] = {}
+        self._client = client
+        self._tokens = PeerTokens(["clocks:read"], key_path=key_path, clock=clock)
 
     async def look(self, *, tenant: str, test_clock_id: str) -> Sequence[Look]:
         """Raises: PeerUnavailable."""
-        token = self._token(tenant)
+        token = self._tokens.of(tenant)
         with span("look at test clock", parent=_UNSAMPLED):
             return await asyncio.gather(*(self._ask(service, test_clock_id, token) for service in SERVICES))
 
@@ -56,22 +50,6 @@ class HttpClockPeers:
             unpublished=told["unpublished"],
             last_position=told["last_position"],
         )
-
-    def _token(self, tenant: str) -> str:
-        """The key file is read for each new token, so that a rotated key is not used for long."""
-        token, good_until = self._tokens.get(tenant, ("", 0.0))
-        if time.monotonic() >= good_until:
-            if len(self._tokens) >= TOKENS_KEPT_MAX:
-                self._tokens.clear()
-            token = sign_token(
-                KeyFile.load(self._key_path).signing_key,
-                tenant=tenant,
-                scopes=["clocks:read"],
-                now=self._clock.system_now(),
-                lifetime_s=TOKEN_LIFETIME_S,
-            )
-            self._tokens[tenant] = token, time.monotonic() + TOKEN_RENEWED_AFTER_S
-        return token
 
 
 def _instant(text: str | None) -> datetime | None:

@@ -34,7 +34,7 @@ class InvoiceStandingRepository:
         statement = select(table.subscription_id, table.invoice_id, table.standing).where(
             is_among(table.subscription_id, {subscription_id for subscription_id, _ in missing}),
             or_(
-                table.standing == InvoiceStanding.OVERDUE.value,
+                table.standing.in_((InvoiceStanding.OVERDUE.value, InvoiceStanding.GIVEN_UP.value)),
                 is_among(table.invoice_id, {invoice_id for _, invoice_id in missing}),
             ),
         )

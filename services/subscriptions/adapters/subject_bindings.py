@@ -77,13 +77,14 @@ class SubjectBindingRepository(Repository[SubjectBinding]):
         if not wanted:
             return
         subscription = rows.subscription
-        ends_at = func.least(subscription.c.term_ends_at, subscription.c.cancels_at)
+        # No end lies before the period under way; what is over by the end itself is left alone when it is released.
+        earliest = func.coalesce(subscription.c.period_start, subscription.c.starts_at)
         statement = (
             select(self.table)
             .join(subscription, subscription.c.id == self.table.c.subscription_id)
             .where(
                 is_among(self.table.c.subscription_id, wanted),
-                or_(self.table.c.bound_until.is_(None), self.table.c.bound_until > ends_at),
+                or_(self.table.c.bound_until.is_(None), self.table.c.bound_until > earliest),
             )
         )
         self._open.update({id: [] for id in wanted})

@@ -9,12 +9,20 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from libs.common.persistence.reference import find_tenant_mode
 from libs.common.persistence.unit_of_work import ConstraintErrors, UnitOfWork
 from services.subscriptions.adapters.customers import CustomerRepository
+from services.subscriptions.adapters.entitlements import EntitlementReads
 from services.subscriptions.adapters.invoice_standings import InvoiceStandingRepository
+from services.subscriptions.adapters.payment_methods import KnownPaymentMethods
+from services.subscriptions.adapters.plan_moves import PlanMoveRepository
 from services.subscriptions.adapters.plans import PlanCopies
+from services.subscriptions.adapters.quotes import QuoteRepository
+from services.subscriptions.adapters.receipts import ReceiptRepository
 from services.subscriptions.adapters.rows import shared
+from services.subscriptions.adapters.scheduled_changes import ScheduledChangeRepository
 from services.subscriptions.adapters.subject_bindings import SubjectBindingRepository
 from services.subscriptions.adapters.subscriptions import SubscriptionRepository
 from services.subscriptions.adapters.test_clocks import ClockMoveRepository, TestClockRepository
+from services.subscriptions.adapters.timeline import TimelineRepository
+from services.subscriptions.adapters.usage_balances import UsageBalances
 from services.subscriptions.domain.customer import CustomerExternalIdTaken
 from services.subscriptions.domain.subscription import SubscriptionExternalIdTaken
 from services.subscriptions.domain.test_clock import ClockIsMoving
@@ -52,16 +60,31 @@ class SubscriptionsUnitOfWork(UnitOfWork):
         self.customers = CustomerRepository(self)
         self.plans = PlanCopies(self)
         self.subscriptions = SubscriptionRepository(self)
+        self.scheduled_changes = ScheduledChangeRepository(self)
+        self.plan_moves = PlanMoveRepository(self)
         self.standings = InvoiceStandingRepository(self)
+        self.payment_methods = KnownPaymentMethods(self)
         self.bindings = SubjectBindingRepository(self)
+        self.timeline = TimelineRepository(self)
+        self.quotes = QuoteRepository(self)
+        self.receipts = ReceiptRepository(self)
+        self.entitlements = EntitlementReads(self)
+        self.usage_balances = UsageBalances(self)
         self.test_clocks = TestClockRepository(self)
         self.clock_moves = ClockMoveRepository(self)
         self.register(
             self.customers,
             self.plans,
             self.subscriptions,
+            self.scheduled_changes,
+            self.plan_moves,
             self.standings,
+            self.payment_methods,
             self.bindings,
+            self.timeline,
+            self.quotes,
+            self.receipts,
+            self.usage_balances,
             self.test_clocks,
             self.clock_moves,
         )

@@ -6,13 +6,34 @@ from collections.abc import Iterator
 
 from libs.common.contracts.catalog import PlanV1, PriceV1
 from libs.common.errors import InputError, InvalidInput
+from libs.common.expression import PRICE_TOTALS, parse
 
 # Whoever can bill one more takes it out of here or puts it in, with a journey that shows it.
 MODELS_BILLED = frozenset(
-    {"flat", "per_unit", "graduated", "volume", "package", "percentage", "graduated_percentage"}
+    {
+        "flat",
+        "per_unit",
+        "graduated",
+        "volume",
+        "package",
+        "percentage",
+        "graduated_percentage",
+        "dynamic",
+        "capacity",
+        "expression",
+    }
 )
-TIMING_BILLED = {"recurring": "advance", "usage": "arrears"}
-PRORATIONS_BILLED = frozenset({"none", "day", "full"})
+TIMINGS_BILLED = frozenset(
+    {("recurring", "advance"), ("recurring", "arrears"), ("usage", "arrears"), ("one_time", "advance")}
+)
+EVENTS_NEEDED = (
+    "free_amount",
+    "free_events",
+    "fixed_amount_per_event",
+    "minimum_amount_per_event",
+    "maximum_amount_per_event",
+)
+_STEPS = {"day": ("day", 1), "week": ("day", 7), "month": ("month", 1), "year": ("month", 12)}
 
 
 class PlanNotBillableYet(InvalidInput):
@@ -39,35 +60,40 @@ def refuse_unbillable(plan: PlanV1, *, pointer: str) -> None:
 
 
 def _faults(plan: PlanV1) -> Iterator[InputError]:
-    if plan.kind != "base":
-        yield {"pointer": "/kind", "detail": "an add-on is not subscribed to by itself"}
-    for name in ("phases", "trial", "commitments"):
-        if getattr(plan, name):
-            yield {"pointer": f"/{name}", "detail": f"{name} are not run yet"}
+    for position, commitment in enumerate(plan.commitments):
+        if commitment.per == "year":
+            yield {"pointer": f"/commitments/{position}/per", "detail": "is not settled by the year yet"}
     for position, price in enumerate(plan.prices):
         for field, detail in _price_faults(price, plan):
             yield {"pointer": f"/prices/{position}/{field}", "detail": detail}
 
 
 def _price_faults(price: PriceV1, plan: PlanV1) -> Iterator[tuple[str, str]]:
-    if TIMING_BILLED.get(price.kind) != price.timing:
+    """What of a price billing cannot do: it knows the total of a window and how many events made it, and no more."""
+    if (price.kind, price.timing) not in TIMINGS_BILLED:
         yield "kind", f"{price.kind} prices in {price.timing} are not billed yet"
     if price.model not in MODELS_BILLED:
         yield "model", f"{price.model} prices are not billed yet"
-    if price.currency != plan.currency:
-        yield "currency", "a subscription is billed in its plan's first currency only"
-    if price.tax_behavior != "exclusive":
-        yield "tax_behavior", "prices that include tax are not billed yet"
-    if price.interval_unit is not None and (price.interval_unit, price.interval_count) != (
-        plan.interval_unit,
-        plan.interval_count,
-    ):
-        yield "interval_unit", "all prices of a subscription are billed by the plan's interval"
-    if price.proration not in PRORATIONS_BILLED:
-        yield "proration", f"proration by {price.proration} is not billed yet"
-    for field in ("allowance_interval_unit", "rollover", "free_amount", "free_events", "phase"):
-        if getattr(price, field) is not None:
-            yield field, "is not billed yet"
-    for field in ("fixed_amount_per_event", "minimum_amount_per_event", "maximum_amount_per_event"):
+    if price.capacity_basis == "time_weighted":
+        yield "capacity_basis", "a mean over time is not billed yet"
+    if price.model == "expression" and parse(price.expression or "", PRICE_TOTALS).needs_events:
+        yield "expression", "a sum over single events is not billed yet"
+    for field in EVENTS_NEEDED:
         if getattr(price, field) is not None:
             yield field, "amounts by event are not billed yet"
+    charged = (price.interval_unit or plan.interval_unit, price.interval_count)
+    if price.interval_unit is not None and _times(charged, plan) != 1:
+        yield "interval_unit", "all prices of a subscription are billed by the plan's interval"
+    allowed = (price.allowance_interval_unit or plan.interval_unit, price.allowance_interval_count)
+    if price.allowance_interval_unit is not None and not _times(allowed, plan):
+        yield (
+            "allowance_interval_unit",
+            "an allowance that is no whole number of billing periods is not billed yet",
+        )
+
+
+def _times(interval: tuple[str, int], plan: PlanV1) -> int:
+    """How many of the plan's billing periods make the interval; 0 where they are no whole number of them."""
+    (kind, step), (plan_kind, plan_step) = _STEPS[interval[0]], _STEPS[plan.interval_unit]
+    count, rest = divmod(step * interval[1], plan_step * plan.interval_count)
+    return count if kind == plan_kind and not rest else 0

@@ -33,6 +33,7 @@ from services.subscriptions.domain.test_clock import (
 ACTOR = "mover:test-clocks"
 PAUSE_FIRST_S, PAUSE_LAST_S, PAUSE_GROWTH = 0.02, 0.25, 1.5
 PAUSE_TO_LOOK, PAUSE_BUSY_S = 12, 1.5  # whoever is busy is not kept from his work by being asked about it
+FEW = 50  # things to do: below that nobody is kept from much
 SAY_EVERY_S = 0.5
 
 
@@ -88,6 +89,7 @@ class ClockMover:
     async def _until_at_rest(self, tenant: str, move: ClockMove) -> Sequence[Look]:
         """What the services say of the clock once all that was due is done, told and heard."""
         pause_s, said, said_at = PAUSE_FIRST_S, move.waiting_for, time.monotonic()
+        is_crowded = False
         while True:
             looked_at = time.monotonic()
             looks, reason = await self._look(tenant, move)
@@ -97,7 +99,10 @@ class ClockMover:
             if reason != said and time.monotonic() - said_at >= SAY_EVERY_S:
                 await self._say(tenant, move.id, reason)
                 said, said_at = reason, time.monotonic()
-            await asyncio.sleep(max(pause_s, min(PAUSE_TO_LOOK * look_s, PAUSE_BUSY_S)))
+            is_crowded = is_crowded or sum(look.busy + look.unpublished for look in looks) > FEW
+            await asyncio.sleep(
+                max(pause_s, min(PAUSE_TO_LOOK * look_s, PAUSE_BUSY_S)) if is_crowded else pause_s
+            )
             pause_s = min(pause_s * PAUSE_GROWTH, PAUSE_LAST_S)
 
     async def _look(self, tenant: str, move: ClockMove) -> tuple[Sequence[Look], str | None]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from libs.common.errors import DomainError
+from libs.common.errors import DomainError, InputError, InvalidInput
 
 
 @contextmanager
@@ -15,4 +15,19 @@ def pointing_at(pointer: str) -> Iterator[None]:
         yield
     except DomainError as error:
         error.pointer = error.pointer or pointer
+        raise
+
+
+@contextmanager
+def inside(place: str) -> Iterator[None]:
+    """What the block reads is a part of the caller's document: errors that leave it point into that part."""
+    try:
+        yield
+    except DomainError as error:
+        if error.pointer is not None:
+            error.pointer = place + error.pointer
+        if isinstance(error, InvalidInput):
+            error.errors = tuple(
+                InputError(pointer=place + one["pointer"], detail=one["detail"]) for one in error.errors
+            )
         raise

@@ -6,19 +6,26 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
-from libs.common.contracts.catalog import PlanV1
+from libs.common.contracts.catalog import PlanOverlayV1, PlanV1
 from libs.common.contracts.envelope import Event
+from libs.common.contracts.metering import UsageBalanceUpdatedV1, UsageCorrectedV1, UsageWindowClosedV1
 from libs.common.paging import PageRequest, Slice
 from services.subscriptions.domain.billing_period import BillingPeriod
 from services.subscriptions.domain.clock_rest import Look, Offsets
-from services.subscriptions.domain.customer import Customer
+from services.subscriptions.domain.customer import Customer, InTheWay
+from services.subscriptions.domain.early_termination import EarlyTerminationQuote
+from services.subscriptions.domain.entitlement import Granting, UsageBalance
 from services.subscriptions.domain.invoice_standing import InvoiceStanding
 from services.subscriptions.domain.plan import PlanStanding, SaleState
+from services.subscriptions.domain.plan_move import MoveOutcome, MoveResult, PlanMove
+from services.subscriptions.domain.receipt import Receipt
+from services.subscriptions.domain.scheduled_change import ChangeStatus, ScheduledChange
 from services.subscriptions.domain.subject_binding import SubjectBinding
 from services.subscriptions.domain.subscription import Subscription, SubscriptionState
 from services.subscriptions.domain.test_clock import ClockMove, TestClock
+from services.subscriptions.domain.timeline_entry import TimelineEntry
 
 CheckVersion = Callable[[int], None]
 """Refuses, by raising, the version that was found and locked."""
@@ -29,17 +36,45 @@ def any_version(version: int) -> None:
 
 
 class EventOutbox(Protocol):
+    @property
+    def events(self) -> Sequence[Mapping[str, Any]]:
+        """What waits to be written: rows with a type and the event as JSON."""
+        ...
+
     def append(self, event: Event, *, key: str, traceparent: str | None = None) -> None: ...
 
 
 class Customers(Protocol):
     async def load(self, ids: Iterable[str]) -> None:
-        """Read many at once, without locking them; `get` finds them at hand."""
+        """Read many at once, and all above them, without locking them; `get` and `ancestors_of` find them at hand."""
         ...
 
     async def get(self, id: str) -> Customer: ...
 
+    async def get_shared(self, id: str) -> Customer:
+        """Held against change and erasure until the transaction is over, but not against others who do the same."""
+        ...
+
     async def get_for_update(self, id: str) -> Customer: ...
+
+    async def hold_families(self) -> None:
+        """Nobody else of the tenant changes who pays for whom until the transaction is over. Lock customers first."""
+        ...
+
+    async def ancestors_of(self, id: str) -> Sequence[Customer]:
+        """The customer, who pays for it, who pays for that one, and so on.
+
+        Raises: CustomerNotFound.
+        """
+        ...
+
+    async def count_levels_below(self, id: str) -> int:
+        """How many levels of customers there are of which each pays for the next, below this one."""
+        ...
+
+    async def find_in_the_way(self, id: str) -> InTheWay:
+        """What keeps it from being erased."""
+        ...
 
     def add(self, aggregate: Customer) -> None: ...
 
@@ -50,7 +85,12 @@ class Customers(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class CustomerFilter:
+    """`email` and `name_prefix` are compared without regard to capitals."""
+
     external_id: str | None = None
+    email: str | None = None
+    name_prefix: str | None = None
+    parent_id: str | None = None
 
 
 class Plans(Protocol):
@@ -69,11 +109,34 @@ class Plans(Protocol):
         """
         ...
 
+    async def get_numbered(self, code: str, number: int) -> PlanV1:
+        """The version with this number of the plan with this code.
+
+        Raises: PlanNotFound.
+        """
+        ...
+
     async def standing_of(self, plan: PlanV1) -> PlanStanding: ...
 
     async def keep(self, plan: PlanV1) -> None:
         """A version never changes: one that is known stays as it is."""
         ...
+
+    async def load_overlays(self, overlay_ids: Iterable[str]) -> None: ...
+
+    async def get_overlay(self, overlay_id: str) -> PlanOverlayV1:
+        """Raises: PlanNotFound."""
+        ...
+
+    async def keep_overlay(self, overlay: PlanOverlayV1) -> None:
+        """It never changes: one that is known stays as it is."""
+        ...
+
+    async def withdraw_overlay(self, overlay_id: str) -> None:
+        """Also before the overlay itself was heard of."""
+        ...
+
+    async def is_withdrawn(self, overlay_id: str) -> bool: ...
 
     async def retire(self, plan_id: str) -> None: ...
 
@@ -101,6 +164,24 @@ class Subscriptions(Protocol):
         """Write down, once and for all, that this period has begun."""
         ...
 
+    def change_period(self, subscription: Subscription, period: BillingPeriod) -> None:
+        """A period that has begun was cut, or ends at another instant."""
+        ...
+
+    async def periods_from(self, subscription_id: str, at: datetime) -> Sequence[BillingPeriod]:
+        """The periods that have begun and end after `at`, in their order."""
+        ...
+
+    async def periods_numbered(
+        self, wanted: Mapping[str, Iterable[int]]
+    ) -> Mapping[str, Mapping[int, BillingPeriod]]:
+        """Of each subscription, the periods with these numbers."""
+        ...
+
+    async def find_on_version(self, plan_version_id: str, *, after_id: str | None, length: int) -> list[str]:
+        """The next so many that are on this plan version and not over, in the order of their ids."""
+        ...
+
     async def list_page(self, wanted: SubscriptionFilter, page: PageRequest) -> Slice[Subscription]: ...
 
 
@@ -110,6 +191,62 @@ class SubscriptionFilter:
     state: SubscriptionState | None = None
     external_id: str | None = None
     plan_code: str | None = None
+
+
+class ScheduledChanges(Protocol):
+    """The changes that were asked for. Whoever alters them, or reads which wait, has locked the subscription first."""
+
+    async def load_waiting(self, subscriptions: Iterable[Subscription]) -> None:
+        """Read what waits for many at once; `waiting_of` finds it at hand. None is asked for that has none waiting."""
+        ...
+
+    def knows(self, subscription_id: str) -> bool:
+        """Whether what waits for it was read, or something was added, in this unit of work."""
+        ...
+
+    async def waiting_of(self, subscription: Subscription) -> Sequence[ScheduledChange]:
+        """In the order in which they were asked for, as they stand in this unit of work."""
+        ...
+
+    async def get(self, id: str) -> ScheduledChange: ...
+
+    async def get_for_update(self, id: str) -> ScheduledChange: ...
+
+    def add(self, aggregate: ScheduledChange) -> None: ...
+
+    def save(self, aggregate: ScheduledChange) -> None: ...
+
+    async def list_page(self, wanted: ChangeFilter, page: PageRequest) -> Slice[ScheduledChange]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeFilter:
+    subscription_id: str
+    status: ChangeStatus | None = None
+
+
+class PlanMoves(Protocol):
+    async def get(self, id: str) -> PlanMove: ...
+
+    async def get_for_update(self, id: str) -> PlanMove: ...
+
+    def add(self, aggregate: PlanMove) -> None: ...
+
+    def save(self, aggregate: PlanMove) -> None: ...
+
+    def add_results(self, results: Sequence[MoveResult]) -> None:
+        """Once and for all: what became of a subscription is said once."""
+        ...
+
+    async def list_page(self, page: PageRequest) -> Slice[PlanMove]: ...
+
+    async def list_results(self, wanted: MoveResultFilter, page: PageRequest) -> Slice[MoveResult]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class MoveResultFilter:
+    plan_move_id: str
+    outcome: MoveOutcome | None = None
 
 
 class InvoiceStandings(Protocol):
@@ -124,6 +261,18 @@ class InvoiceStandings(Protocol):
         ...
 
     def put(self, subscription_id: str, invoice_id: str, standing: InvoiceStanding) -> None: ...
+
+
+class PaymentMethods(Protocol):
+    """Which customers have something to collect from, as far as heard; a customer nobody told of has nothing."""
+
+    async def load(self, customer_ids: Iterable[str]) -> None: ...
+
+    async def has_one(self, customer_id: str) -> bool: ...
+
+    async def note(self, customer_id: str, has_one: bool, version: int) -> None:
+        """The highest `version` of a customer wins."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +320,38 @@ class SubjectBindings(Protocol):
     async def list_page(self, wanted: BindingFilter, page: PageRequest) -> Slice[SubjectBinding]: ...
 
 
+class Timelines(Protocol):
+    """What happened to subscriptions, for people to read."""
+
+    def next_id(self, subscription_id: str) -> str:
+        """An id that sorts after those that this transaction gave to entries of the subscription before."""
+        ...
+
+    def add(self, entry: TimelineEntry) -> None: ...
+
+    async def list_page(self, subscription_id: str, page: PageRequest) -> Slice[TimelineEntry]: ...
+
+
+class Quotes(Protocol):
+    """Early-termination quotes."""
+
+    async def get(self, id: str) -> EarlyTerminationQuote: ...
+
+    async def get_for_update(self, id: str) -> EarlyTerminationQuote: ...
+
+    def add(self, aggregate: EarlyTerminationQuote) -> None: ...
+
+    def save(self, aggregate: EarlyTerminationQuote) -> None: ...
+
+
+class Receipts(Protocol):
+    async def get(self, id: str) -> Receipt: ...
+
+    def add(self, aggregate: Receipt) -> None:
+        """Once and for all."""
+        ...
+
+
 class TestClocks(Protocol):
     async def get(self, id: str) -> TestClock: ...
 
@@ -213,6 +394,24 @@ class MovingClock:
     move_id: str
 
 
+class Entitlements(Protocol):
+    async def find(self, customer_id: str, system_now: datetime) -> Sequence[Granting] | None:
+        """The customer's subscriptions that are not over, with what they grant; None where there is no customer."""
+        ...
+
+
+class UsageBalances(Protocol):
+    """What metering told of usage, by item and billing period."""
+
+    def keep(self, event: UsageBalanceUpdatedV1) -> None: ...
+
+    def keep_closed(self, event: UsageWindowClosedV1 | UsageCorrectedV1) -> None: ...
+
+    async def list_since(self, starts: Mapping[str, datetime]) -> Sequence[UsageBalance]:
+        """By subscription, those of the billing periods that begin at the instant or later."""
+        ...
+
+
 class UnitOfWork(Protocol):
     @property
     def tenant(self) -> str: ...
@@ -230,10 +429,34 @@ class UnitOfWork(Protocol):
     def subscriptions(self) -> Subscriptions: ...
 
     @property
+    def scheduled_changes(self) -> ScheduledChanges: ...
+
+    @property
+    def plan_moves(self) -> PlanMoves: ...
+
+    @property
     def standings(self) -> InvoiceStandings: ...
 
     @property
+    def payment_methods(self) -> PaymentMethods: ...
+
+    @property
     def bindings(self) -> SubjectBindings: ...
+
+    @property
+    def timeline(self) -> Timelines: ...
+
+    @property
+    def quotes(self) -> Quotes: ...
+
+    @property
+    def receipts(self) -> Receipts: ...
+
+    @property
+    def entitlements(self) -> Entitlements: ...
+
+    @property
+    def usage_balances(self) -> UsageBalances: ...
 
     @property
     def test_clocks(self) -> TestClocks: ...
@@ -242,6 +465,10 @@ class UnitOfWork(Protocol):
     def clock_moves(self) -> ClockMoves: ...
 
     def record(self, action: str, aggregate_id: str, version: int = 1) -> None: ...
+
+    async def flush(self) -> None:
+        """Write what is pending, so that what is read from now on holds it. Nothing is committed by it."""
+        ...
 
     async def tenant_mode(self) -> Literal["live", "sandbox"] | None:
         """None while this service has not heard of the tenant."""

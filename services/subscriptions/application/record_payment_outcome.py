@@ -6,15 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from libs.common.contracts.envelope import Event
 from services.subscriptions.application import events
 from services.subscriptions.application.ports import UnitOfWork
 from services.subscriptions.domain.invoice_standing import (
     BecamePastDue,
+    BecameSuspended,
     InvoiceStanding,
-    Recovered,
+    PaymentStanding,
     Unaffected,
-    decide_past_due,
-    decide_recovery,
+    decide_dunning,
     following_standing,
 )
 
@@ -35,13 +36,12 @@ async def load_for_payment_outcomes(invoices: Sequence[tuple[str, str]], *, uow:
     await uow.standings.load(invoices)
 
 
-async def record_payment_outcome(
-    command: RecordPaymentOutcome, *, uow: UnitOfWork
-) -> BecamePastDue | Recovered | Unaffected:
-    """A subscription with an overdue invoice is past due; with the last of them paid it is back.
+async def record_payment_outcome(command: RecordPaymentOutcome, *, uow: UnitOfWork) -> PaymentStanding:
+    """A subscription with an overdue invoice is past due, or suspended once no more tries are made for one.
 
-    Order and repeats do not matter: once an invoice is known as paid, a failure told of later changes nothing.
-    Emits: SubscriptionPastDue, SubscriptionRecovered.
+    With the last of them paid it is back. Order and repeats do not matter: once an invoice is known as paid, a
+    failure told of later changes nothing.
+    Emits: SubscriptionPastDue, SubscriptionSuspended, SubscriptionRecovered.
     Raises: SubscriptionNotFound.
     """
     subscription = await uow.subscriptions.get_for_update(command.subscription_id)
@@ -51,28 +51,25 @@ async def record_payment_outcome(
     if after is not before:
         uow.standings.put(command.subscription_id, command.invoice_id, after)
     standings[command.invoice_id] = after
-    overdue_count = sum(standing is InvoiceStanding.OVERDUE for standing in standings.values())
-    outcome: BecamePastDue | Recovered | Unaffected
-    if overdue_count:
-        outcome = decide_past_due(subscription, command.invoice_id)
-    else:
-        outcome = decide_recovery(subscription, overdue_count)
-    await _carry_out(outcome, occurred_at=command.occurred_at, uow=uow)
+    outcome = decide_dunning(subscription, standings.values(), command.invoice_id)
+    _carry_out(outcome, occurred_at=command.occurred_at, uow=uow)
     return outcome
 
 
-async def _carry_out(
-    outcome: BecamePastDue | Recovered | Unaffected, *, occurred_at: datetime, uow: UnitOfWork
-) -> None:
+def _carry_out(outcome: PaymentStanding, *, occurred_at: datetime, uow: UnitOfWork) -> None:
     if isinstance(outcome, Unaffected):
         return
     subscription = outcome.subscription
-    uow.subscriptions.save(subscription)
+    event: Event
     if isinstance(outcome, BecamePastDue):
-        uow.record("subscription.past_due", subscription.id, subscription.version)
-        event = events.for_past_due(outcome, tenant=uow.tenant, occurred_at=occurred_at)
-        uow.outbox.append(event, key=subscription.id)
+        action, event = "past_due", events.for_past_due(outcome, tenant=uow.tenant, occurred_at=occurred_at)
+    elif isinstance(outcome, BecameSuspended):
+        action, event = (
+            "suspended",
+            events.for_suspension(outcome, tenant=uow.tenant, occurred_at=occurred_at),
+        )
     else:
-        uow.record("subscription.recovered", subscription.id, subscription.version)
-        recovered = events.for_recovery(outcome, tenant=uow.tenant, occurred_at=occurred_at)
-        uow.outbox.append(recovered, key=subscription.id)
+        action, event = "recovered", events.for_recovery(outcome, tenant=uow.tenant, occurred_at=occurred_at)
+    uow.subscriptions.save(subscription)
+    uow.record(f"subscription.{action}", subscription.id, subscription.version)
+    events.publish(event, subscription, uow=uow)

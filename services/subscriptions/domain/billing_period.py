@@ -1,9 +1,10 @@
-"""The n-th billing period of a subscription, counted from its anchor in its zone."""
+"""Billing periods: numbered on from 0, they tile a subscription's time; their bounds are counted from the anchor."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import date, datetime
+from typing import Literal
 
 from libs.common.periods import (
     InstantOutsidePeriod,
@@ -14,12 +15,13 @@ from libs.common.periods import (
     start_of_day,
 )
 
+PeriodKind = Literal["regular", "trial"]
+
 
 @dataclass(frozen=True, slots=True)
-class BillingPeriod:
-    """Half-open: `start` and `start_on` belong to it, `end` and `end_on` to the next one."""
+class Bounds:
+    """Half-open: local dates, and the instants they stand for."""
 
-    index: int
     start_on: date
     end_on: date
     start: datetime
@@ -27,31 +29,72 @@ class BillingPeriod:
 
 
 @dataclass(frozen=True, slots=True)
+class BillingPeriod:
+    """Half-open: `start` and `start_on` belong to it, `end` and `end_on` to the next one.
+
+    `full` are the bounds that it had before it was cut, or that it is a part of; None where it is the whole. Of a first
+    period into which the part before the anchor's day was merged, `stub_end_on` is the day on which the whole part
+    begins, and `stub_start_on` that on which the interval begins that the first part is a part of.
+    """
+
+    index: int
+    start_on: date
+    end_on: date
+    start: datetime
+    end: datetime
+    kind: PeriodKind = "regular"
+    full: Bounds | None = None
+    stub_end_on: date | None = None
+    stub_start_on: date | None = None
+
+    @property
+    def bounds(self) -> Bounds:
+        return Bounds(self.start_on, self.end_on, self.start, self.end)
+
+
+@dataclass(frozen=True, slots=True)
 class Calendar:
-    """What periods are counted by: the anchor (the local date on which period 0 starts), the interval, the zone."""
+    """What periods are counted by: the anchor (a local date on which some period starts), the interval, the zone."""
 
     anchor_on: date
     interval: Interval
     zone: str
 
-    def nth_period(self, index: int) -> BillingPeriod:
-        """Period `index`. Consecutive indexes tile time: 31 Jan, 28 Feb, 31 Mar.
+    def bounds_on(self, on: date) -> Bounds:
+        """The whole interval, counted from the anchor, in which the local date lies."""
+        step = index_on(self.anchor_on, self.interval, on)
+        start_on = boundary(self.anchor_on, self.interval, step)
+        end_on = boundary(self.anchor_on, self.interval, step + 1)
+        return Bounds(start_on, end_on, start_of_day(start_on, self.zone), start_of_day(end_on, self.zone))
 
+    def period_from(
+        self, start_on: date, start: datetime, *, index: int, merges_stub: bool = False
+    ) -> BillingPeriod:
+        """The period that begins at `start`, on the local date `start_on`, and ends at the next boundary.
+
+        Consecutive ones tile time: 31 Jan, 28 Feb, 31 Mar. A part before the anchor's day is a period of its own, or
+        (`merges_stub`) goes with the whole one after it.
         Raises: UnknownZone.
         """
-        start_on = boundary(self.anchor_on, self.interval, index)
-        end_on = boundary(self.anchor_on, self.interval, index + 1)
-        return BillingPeriod(
-            index=index,
-            start_on=start_on,
-            end_on=end_on,
-            start=start_of_day(start_on, self.zone),
-            end=start_of_day(end_on, self.zone),
-        )
+        whole = self.bounds_on(start_on)
+        if whole.start_on == start_on:
+            return BillingPeriod(index, start_on, whole.end_on, start, whole.end)
+        if merges_stub:
+            after = self.bounds_on(whole.end_on)
+            return BillingPeriod(
+                index,
+                start_on,
+                after.end_on,
+                start,
+                after.end,
+                stub_end_on=whole.end_on,
+                stub_start_on=whole.start_on,
+            )
+        return BillingPeriod(index, start_on, whole.end_on, start, whole.end, full=whole)
 
-    def period_at(self, instant: datetime) -> BillingPeriod:
-        """The period in which `instant` lies, also one that has not begun in the books yet."""
-        return self.nth_period(index_on(self.anchor_on, self.interval, local_date(instant, self.zone)))
+    def after(self, period: BillingPeriod, *, merges_stub: bool = False) -> BillingPeriod:
+        """The period that begins where this one ends."""
+        return self.period_from(period.end_on, period.end, index=period.index + 1, merges_stub=merges_stub)
 
     def cut(self, period: BillingPeriod, at: datetime) -> BillingPeriod:
         """The part of `period` before `at`, empty when cut at its start; the day of the cut is no longer in use.
@@ -62,4 +105,16 @@ class Calendar:
             return period
         if not period.start <= at < period.end:
             raise InstantOutsidePeriod("cannot cut", at=at, start=period.start, end=period.end)
-        return replace(period, end=at, end_on=local_date(at, self.zone))
+        end_on = max(period.start_on, local_date(at, self.zone))
+        return replace(period, end=at, end_on=end_on, full=period.full or period.bounds)
+
+    def moved(self, period: BillingPeriod, zone: str, at: datetime) -> BillingPeriod:
+        """The period with the end that its last day has in another zone, from `at` on: its dates stay.
+
+        Where that instant is over by then, the period ends at `at`: every instant belongs to one period.
+        """
+        end = max(start_of_day(period.end_on, zone), at)
+        full = period.full
+        if full is not None:
+            full = replace(full, end=max(start_of_day(full.end_on, zone), end))
+        return replace(period, end=end, full=full)

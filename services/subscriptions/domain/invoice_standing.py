@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from services.subscriptions.domain.subscription import Subscription, SubscriptionState
+from services.subscriptions.domain.lifecycle import RUNNING
+from services.subscriptions.domain.subscription import Dunning, Subscription
 
 
 class InvoiceStanding(StrEnum):
     """How one invoice stands, as far as this service has heard. Paid is the last word: nothing follows it."""
 
     OVERDUE = "overdue"
+    GIVEN_UP = "given_up"
     PAID = "paid"
 
 
 @dataclass(frozen=True, slots=True)
 class BecamePastDue:
+    subscription: Subscription
+    invoice_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class BecameSuspended:
     subscription: Subscription
     invoice_id: str
 
@@ -31,20 +40,39 @@ class Unaffected:
     """Nothing about the subscription changes."""
 
 
+PaymentStanding = BecamePastDue | BecameSuspended | Recovered | Unaffected
+
+
 def following_standing(before: InvoiceStanding | None, heard: InvoiceStanding) -> InvoiceStanding:
-    """The standing after hearing `heard`: a payment that failed before it succeeded may be told of late."""
-    return before if before is InvoiceStanding.PAID else heard
+    """The standing after hearing `heard`: news may come late. Paid is the last word, and given up goes over overdue."""
+    if before is InvoiceStanding.PAID:
+        return before
+    if before is InvoiceStanding.GIVEN_UP and heard is InvoiceStanding.OVERDUE:
+        return before
+    return heard
 
 
-def decide_past_due(subscription: Subscription, invoice_id: str) -> BecamePastDue | Unaffected:
-    """A payment failed. Whoever is past due already stays so; what is over stays over."""
-    if subscription.state is not SubscriptionState.ACTIVE:
+def decide_dunning(
+    subscription: Subscription, standings: Iterable[InvoiceStanding], invoice_id: str
+) -> PaymentStanding:
+    """What all invoices together make of the subscription; what is over, or has not begun, stays as it is.
+
+    An invoice that no more tries will be made for suspends it, until that is paid too.
+    """
+    if subscription.state not in RUNNING:
         return Unaffected()
-    return BecamePastDue(subscription.changed(state=SubscriptionState.PAST_DUE), invoice_id)
-
-
-def decide_recovery(subscription: Subscription, overdue_count: int) -> Recovered | Unaffected:
-    """An invoice was paid and `overdue_count` others are still overdue."""
-    if subscription.state is not SubscriptionState.PAST_DUE or overdue_count:
+    known = set(standings)
+    if InvoiceStanding.GIVEN_UP in known:
+        dunning = Dunning.SUSPENDED
+    elif InvoiceStanding.OVERDUE in known:
+        dunning = Dunning.PAST_DUE
+    else:
+        dunning = Dunning.NONE
+    if dunning is subscription.dunning:
         return Unaffected()
-    return Recovered(subscription.changed(state=SubscriptionState.ACTIVE))
+    after = subscription.changed(dunning=dunning)
+    if dunning is Dunning.SUSPENDED:
+        return BecameSuspended(after, invoice_id)
+    if dunning is Dunning.PAST_DUE:
+        return BecamePastDue(after, invoice_id)
+    return Recovered(after)

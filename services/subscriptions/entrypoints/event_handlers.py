@@ -5,8 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from libs.common.contracts import HEARS, group_of, topic_of
-from libs.common.contracts.billing import InvoicePaidV1, PaymentFailedV1
+from libs.common.contracts.billing import (
+    InvoiceFinalizedV1,
+    InvoicePaidV1,
+    PaymentFailedV1,
+    PaymentMethodChangedV1,
+)
 from libs.common.contracts.catalog import (
+    PlanOverlaidV1,
+    PlanOverlayWithdrawnV1,
     PlanPublishedV1,
     PlanRetiredV1,
     PlanVersionSalesChangedV1,
@@ -14,6 +21,11 @@ from libs.common.contracts.catalog import (
     TokenRevokedV1,
 )
 from libs.common.contracts.envelope import Event
+from libs.common.contracts.metering import (
+    UsageBalanceUpdatedV1,
+    UsageCorrectedV1,
+    UsageWindowClosedV1,
+)
 from libs.common.contracts.subscriptions import TestClockMovedV1
 from libs.common.messaging.handlers import HandlerGroup
 from libs.common.persistence.reference import on_tenant_changed, on_test_clock_moved, on_token_revoked
@@ -31,6 +43,7 @@ from services.subscriptions.application.record_payment_outcome import (
     load_for_payment_outcomes,
     record_payment_outcome,
 )
+from services.subscriptions.application.timeline import note
 from services.subscriptions.domain.invoice_standing import InvoiceStanding
 
 
@@ -50,13 +63,46 @@ async def on_plan_version_sales_changed(
     await note_plan_sale(command, uow=uow)
 
 
+async def on_plan_overlaid(event: PlanOverlaidV1, uow: SubscriptionsUnitOfWork) -> None:
+    await uow.plans.keep_overlay(event.overlay)
+
+
+async def on_plan_overlay_withdrawn(event: PlanOverlayWithdrawnV1, uow: SubscriptionsUnitOfWork) -> None:
+    await uow.plans.withdraw_overlay(event.overlay_id)
+
+
+async def on_payment_method_changed(event: PaymentMethodChangedV1, uow: SubscriptionsUnitOfWork) -> None:
+    await uow.payment_methods.note(event.customer_id, event.has_payment_method, event.version)
+
+
 async def on_payment_failed(event: PaymentFailedV1, uow: SubscriptionsUnitOfWork) -> None:
-    """The invoice is overdue from its first failed attempt on."""
-    await record_payment_outcome(_outcome(event, InvoiceStanding.OVERDUE), uow=uow)
+    """The invoice is overdue from its first failed attempt on, and given up after the last one of the schedule."""
+    heard = InvoiceStanding.GIVEN_UP if event.next_attempt_at is None else InvoiceStanding.OVERDUE
+    _note(event, event.invoice.subscription_id, uow)
+    await record_payment_outcome(_outcome(event, heard), uow=uow)
+
+
+async def on_invoice_finalized(event: InvoiceFinalizedV1, uow: SubscriptionsUnitOfWork) -> None:
+    _note(event, event.invoice.subscription_id, uow)
+
+
+async def on_usage_told(event: UsageWindowClosedV1 | UsageCorrectedV1, uow: SubscriptionsUnitOfWork) -> None:
+    _note(event, event.subscription_id, uow)
+    uow.usage_balances.keep_closed(event)
+
+
+async def on_usage_balance_updated(event: UsageBalanceUpdatedV1, uow: SubscriptionsUnitOfWork) -> None:
+    """It informs entitlements, and is no part of anybody's story."""
+    uow.usage_balances.keep(event)
 
 
 async def on_invoice_paid(event: InvoicePaidV1, uow: SubscriptionsUnitOfWork) -> None:
+    _note(event, event.invoice.subscription_id, uow)
     await record_payment_outcome(_outcome(event, InvoiceStanding.PAID), uow=uow)
+
+
+def _note(event: Event, subscription_id: str, uow: SubscriptionsUnitOfWork) -> None:
+    note(event, subscription_id, uow=uow, zone=uow.timeline.zone_of(subscription_id))
 
 
 def _outcome(event: PaymentFailedV1 | InvoicePaidV1, heard: InvoiceStanding) -> RecordPaymentOutcome:
@@ -69,13 +115,17 @@ def _outcome(event: PaymentFailedV1 | InvoicePaidV1, heard: InvoiceStanding) -> 
 
 
 async def prepare(events: Sequence[Event], uow: SubscriptionsUnitOfWork) -> None:
-    """Lock and load what all news of payments in a batch will need, good and bad."""
+    """Lock and load what all news of payments in a batch will need, good and bad, and the zones of what is told of."""
     invoices = [
         (event.invoice.subscription_id, event.invoice.invoice_id)
         for event in events
         if isinstance(event, PaymentFailedV1 | InvoicePaidV1)
     ]
     await load_for_payment_outcomes(invoices, uow=uow)
+    used = [
+        event.subscription_id for event in events if isinstance(event, UsageWindowClosedV1 | UsageCorrectedV1)
+    ]
+    await uow.timeline.load_zones([*(id for id, _ in invoices), *used])
 
 
 HANDLERS: HandlerGroup[SubscriptionsUnitOfWork] = HandlerGroup(
@@ -88,6 +138,13 @@ HANDLERS: HandlerGroup[SubscriptionsUnitOfWork] = HandlerGroup(
         PlanPublishedV1: on_plan_published,
         PlanRetiredV1: on_plan_retired,
         PlanVersionSalesChangedV1: on_plan_version_sales_changed,
+        PlanOverlaidV1: on_plan_overlaid,
+        PlanOverlayWithdrawnV1: on_plan_overlay_withdrawn,
+        PaymentMethodChangedV1: on_payment_method_changed,
+        InvoiceFinalizedV1: on_invoice_finalized,
+        UsageWindowClosedV1: on_usage_told,
+        UsageCorrectedV1: on_usage_told,
+        UsageBalanceUpdatedV1: on_usage_balance_updated,
         PaymentFailedV1: on_payment_failed,
         InvoicePaidV1: on_invoice_paid,
     },

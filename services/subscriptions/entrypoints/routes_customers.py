@@ -9,19 +9,25 @@ from starlette.responses import Response
 
 from libs.common.paging import Slice
 from libs.common.web.bodies import ExternalId
+from libs.common.web.calls import Tagged
 from libs.common.web.pagination import Page, PageDep
 from services.subscriptions.adapters.unit_of_work import SubscriptionsUnitOfWork
 from services.subscriptions.application import queries
 from services.subscriptions.application.change_customer import ChangeCustomer, change_customer
 from services.subscriptions.application.create_customer import create_customer
+from services.subscriptions.application.erase_customer import EraseCustomer, erase_customer
 from services.subscriptions.application.ports import CustomerFilter
-from services.subscriptions.entrypoints.bodies import (
+from services.subscriptions.entrypoints.customer_bodies import (
     CustomerBody,
     CustomerChangeBody,
     CustomerCreateBody,
+    CustomerErasureBody,
     CustomerId,
+    Email,
+    NamePrefix,
 )
 from services.subscriptions.entrypoints.dependencies import (
+    AgreeCall,
     ClockDep,
     MakeCall,
     PortalReadCall,
@@ -44,10 +50,19 @@ async def post_customer(body: CustomerCreateBody, call: MakeCall, clock: ClockDe
 
 @router.get("", response_model=Page[CustomerBody], summary="List customers")
 async def list_customers(
-    call: ReadCall, page: PageDep, external_id: Annotated[ExternalId | None, Query()] = None
+    call: ReadCall,
+    page: PageDep,
+    external_id: Annotated[ExternalId | None, Query()] = None,
+    email: Annotated[Email | None, Query(description="The whole address, in capitals or not.")] = None,
+    name_prefix: Annotated[
+        NamePrefix | None, Query(description="How the name begins, in capitals or not.")
+    ] = None,
+    parent_id: Annotated[CustomerId | None, Query(description="Who pays for them, at once.")] = None,
 ) -> Response:
     """Oldest first."""
-    wanted = CustomerFilter(external_id=external_id)
+    wanted = CustomerFilter(
+        external_id=external_id, email=email, name_prefix=name_prefix, parent_id=parent_id
+    )
 
     async def work(uow: SubscriptionsUnitOfWork) -> Slice[CustomerBody]:
         return (await queries.list_customers(wanted, page, uow=uow)).map(CustomerBody.from_domain)
@@ -76,3 +91,19 @@ async def patch_customer(
         return CustomerBody.from_domain(changed)
 
     return await call.change(work)
+
+
+@router.post("/{customer_id}/erasure", response_model=CustomerErasureBody, summary="Erase a customer")
+async def post_erasure(customer_id: CustomerId, call: AgreeCall, clock: ClockDep) -> Response:
+    """For good: name, legal name, email, address, VAT id, external id and metadata go; the answer says what is kept.
+
+    Refused while it has or pays for a subscription that is not over, pays for another customer, or has an invoice that is
+    known to be unpaid. After it, the customer can neither be changed nor agree to anything.
+    """
+    command = EraseCustomer(customer_id=customer_id)
+
+    async def work(uow: SubscriptionsUnitOfWork) -> Tagged[CustomerErasureBody]:
+        erased = await erase_customer(command, uow=uow, clock=clock, check_version=call.require_version)
+        return Tagged(CustomerErasureBody.from_domain(erased), erased.version)
+
+    return await call.once(work, status=200)

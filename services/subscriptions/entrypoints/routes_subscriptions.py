@@ -23,14 +23,15 @@ from services.subscriptions.domain.plan import PlanNotFound
 from services.subscriptions.domain.subscription import SubscriptionState
 from services.subscriptions.entrypoints.bodies import (
     CancellationBody,
-    CustomerId,
     SubscriptionBody,
     SubscriptionCreateBody,
     SubscriptionId,
 )
+from services.subscriptions.entrypoints.customer_bodies import CustomerId
 from services.subscriptions.entrypoints.dependencies import (
     AgreeCall,
     ClockDep,
+    MakeCall,
     PortalReadCall,
     WriteCall,
 )
@@ -90,7 +91,7 @@ async def get_subscription(subscription_id: SubscriptionId, call: PortalReadCall
     "/{subscription_id}/cancellation", response_model=SubscriptionBody, summary="Cancel a subscription"
 )
 async def post_cancellation(
-    subscription_id: SubscriptionId, body: CancellationBody, call: WriteCall, clock: ClockDep
+    subscription_id: SubscriptionId, body: CancellationBody, call: MakeCall, clock: ClockDep
 ) -> Response:
     """At once, at an instant to come, or at the end of the current period. What was paid in advance stays paid.
 
@@ -104,7 +105,7 @@ async def post_cancellation(
         )
         return SubscriptionBody.from_domain(canceled)
 
-    return await call.change(work)
+    return await call.once(work, status=200)
 
 
 @router.delete(

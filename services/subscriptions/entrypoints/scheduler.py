@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from libs.common.clock import Clock
 from libs.common.messaging.due import DueJob, DueRow, Job
@@ -10,6 +10,7 @@ from libs.common.persistence.unit_of_work import UnitsOfWork
 from libs.common.telemetry import TraceBudget, root_span
 from services.subscriptions.adapters import rows
 from services.subscriptions.adapters.unit_of_work import SubscriptionsUnitOfWork
+from services.subscriptions.application.move_plan import carry_on_plan_move
 from services.subscriptions.application.renew_subscription import (
     RenewSubscription,
     load_for_renewal,
@@ -36,6 +37,16 @@ async def renew_due(due: Sequence[DueRow], uow: SubscriptionsUnitOfWork) -> None
             await renew_subscription(command, uow=uow)
 
 
+def move_plans(clock: Clock) -> Callable[[Sequence[DueRow], SubscriptionsUnitOfWork], Awaitable[None]]:
+    """A part of each plan move that is under way; the rest of it is due at once."""
+
+    async def work(due: Sequence[DueRow], uow: SubscriptionsUnitOfWork) -> None:
+        for row in due:
+            await carry_on_plan_move(row.id, uow=uow, clock=clock)
+
+    return work
+
+
 def jobs(units: UnitsOfWork[SubscriptionsUnitOfWork], clock: Clock) -> list[Job]:
     return [
         DueJob(
@@ -45,5 +56,14 @@ def jobs(units: UnitsOfWork[SubscriptionsUnitOfWork], clock: Clock) -> list[Job]
             units=units,
             clock=clock,
             work=renew_due,
-        )
+        ),
+        DueJob(
+            "move_plans",
+            service="subscriptions",
+            table=rows.plan_move,
+            units=units,
+            clock=clock,
+            work=move_plans(clock),
+            batch_max=1,
+        ),
     ]

@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import pytest
 
-from libs.common.contracts.catalog import PlanV1
+from libs.common.contracts.catalog import CommitmentV1, PlanV1
 from libs.common.contracts.subscriptions import SubscriptionStartedV1
 from libs.common.errors import DomainError
 from services.subscriptions.application.billable import PlanNotBillableYet
@@ -69,7 +69,7 @@ async def test_it_begins_later(uow: MemorySubscriptionsUnitOfWork, clock: FixedC
     )
     assert subscription.state is SubscriptionState.SCHEDULED
     assert subscription.due_at == utc("2025-06-02T04:00")
-    assert uow.told == []
+    assert uow.told == ["SubscriptionScheduled"]
 
 
 async def test_it_begins_in_the_past_with_its_first_period(
@@ -129,15 +129,23 @@ async def test_a_plan_that_cannot_be_billed_yet_is_refused_with_each_part_that_s
 ) -> None:
     aircraft, minutes = a_plan().prices
     prices = (
-        aircraft.model_copy(update={"kind": "one_time", "tax_behavior": "inclusive"}),
+        aircraft.model_copy(update={"model": "matrix", "interval_unit": "year"}),
         minutes.model_copy(update={"model": "percentage", "fixed_amount_per_event": Decimal(1)}),
     )
-    plan = a_plan(plan_version_id="plv_9", plan_version=9, kind="add_on", prices=prices)
+    by_the_year = CommitmentV1(
+        code="least", description="At least", currency="USD", per="year", minimum_amount=Decimal(1)
+    )
+    plan = a_plan(plan_version_id="plv_9", plan_version=9, prices=prices, commitments=(by_the_year,))
     await keep_plan(KeepPlan(plan), uow=uow)
     with pytest.raises(PlanNotBillableYet) as refused:
         await start_subscription(StartSubscription(CUSTOMER, plan_code="power"), uow=uow, clock=clock)
     places = [error["detail"].split(" of the plan: ")[0] for error in refused.value.errors]
-    assert places == ["/kind", "/prices/0/kind", "/prices/0/tax_behavior", "/prices/1/fixed_amount_per_event"]
+    assert places == [
+        "/commitments/0/per",
+        "/prices/0/model",
+        "/prices/0/interval_unit",
+        "/prices/1/fixed_amount_per_event",
+    ]
     assert {error["pointer"] for error in refused.value.errors} == {"/plan"}
 
 

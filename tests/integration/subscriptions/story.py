@@ -12,7 +12,12 @@ from sqlalchemy import Table, select, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from libs.common.clock import Clock
-from libs.common.contracts.billing import InvoicePaidV1, InvoiceV1, PaymentFailedV1
+from libs.common.contracts.billing import (
+    InvoicePaidV1,
+    InvoiceV1,
+    PaymentFailedV1,
+    PaymentMethodChangedV1,
+)
 from libs.common.contracts.catalog import (
     PlanPublishedV1,
     PlanRetiredV1,
@@ -81,7 +86,16 @@ class Story:
         )
         await self.hear(event)
 
-    def failed(self, subscription_id: str, invoice_id: str) -> PaymentFailedV1:
+    async def hear_of_payment_method(self, customer_id: str) -> None:
+        event = PaymentMethodChangedV1(
+            tenant=self.tenant, occurred_at=NOW, customer_id=customer_id, has_payment_method=True
+        )
+        await self.hear(event)
+
+    def failed(
+        self, subscription_id: str, invoice_id: str, *, next_attempt_at: datetime | None = None
+    ) -> PaymentFailedV1:
+        """Without a next attempt, it was the last one."""
         return PaymentFailedV1(
             tenant=self.tenant,
             occurred_at=NOW,
@@ -89,6 +103,7 @@ class Story:
             attempt_id="pay_1",
             attempt_number=1,
             reason="card declined",
+            next_attempt_at=next_attempt_at,
         )
 
     def paid(self, subscription_id: str, invoice_id: str) -> InvoicePaidV1:
@@ -134,6 +149,12 @@ class Story:
     async def rows(self, table: Table) -> Sequence[Any]:
         async with self.service.parts.worker_units.open(self.tenant, "test") as uow:
             return list((await uow.connection.execute(select(table))).mappings())
+
+    async def plan_of(self, statement: str) -> list[str]:
+        """How the database would answer it to this tenant, if reading whole tables were dear."""
+        async with self.service.parts.worker_units.open(self.tenant, "test") as uow:
+            await uow.connection.execute(text("SET LOCAL enable_seqscan = off"))
+            return list((await uow.connection.execute(text(f"EXPLAIN {statement}"))).scalars())
 
     async def as_admin(self, statement: str, **parameters: Any) -> None:
         """Do what no role of the service may."""

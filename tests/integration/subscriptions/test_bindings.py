@@ -12,7 +12,7 @@ import pytest
 from services.subscriptions.adapters import rows
 from services.subscriptions.adapters.subject_bindings import SubjectBindingRepository
 from services.subscriptions.application.carry_out import carry_out
-from services.subscriptions.domain.renewal import Ended, decide_renewal
+from services.subscriptions.domain.renewal import DueFacts, Ended, decide_due
 from tests.integration.subscriptions.story import Story, a_binding_of, pointers, usage_item, version
 from tests.support.service_under_test import new_tenant
 from tests.support.subscriptions import a_binding
@@ -206,7 +206,7 @@ async def test_a_binding_waits_for_an_end_that_is_under_way(story: Story) -> Non
             await asyncio.sleep(0.2)
             assert not binding.done()
             at = subscription.period.end
-            outcome = decide_renewal(subscription.changed(term_ends_at=at), at)
+            outcome = decide_due(subscription.changed(term_ends_at=at), at, DueFacts(story.tenant))
             assert isinstance(outcome, Ended)
             await carry_out(outcome, uow=ending, now=at)
         [result] = await binding

@@ -43,6 +43,7 @@ async def test_a_subscription_begins_at_once(story: Story) -> None:
     assert (made["starts_at"], made["ends_at"]) == ("2013-01-01T05:00:00Z", "2014-01-01T05:00:00Z")
     assert made["current_period"] == {
         "index": 0,
+        "kind": "regular",
         "start": "2013-01-01T05:00:00Z",
         "end": "2013-02-01T05:00:00Z",
         "start_on": "2013-01-01",
@@ -215,7 +216,7 @@ async def test_a_cancellation_is_set_and_withdrawn(story: Story) -> None:
         end = made["current_period"]["end"]
         shown = canceled.json()
         assert (shown["ends_at"], shown["cancels_at"], shown["next_renewal_at"]) == (end, end, None)
-        assert (shown["status"], again.json()) == ("active", shown)
+        assert (shown["status"], again.json()) == ("ending", shown)
         assert (await client.delete(path)).status_code == 428
         withdrawn = await client.delete(path, headers=version(2))
         assert withdrawn.status_code == 200
@@ -294,17 +295,31 @@ async def test_payments_make_it_past_due_and_bring_it_back(story: Story) -> None
     async with story.client() as client:
         made = await story.subscription(client)
         path = f"/v1/subscriptions/{made['id']}"
-        await story.hear(story.failed(made["id"], "inv_a"), story.failed(made["id"], "inv_b"))
-        assert (await client.get(path)).json()["status"] == "past_due"
-        await story.hear(story.paid(made["id"], "inv_a"), story.failed(made["id"], "inv_a"))
-        assert (await client.get(path)).json()["status"] == "past_due"
+
+        async def status() -> str:
+            shown: str = (await client.get(path)).json()["status"]
+            return shown
+
+        again_at = datetime(2025, 3, 3, tzinfo=UTC)
+        first, second = [
+            story.failed(made["id"], invoice, next_attempt_at=again_at) for invoice in ("inv_a", "inv_b")
+        ]
+        await story.hear(first, second)
+        assert await status() == "past_due"
+        await story.hear(story.paid(made["id"], "inv_a"), first)
+        assert await status() == "past_due"
+        await story.hear(
+            story.failed(made["id"], "inv_b"), second
+        )  # the last try, and an older one told of late
+        assert await status() == "suspended"
         await story.hear(story.paid(made["id"], "inv_b"))
-        assert (await client.get(path)).json()["status"] == "active"
+        assert await status() == "active"
         await story.hear(story.paid(made["id"], "inv_c"))
         await story.hear(story.failed(made["id"], "inv_c"))
-        assert (await client.get(path)).json()["status"] == "active"
+        assert await status() == "active"
     assert await story.types(made["id"]) == [
         "subscription.started",
         "subscription.past_due",
+        "subscription.suspended",
         "subscription.recovered",
     ]

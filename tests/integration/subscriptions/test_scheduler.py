@@ -114,6 +114,7 @@ async def test_it_begins_and_ends_by_its_test_clock(story: Story) -> None:
         assert binding["bound_until"] == over["ended_at"]
     ids = (made["id"], bound["binding_id"])
     assert await story.types(*ids) == [
+        "subscription.scheduled",
         "subject.bound",
         "subscription.started",
         "subject.released",
@@ -122,6 +123,7 @@ async def test_it_begins_and_ends_by_its_test_clock(story: Story) -> None:
     events = await story.events(*ids)
     assert {row.test_clock for row in events} == {clock["id"]}
     assert [row.occurred_at for row in events] == [
+        utc("2025-01-01"),
         utc("2025-01-01"),
         utc("2025-01-31T05:00"),
         utc("2025-02-10T05:00"),
@@ -273,7 +275,17 @@ async def test_the_audit_finds_nothing_wrong_and_tells_every_boundary(story: Sto
             "nothing_is_overdue",
             "UPDATE test_clock SET now = '2025-04-30'",
         ),
-        ("past_due_has_an_overdue_invoice", "UPDATE subscription SET state = 'past_due'"),
+        (
+            "dunning_is_what_the_invoices_say",
+            "UPDATE subscription SET dunning = 'past_due', state = 'past_due'",
+        ),
+        ("state_is_what_its_facts_make_it", "UPDATE subscription SET state = 'paused'"),
+        (
+            "segments_of_an_item_do_not_overlap",
+            """INSERT INTO item_segment SELECT (jsonb_populate_record(segment, '{"ordinal": 99}')).*
+               FROM item_segment AS segment WHERE kind = 'usage' AND tenant = :tenant""",
+        ),
+        ("waiting_changes_are_counted", "UPDATE subscription SET boundary_changes = 1"),
         ("bindings_fit_their_item", "UPDATE subject_binding SET meter = 'landings'"),
     ],
 )
@@ -300,3 +312,4 @@ async def test_the_audit_finds_what_is_wrong(story: Story, check: str, damage: s
         )
         await story.as_admin("DELETE FROM billing_period WHERE tenant = :tenant", tenant=story.tenant)
         await story.as_admin("DELETE FROM subject_binding WHERE tenant = :tenant", tenant=story.tenant)
+        await story.as_admin("DELETE FROM item_segment WHERE tenant = :tenant", tenant=story.tenant)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,15 +16,19 @@ from services.subscriptions.domain.cancellation import (
     NotCanceled,
     Unchanged,
     cancel_at,
-    cancel_at_period_end,
+    end_of_period,
     withdraw_cancellation,
 )
-from services.subscriptions.domain.renewal import Ended, NotDue, decide_renewal
+from services.subscriptions.domain.renewal import DueFacts, Ended, NotDue, decide_due
 from services.subscriptions.domain.subscription import Subscription, SubscriptionOver, SubscriptionState
-from tests.support.subscriptions import a_scheduled, a_subscription, utc
+from tests.support.subscriptions import TENANT, a_scheduled, a_subscription, utc
 
 START, BOUNDARY, NEXT = utc("2025-01-31T05:00"), utc("2025-02-28T05:00"), utc("2025-03-31T04:00")
 NOW, LATER = utc("2025-02-10"), utc("2025-02-20")
+
+
+def cancel_at_period_end(subscription: Subscription, now: datetime) -> EndChanged | Ended | Unchanged:
+    return cancel_at(subscription, end_of_period(subscription, now), now)
 
 
 def ends_at(outcome: EndChanged | Ended | Unchanged) -> object:
@@ -55,8 +61,9 @@ def test_a_term_that_ends_first_ends_it_all_the_same() -> None:
 
 
 def test_the_same_end_again_changes_nothing_and_another_moves_it() -> None:
-    canceled = a_subscription(cancels_at=LATER)
+    canceled = cancel_at(a_subscription(), LATER, NOW).subscription
     assert isinstance(cancel_at(canceled, LATER, NOW), Unchanged)
+    assert isinstance(cancel_at(canceled, LATER, NOW, credit="prorated"), EndChanged)
     assert ends_at(cancel_at(canceled, NOW, NOW)) == NOW
     assert ends_at(cancel_at_period_end(canceled, NOW)) == BOUNDARY
 
@@ -113,8 +120,23 @@ def test_a_cancellation_ends_it_when_it_says(share: float, asked: float) -> None
     outcome = cancel_at(a_subscription(), at, now)
     assert isinstance(outcome, EndChanged)
     subscription = outcome.subscription
-    while not isinstance(decided := decide_renewal(subscription, at), NotDue):
+    while not isinstance(decided := decide_due(subscription, at, DueFacts(TENANT)), NotDue):
         subscription = decided.subscription
     assert (subscription.state, subscription.ended_at) == (SubscriptionState.ENDED, at)
     assert subscription.period is not None
     assert subscription.period.end == at
+
+
+def test_without_credit_what_was_charged_for_this_period_stays_charged() -> None:
+    at_once, later = cancel_at(a_subscription(), NOW, NOW), cancel_at(a_subscription(), BOUNDARY, NOW)
+    given_back = cancel_at(a_subscription(), NOW, NOW, credit="prorated")
+    kept = [outcome.subscription.keeps_charges_of for outcome in (at_once, later, given_back)]
+    assert kept == [0, None, None]
+
+
+def test_an_end_that_moves_out_of_the_period_has_it_billed_again() -> None:
+    """It may have been charged for the part before the first end only."""
+    ending = a_subscription(cancels_at=LATER)
+    for outcome in (cancel_at(ending, NEXT, NOW), withdraw_cancellation(ending, NOW)):
+        assert outcome.subscription.touched == {0}
+    assert cancel_at(a_subscription(), LATER, NOW).subscription.touched == frozenset()

@@ -1,6 +1,8 @@
-"""Past due and back, whatever the order in which the news comes."""
+"""Past due, suspended and back, whatever the order in which the news comes."""
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import pytest
 from hypothesis import given
@@ -8,37 +10,60 @@ from hypothesis import strategies as st
 
 from services.subscriptions.domain.invoice_standing import (
     BecamePastDue,
+    BecameSuspended,
     InvoiceStanding,
     Recovered,
     Unaffected,
-    decide_past_due,
-    decide_recovery,
+    decide_dunning,
     following_standing,
 )
-from services.subscriptions.domain.subscription import SubscriptionState
+from services.subscriptions.domain.lifecycle import RUNNING
+from services.subscriptions.domain.subscription import Dunning, SubscriptionState
 from tests.support.subscriptions import a_subscription
 
-OVERDUE, PAID = InvoiceStanding.OVERDUE, InvoiceStanding.PAID
+OVERDUE, GIVEN_UP, PAID = InvoiceStanding.OVERDUE, InvoiceStanding.GIVEN_UP, InvoiceStanding.PAID
 
 
 @given(heard=st.lists(st.sampled_from(InvoiceStanding), min_size=1))
-def test_an_invoice_once_paid_stays_paid(heard: list[InvoiceStanding]) -> None:
+def test_paid_is_the_last_word_and_given_up_goes_over_overdue(heard: list[InvoiceStanding]) -> None:
     standing: InvoiceStanding | None = None
     for news in heard:
         standing = following_standing(standing, news)
-    assert standing is (PAID if PAID in heard else OVERDUE)
+    expected = PAID if PAID in heard else GIVEN_UP if GIVEN_UP in heard else OVERDUE
+    assert standing is expected
 
 
-@pytest.mark.parametrize("state", list(SubscriptionState))
-def test_only_an_active_subscription_becomes_past_due(state: SubscriptionState) -> None:
-    outcome = decide_past_due(a_subscription(state=state), "inv_1")
-    assert isinstance(outcome, BecamePastDue if state is SubscriptionState.ACTIVE else Unaffected)
+class Case(NamedTuple):
+    name: str
+    before: Dunning
+    standings: list[InvoiceStanding]
+    outcome: type
+    state: str
 
 
-def test_it_recovers_with_the_last_overdue_invoice() -> None:
-    past_due = a_subscription(state=SubscriptionState.PAST_DUE)
-    assert isinstance(decide_recovery(past_due, 1), Unaffected)
-    recovered = decide_recovery(past_due, 0)
-    assert isinstance(recovered, Recovered)
-    assert recovered.subscription.state is SubscriptionState.ACTIVE
-    assert isinstance(decide_recovery(a_subscription(), 0), Unaffected)
+CASES = [
+    #    name                     before             standings              outcome          state
+    Case("one_overdue",           Dunning.NONE,      [PAID, OVERDUE],       BecamePastDue,   "past_due"),
+    Case("still_overdue",         Dunning.PAST_DUE,  [OVERDUE],             Unaffected,      "past_due"),
+    Case("given_up",              Dunning.PAST_DUE,  [OVERDUE, GIVEN_UP],   BecameSuspended, "suspended"),
+    Case("given_up_at_once",      Dunning.NONE,      [GIVEN_UP],            BecameSuspended, "suspended"),
+    Case("another_is_overdue",    Dunning.SUSPENDED, [PAID, OVERDUE],       BecamePastDue,   "past_due"),
+    Case("all_is_paid",           Dunning.SUSPENDED, [PAID, PAID],          Recovered,       "active"),
+    Case("the_last_is_paid",      Dunning.PAST_DUE,  [PAID],                Recovered,       "active"),
+    Case("nothing_was_ever_due",  Dunning.NONE,      [PAID],                Unaffected,      "active"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_all_invoices_together_decide(case: Case) -> None:
+    states = {"none": "active", "past_due": "past_due", "suspended": "suspended"}
+    before = a_subscription(state=SubscriptionState(states[case.before]), dunning=case.before)
+    outcome = decide_dunning(before, case.standings, "inv_1")
+    assert type(outcome) is case.outcome
+    after = before if isinstance(outcome, Unaffected) else outcome.subscription
+    assert after.state == case.state
+
+
+@pytest.mark.parametrize("state", sorted(set(SubscriptionState) - RUNNING))
+def test_what_does_not_run_stays_as_it_is(state: SubscriptionState) -> None:
+    assert decide_dunning(a_subscription(state=state), [GIVEN_UP], "inv_1") == Unaffected()

@@ -1,48 +1,16 @@
-"""Subscriptions: what may follow what, and when something is due."""
+"""Subscriptions: when something is due, and how one begins."""
 
 from __future__ import annotations
 
 from datetime import date
-from itertools import product
 
 import pytest
 
 from libs.common.periods import Interval, UnknownZone
-from services.subscriptions.domain.subscription import (
-    OVER,
-    RUNNING,
-    TRANSITIONS,
-    Subscription,
-    SubscriptionState,
-    TermReversed,
-    TransitionNotAllowed,
-    agree,
-)
+from services.subscriptions.domain.agree import Parties, Terms, agree
+from services.subscriptions.domain.subscription import Subscription, SubscriptionState, TermReversed
+from services.subscriptions.domain.subscription_item import Offer
 from tests.support.subscriptions import NOW, a_calendar, a_scheduled, a_subscription, utc
-
-ALLOWED = {
-    ("scheduled", "active"),
-    ("scheduled", "canceled"),
-    ("active", "past_due"),
-    ("active", "ended"),
-    ("past_due", "active"),
-    ("past_due", "ended"),
-}
-
-
-@pytest.mark.parametrize(("before", "after"), list(product(SubscriptionState, SubscriptionState)))
-def test_the_table_of_transitions(before: SubscriptionState, after: SubscriptionState) -> None:
-    subscription = a_scheduled(state=before)
-    if before is after or (before.value, after.value) in ALLOWED:
-        assert subscription.changed(state=after).state is after
-    else:
-        with pytest.raises(TransitionNotAllowed):
-            subscription.changed(state=after)
-
-
-def test_every_state_is_running_or_over_or_to_come() -> None:
-    assert {*RUNNING, *OVER, SubscriptionState.SCHEDULED} == set(SubscriptionState) == set(TRANSITIONS)
-    assert all(not TRANSITIONS[state] for state in OVER)
 
 
 def test_each_change_is_a_version() -> None:
@@ -73,22 +41,11 @@ def test_when_something_is_due(subscription: Subscription, due_at: object, renew
 
 
 def _agree(starts_on: str, ends_on: str | None, zone: str = "America/New_York") -> Subscription:
-    return agree(
-        id="sub_1",
-        customer_id="cus_1",
-        plan_version_id="plv_1",
-        plan_code="power",
-        plan_name="Power",
-        currency="USD",
-        interval=Interval("month"),
-        zone=zone,
-        starts_on=date.fromisoformat(starts_on),
-        ends_on=date.fromisoformat(ends_on) if ends_on else None,
-        items=(),
-        created_at=NOW,
-        test_clock_id=None,
-        external_id=None,
+    terms = Terms(
+        zone, date.fromisoformat(starts_on), ends_on=date.fromisoformat(ends_on) if ends_on else None
     )
+    offer = Offer("plv_1", "power", "Power", (), Interval("month"), "USD")
+    return agree(Parties("cus_1"), offer, (), terms, id="sub_1", created_at=NOW)
 
 
 def test_a_term_is_from_the_start_of_a_local_day_to_the_start_of_another() -> None:
