@@ -1,5 +1,5 @@
 """Write down what the code promises to others: OpenAPI and AsyncAPI of each service, under docs/contracts, and the
-problems that any of them can answer with.
+problems that any of them can answer with; beside them, the page on the states of a subscription.
 
 `make contracts` writes the files; the tests compare them with the code, so that no promise changes unseen.
 """
@@ -17,6 +17,7 @@ from typing import Any
 
 import libs.common
 import services
+from deploy import subscription_states
 from deploy.local.process import build_services
 from libs.common.access.keys import KeyFile
 from libs.common.clock import SystemClock
@@ -102,6 +103,7 @@ def main() -> None:
     for name, document in contracts():
         (FOLDER / name).write_text(text_of(document), encoding="utf-8")
     REGISTRY.write_text(text_of(problems()), encoding="utf-8")
+    subscription_states.PAGE.write_text(subscription_states.page(), encoding="utf-8")
 
 
 if __name__ == "__main__":

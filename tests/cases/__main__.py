@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tests.cases.case_files import UnreadableCases, area_files, read_cases
-from tests.cases.running import report, run_case
+from tests.cases.running import report, run_cases
+from tests.cases.server import SERVER
 
 UNREADABLE = 2
 
@@ -21,7 +22,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UnreadableCases as unreadable:
         print(unreadable, file=sys.stderr)
         return UNREADABLE
-    outcomes = {area: [run_case(case) for case in of_area] for area, of_area in cases.items()}
+    try:
+        outcomes = {area: run_cases(of_area) for area, of_area in cases.items()}
+    finally:
+        SERVER.close()
     for line in report(outcomes):
         print(line)
     return int(any(outcome.status == "failed" for of_area in outcomes.values() for outcome in of_area))

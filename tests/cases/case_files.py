@@ -25,6 +25,7 @@ class Case:
     given: Mapping[str, Any]
     expect: Mapping[str, Any]
     convention: Mapping[str, str]
+    notes: str = ""
 
     def instant(self, name: str) -> datetime:
         return as_instant(self.given[name])
@@ -95,4 +96,5 @@ def _case(written: Any, area: str, where: str) -> Case:
     if not isinstance(convention, dict):
         raise UnreadableCases(f"{where} has a convention that is no object")
     phrases = {name: str(phrase) for name, phrase in convention.items()}
-    return Case(written["id"], area, written["kind"], written["given"], written["expect"], phrases)
+    notes = str(written.get("notes") or "")
+    return Case(written["id"], area, written["kind"], written["given"], written["expect"], phrases, notes)

@@ -83,6 +83,14 @@ REFUSED: Sequence[Refusal] = (
         "*zero shares are left out*",
     ),
     Refusal(
+        "invoices",
+        "balance_application",
+        "What a customer owes stands on an invoice, with a number and a day on which it is due; a balance holds "
+        "what is owed to the customer, and never a debt that is collected with something else.",
+        "balance",
+        "*a debt is collected with the next order*",
+    ),
+    Refusal(
         "aggregation",
         "aggregate",
         "An event is known by its source and id. A copy with the same id and another time or payload is a conflict "
@@ -98,31 +106,17 @@ REFUSED: Sequence[Refusal] = (
     ),
 )
 
-FIXED_MONTHS = "Months of a fixed length, whatever the calendar says."
 COUPONS = "Coupons on charges and invoices."
 CREDIT_NOTES = "Credit notes."
-BALANCES = "Customer balances."
 WALLETS = "Wallets."
 FUNCTIONS = "Meters count, sum and take the greatest value; the other functions are to come."
 
 # What is not there yet.
 LATER: Sequence[Refusal] = (
-    Refusal("proration", "fraction", FIXED_MONTHS, "proration", "days / fixed *"),
-    Refusal("proration", "days_between", FIXED_MONTHS, "day_count", "a fixed number of days per month*"),
-    Refusal("proration", "period_amount", FIXED_MONTHS, "proration", "fixed *-day month*"),
-    Refusal(
-        "proration",
-        "plan_change",
-        "A change that begins a new period and credits nothing.",
-        "proration",
-        "reset: no credit*",
-    ),
     Refusal("proration", "plan_change", COUPONS, "discount"),
-    Refusal("proration", "credit_cap", CREDIT_NOTES),
     Refusal("invoices", "credit_note", CREDIT_NOTES),
     Refusal("invoices", "termination_credit", CREDIT_NOTES),
-    Refusal("invoices", "balance_application", BALANCES),
-    Refusal("invoices", "credit_application", BALANCES),
+    Refusal("invoices", "credit_application", CREDIT_NOTES),
     Refusal("invoices", "wallet", WALLETS),
     Refusal("invoices", "wallet_cap", WALLETS),
     Refusal("invoices", "discount_amount", COUPONS),
@@ -150,7 +144,6 @@ LATER: Sequence[Refusal] = (
     Refusal("aggregation", "per_event", "Usage that is prorated event by event."),
     Refusal("aggregation", "running_usage", "The price of a period that is still running."),
     Refusal("aggregation", "late_usage", "Corrections for usage that comes late."),
-    Refusal("lifecycle", "scenario", "Stories over all services."),
 )
 
 # What a case may expect that comes later: the case is put off, and counts as neither passed nor refused.

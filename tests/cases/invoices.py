@@ -6,6 +6,7 @@ from typing import Any
 
 from libs.common.errors import DomainError
 from libs.common.money import Money, allocate, round_half_away, total
+from services.billing.domain.customer_balance import balance_applied
 from services.billing.domain.invoice_totals import (
     TaxedAmount,
     TaxRounding,
@@ -96,6 +97,14 @@ def _line(line: Mapping[str, Any], currency: str) -> TaxedAmount:
     return TaxedAmount(Money.from_decimal(Decimal(line["amount"]), currency), Decimal(percent))
 
 
+def balance_application(case: Case) -> Mapping[str, Any]:
+    """A total below zero is given to the balance, one above draws on it."""
+    currency = case.given["currency"]
+    balance, of_invoice = (Money.from_decimal(case.number(name), currency) for name in ("balance", "total"))
+    applied = balance_applied(of_invoice, balance)
+    return {"due": of_invoice - applied, "balance": balance - applied}
+
+
 def _fixed_discount(case: Case, subtotal: Money) -> Money | None:
     """Coupons of an amount over all lines are one discount, of no more than the lines."""
     coupons = case.given.get("coupons")
@@ -115,4 +124,5 @@ RUNNERS: Mapping[str, Callable[[Case], Mapping[str, Any]]] = {
     "allocation": allocation,
     "money_rounding": money_rounding,
     "minor_units": money_rounding,
+    "balance_application": balance_application,
 }

@@ -1,6 +1,7 @@
 """Proration cases in the words of the engine: a part of a period is a fraction, and a price is rated for it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
@@ -10,34 +11,55 @@ from libs.common.money import Money, exponent, total
 from libs.common.periods import (
     Interval,
     Period,
-    boundary,
     days_between,
     days_in_use,
     index_on,
     local_date,
     nth_period,
     period_at,
+    start_of_day,
 )
+from services.billing.domain.charge import Charge
 from services.billing.domain.invoice_totals import tax_on_net
-from services.billing.domain.proration import fraction_in_use
-from services.billing.domain.rating.price import Proration
+from services.billing.domain.proration import (
+    ProrationOptions,
+    days_of_fixed_months,
+    fraction_in_use,
+    measured_against,
+)
+from services.billing.domain.rating.price import Price, Proration
 from services.billing.domain.rating.rate import RatedLine, rate
 from tests.cases.case_files import Case, as_instant
 from tests.cases.comparison import AnyOrder, Approximately, rounded_fraction
 from tests.cases.periods import INTERVALS, anchor_of_day, calendar_anchor, interval_of
-from tests.cases.prices import price_of
+from tests.cases.settling import Part, quantity_of, recurring_price, settled, sum_of
+
+Terms = Mapping[str, Any]
 
 DAY = timedelta(days=1)
 SECOND = timedelta(seconds=1)
 
 
+def options_of(case: Case) -> ProrationOptions:
+    """The options of the product that a case's convention comes to."""
+    proration = case.names("proration")
+    return ProrationOptions(
+        day_count="thirty_day_months" if "fixed 30-day month" in proration else "actual",
+        end_day="used" if "both first and last day counted as used" in proration else "unused",
+        stub="unclamped" if "stub_denominator" in case.convention else "anchored",
+    )
+
+
 def fraction(case: Case) -> Mapping[str, Any]:
-    part = fraction_in_use(used=_period(case, "from", "to"), full=_full(case), method="day")
+    used, full = _period(case, "from", "to"), _full(case)
+    part = fraction_in_use(used=used, full=full, method="day", options=options_of(case))
     return {"fraction": rounded_fraction(part), "fraction_of": [part.numerator, part.denominator]}
 
 
 def days(case: Case) -> Mapping[str, Any]:
     start_on, end_on = (local_date(case.instant(name), case.zone) for name in ("from", "to"))
+    if "fixed_days" in case.given:
+        return {"days": days_of_fixed_months(start_on, end_on, month_days=case.given["fixed_days"])}
     return {"days": days_between(start_on, end_on, case.zone)}
 
 
@@ -55,23 +77,17 @@ def billed_cycles(case: Case) -> Mapping[str, Any]:
         full = nth_period(anchor_on, interval, case.zone, index)
         used = full.overlap(life)
         if used is not None:
-            full = _stub(case, full, interval) if full.start < life.start else full
+            full = measured_against(used=used, full=full, interval=interval, options=options_of(case))
             cycles += rounded_fraction(fraction_in_use(used=used, full=full, method="day"))
     return {"cycles": cycles}
-
-
-def _stub(case: Case, full: Period, interval: Interval) -> Period:
-    """What a first part is a part of: where a stub has a denominator of its own, one interval before its end."""
-    if "stub_denominator" not in case.convention:
-        return full
-    return Period.between(boundary(full.end_on, interval, -1), full.end_on, case.zone)
 
 
 def period_amount(case: Case) -> Mapping[str, Any]:
     """A part without length stands for the whole, and none is more than the whole."""
     full, part = _full(case), _period(case, "from", "to")
-    method: Proration = "day" if case.given["prorate"] and part.length_us else "full"
-    share = fraction_in_use(used=part.overlap(full) or full.split(full.end)[1], full=full, method=method)
+    method: Proration = "day" if case.given.get("prorate", True) and part.length_us else "full"
+    used = part.overlap(full) or full.split(full.end)[1]
+    share = fraction_in_use(used=used, full=full, method=method, options=options_of(case))
     amount = _amount(case.given, case.given["currency"], share)
     return {"charge": amount, "credit": amount}
 
@@ -83,11 +99,19 @@ def first_period_fee(case: Case) -> Mapping[str, Any]:
 
 
 def termination_fee(case: Case) -> Mapping[str, Any]:
-    """The fee of the last period; where the last day counts as used, it is in use until the day after."""
-    full = _full_at(case, case.instant("terminated_at"))
-    first_on = max(full.start_on, local_date(case.instant("start"), case.zone))
-    end_on = local_date(case.instant("terminated_at"), case.zone)
-    return _fee(case, full, first_on, end_on + DAY if _counts_last_day(case) else end_on)
+    """The fee of the last period, which ends with the agreement."""
+    full, ended_at = _full_at(case, case.instant("terminated_at")), case.instant("terminated_at")
+    begun_at = max(full.start, start_of_day(local_date(case.instant("start"), case.zone), case.zone))
+    fee = recurring_price("fee", case.given, case.given["currency"], in_advance=False)
+    (charge,) = settled(
+        full,
+        [Part("plan", fee, quantity_of(case.given), begun_at, ended_at)],
+        until=full.end,
+        ends_at=ended_at,
+        options=options_of(case),
+    )
+    days = charge.fraction * days_in_use(full)
+    return {"amount": charge.amount, "days": days, "period_days": days_in_use(full)}
 
 
 def _fee(case: Case, full: Period, first_on: date, until_on: date) -> Mapping[str, Any]:
@@ -112,10 +136,6 @@ def _full_at(case: Case, instant: datetime) -> Period:
     return period_at(anchor_on, interval, case.zone, instant)
 
 
-def _counts_last_day(case: Case) -> bool:
-    return "both first and last day counted as used" in case.names("proration")
-
-
 def _day_after_last(case: Case, full: Period, anchor_day: int) -> date:
     """Until when a period is in use. Here it ends where the next one begins.
 
@@ -124,70 +144,148 @@ def _day_after_last(case: Case, full: Period, anchor_day: int) -> date:
     """
     is_clamped = case.given["anchoring"] != "calendar" and full.end_on.day < anchor_day
     has_months = interval_of(case).unit in ("month", "year")
-    return full.end_on + DAY if is_clamped and has_months and _counts_last_day(case) else full.end_on
+    counts_last = options_of(case).end_day == "used"
+    return full.end_on + DAY if is_clamped and has_months and counts_last else full.end_on
 
 
 def plan_change(case: Case) -> Mapping[str, Any]:
-    """The rest of the old is given back, the rest of the new is charged, each rounded by itself."""
+    """The rest of the old is given back, the rest of the new is charged, each rounded by itself.
+
+    Where a change resets the period and credits nothing, that is the method `full`: what ends was charged whole.
+    """
     given, currency = case.given, case.given["currency"]
-    by_second = case.names("proration").startswith("by second")
-    restarts = "interval_change" in case.convention
-    rest = _rest_of_period(case, "second" if by_second else "day")
-    credit = _side(given.get("old"), currency, rest)
-    charge = _side(given["new"], currency, Fraction(1) if restarts else rest)
-    found: dict[str, Any] = {"credit": credit, "charge": charge, "net": charge - credit}
+    resets = case.names("proration").startswith("reset")
+    found: dict[str, Any] = {}
+    if resets or "interval_change" in case.convention:
+        on = local_date(case.instant("change_at"), case.zone)
+        anew = nth_period(on, INTERVALS[given["new"]["interval"]], case.zone, 0)
+        found |= {"new_period_start": anew.start, "new_period_end": anew.end}
+        charges = _restarted(case, anew, "full" if resets else None)
+    else:
+        charges = _changed(case, [("plan", given.get("old"), given["new"])])
+    credit, charge = (sum_of(charges, currency, sign=sign) for sign in (-1, 1))
+    found |= {"credit": credit, "charge": charge, "net": charge - credit}
     if "period_end_inclusive" in given:  # these cases write credits as negative amounts
         found["credit"] = -credit
     if "tax_percent" in given:
         percent = Decimal(given["tax_percent"])
         found["credit_with_tax"] = credit + tax_on_net(credit, percent)
         found["charge_with_tax"] = charge + tax_on_net(charge, percent)
-    if restarts:
-        on = local_date(case.instant("change_at"), case.zone)
-        anew = nth_period(on, INTERVALS[given["new"]["interval"]], case.zone, 0)
-        found |= {"new_period_start": anew.start, "new_period_end": anew.end}
     return found
+
+
+def _changed(case: Case, items: Sequence[tuple[str, Terms | None, Terms | None]]) -> list[Charge]:
+    """What a change inside the period adds to what was charged when it began: of each item, its old and new terms."""
+    full, change_at = _changed_period(case)
+    parts: list[Part] = []
+    for item, old, new in items:
+        for name, terms, start, end in (
+            ("old", old, full.start, change_at),
+            ("new", new, change_at, full.end),
+        ):
+            if terms is not None:
+                whole = _whole_of(case, terms, full)
+                parts.append(
+                    Part(
+                        item,
+                        _price(case, f"{item} {name}", terms),
+                        quantity_of(terms),
+                        start,
+                        end,
+                        whole=whole,
+                    )
+                )
+    begun = [part._replace(end=full.end) for part in parts if part.price.id.endswith(" old")]
+    options = options_of(case)
+    recorded = settled(full, begun, until=full.start, options=options)
+    return settled(full, parts, recorded=recorded, until=change_at, options=options)
+
+
+def _restarted(case: Case, anew: Period, method: Proration | None) -> list[Charge]:
+    """What a change that cuts the period adds: what is given back of it, and the whole of the one that begins."""
+    (full, change_at), given = _changed_period(case), case.given
+    old, new = (
+        Part("plan", _price(case, name, given[name]), quantity_of(given[name]), period.start, period.end)
+        for name, period in (("old", full), ("new", anew))
+    )
+    recorded = settled(full, [old], until=full.start)
+    ended = old._replace(end=change_at, end_proration=method)
+    credits = settled(full, [ended], recorded=recorded, until=change_at, cut_at=change_at)
+    return credits + settled(anew, [new], until=anew.start)
+
+
+def _price(case: Case, id: str, terms: Terms) -> Price:
+    by_second = case.names("proration").startswith("by second")
+    return recurring_price(id, terms, case.given["currency"], proration="second" if by_second else "day")
 
 
 def quantity_change(case: Case) -> Mapping[str, Any]:
     """Only the units added or given back are rated, for the rest of the period."""
-    change = Decimal(case.given["new_quantity"]) - Decimal(case.given["old_quantity"])
-    rest = _rest_of_period(case, "day" if case.names("proration").startswith("by day") else "second")
-    terms = {"unit_amount": case.given["unit_amount"], "quantity": str(abs(change))}
-    amount = _amount(terms, case.given["currency"], rest)
-    return {"charge" if change > 0 else "credit": amount}
+    full, change_at = _changed_period(case)
+    price = _price(case, "units", case.given)
+    before, after = (case.number(name) for name in ("old_quantity", "new_quantity"))
+    begun = Part("units", price, before, full.start, full.end)
+    recorded = settled(full, [begun], until=full.start)
+    parts = [begun._replace(end=change_at), begun._replace(quantity=after, start=change_at)]
+    charges = settled(full, parts, recorded=recorded, until=change_at)
+    return _told(charges, case.given["currency"])
 
 
 def item_change(case: Case) -> Mapping[str, Any]:
     """An item added is charged for the rest of the period, one that is taken away is given back for it."""
-    rest = _rest_of_period(case, "second")
-    amount = _amount(case.given, case.given["currency"], rest)
-    return {"charge": amount} if case.given["action"] == "add" else {"credit": amount}
+    is_added = case.given["action"] == "add"
+    charges = _changed(case, [("item", None, case.given) if is_added else ("item", case.given, None)])
+    return _told(charges, case.given["currency"])
+
+
+def _told(charges: Sequence[Charge], currency: str) -> Mapping[str, Any]:
+    return {word: sum_of(charges, currency, sign=sign) for word, sign in (("charge", 1), ("credit", -1))}
 
 
 def component_change(case: Case) -> Mapping[str, Any]:
     """The old of each component is given back for the rest of the period, and its new charged; in any order."""
-    currency = case.given["currency"]
-    lines = []
-    for component in case.given["components"]:
-        for terms, sign in ((component.get("old"), -1), (component.get("new"), 1)):
-            if terms is not None:
-                amount = _amount(terms, currency, _rest_for(case, terms))
-                lines.append(amount if sign > 0 else -amount)
-    return {"lines": AnyOrder(lines), "net": total(lines, currency)}
+    components = enumerate(case.given["components"])
+    charges = _changed(case, [(f"{n}", each.get("old"), each.get("new")) for n, each in components])
+    amounts = [charge.amount for charge in charges]
+    return {"lines": AnyOrder(amounts), "net": total(amounts, case.given["currency"])}
 
 
-def _rest_for(case: Case, terms: Mapping[str, Any]) -> Fraction:
+def credit_cap(case: Case) -> Mapping[str, Any]:
+    """Of what was charged, so much was given back that did not go with a quantity; more of it goes with one now."""
+    wanted, paid, before = (case.number(n) for n in ("potential_credit", "amount_paid", "previous_credits"))
+    full = nth_period(date(2024, 1, 1), Interval("month"), "UTC", 0)
+    price = recurring_price("units", {"unit_amount": "1"}, "EUR")
+    begun = Part("units", price, paid, full.start, full.end)
+    (charge,) = settled(full, [begun], until=full.start)
+    given_back = replace(
+        charge,
+        id="before",
+        revision=1,
+        quantity_before=charge.quantity,
+        amount=-Money.from_decimal(before, "EUR"),
+    )
+    less = begun._replace(quantity=paid - wanted)
+    charges = settled(full, [less], recorded=[charge, given_back], until=full.start)
+    return {"credit": sum_of(charges, "EUR", sign=-1)}
+
+
+def _changed_period(case: Case) -> tuple[Period, datetime]:
+    """The period, and where in it something changes; where only what remains is given, one with such a part."""
+    if "fraction_remaining" in case.given:
+        remaining = Fraction(case.given["fraction_remaining"])
+        made = Period.between(date(2024, 1, 1), date(2024, 1, 1) + remaining.denominator * DAY, "UTC")
+        return made, made.end - remaining.numerator * DAY
+    full = _full(case)
+    if "subtracts one second from the period end" in case.names("proration"):
+        full = Period(full.start, full.end - SECOND, case.zone)
+    return full, case.instant("change_at")
+
+
+def _whole_of(case: Case, terms: Terms, full: Period) -> Period | None:
     """A component that is charged for longer than the period has its own, which begins with it."""
     if "longer_component" not in case.convention or "interval" not in terms:
-        return _rest_of_period(case, "day")
-    _, rest = _full(case).split(case.instant("change_at"))
-    own = nth_period(local_date(_full(case).start, case.zone), INTERVALS[terms["interval"]], case.zone, 0)
-    return fraction_in_use(used=rest, full=own, method="day")
-
-
-def _side(terms: Mapping[str, Any] | None, currency: str, part: Fraction) -> Money:
-    return Money.zero(currency) if terms is None else _amount(terms, currency, part)
+        return None
+    return nth_period(full.start_on, INTERVALS[terms["interval"]], case.zone, 0)
 
 
 def _amount(terms: Mapping[str, Any], currency: str, part: Fraction) -> Money:
@@ -195,11 +293,7 @@ def _amount(terms: Mapping[str, Any], currency: str, part: Fraction) -> Money:
 
 
 def _rated(terms: Mapping[str, Any], currency: str, part: Fraction) -> tuple[RatedLine, ...]:
-    if "unit_amount" in terms:
-        model = {"type": "per_unit", "unit_amount": terms["unit_amount"]}
-    else:
-        model = {"type": "flat", "amount": terms["amount"]}
-    return rate(price_of(model, currency), Decimal(terms.get("quantity", "1")), fraction=part)
+    return rate(recurring_price("price", terms, currency), quantity_of(terms), fraction=part)
 
 
 def _period(case: Case, start: str, end: str) -> Period:
@@ -216,17 +310,9 @@ def _full(case: Case) -> Period:
     if "period_end_inclusive" in case.given:
         last = as_instant(case.given["period_end_inclusive"])
         return Period(case.instant("period_start"), last + DAY, case.zone)
+    if "period_start" not in case.given:  # some period that begins where the part does
+        return nth_period(local_date(case.instant("from"), case.zone), interval_of(case), case.zone, 0)
     return _period(case, "period_start", "period_end")
-
-
-def _rest_of_period(case: Case, method: Proration) -> Fraction:
-    if "fraction_remaining" in case.given:
-        return Fraction(case.given["fraction_remaining"])
-    full, change_at = _full(case), case.instant("change_at")
-    if "subtracts one second from the period end" in case.names("proration"):
-        full = Period(full.start, full.end - SECOND, case.zone)
-    _, rest = full.split(change_at)
-    return fraction_in_use(used=rest, full=full, method=method)
 
 
 RUNNERS: Mapping[str, Callable[[Case], Mapping[str, Any]]] = {
@@ -240,4 +326,5 @@ RUNNERS: Mapping[str, Callable[[Case], Mapping[str, Any]]] = {
     "quantity_change": quantity_change,
     "item_change": item_change,
     "component_change": component_change,
+    "credit_cap": credit_cap,
 }

@@ -28,6 +28,14 @@ from libs.common.periods import Interval, Period, nth_period
 from services.billing.application import events
 from services.billing.domain.agreement import Agreement, BilledPeriod, CustomerDetails
 from services.billing.domain.charge import Charge, ItemUsage, UsageCorrection, UsageOfPeriod
+from services.billing.domain.customer_balance import (
+    BalanceEntry,
+    BalanceMovement,
+    CustomerBalance,
+    balance_id,
+    empty_balance,
+    moved,
+)
 from services.billing.domain.invoice import NO_SELLER, Finalized, Invoice, InvoiceLine, InvoiceNotFound
 from services.billing.domain.ledger_entry import LedgerEntry
 from services.billing.domain.payment import (
@@ -39,8 +47,10 @@ from services.billing.domain.payment import (
     PaymentMethod,
     PaymentMethodNotFound,
 )
+from services.billing.domain.period_charges import period_charges
 from services.billing.domain.plan_terms import PlanTerms
 from services.billing.domain.seller import Seller, SellerNotFound, invoice_number
+from services.billing.domain.terms import PeriodTerms, plain_terms
 from tests.support.memory import MemoryRepository, MemoryUnitOfWork
 
 TENANT = "0197c7b3-41a2-7d6e-9f00-5a3c8e1b2d47"
@@ -109,11 +119,12 @@ class Story:
         ends_on: date | None = None,
         fee: PriceV1 = FEE,
         starts_on: date = STARTS_ON,
+        payer: CustomerV1 | None = None,
     ) -> None:
         self.tenant, self.clock, self.starts_on = tenant, clock, starts_on
         self.subscription_id = new_id("sub")
         self.fee_item, self.minutes_item = new_id("itm"), new_id("itm")
-        self.customer = customer or a_customer()
+        self.customer, self.payer = customer or a_customer(), payer
         self.ends_at = None if ends_on is None else Period.between(starts_on, ends_on, ZONE).end
         self.items: list[SubscriptionItemV1] = []
         if quantity is not None:
@@ -127,6 +138,7 @@ class Story:
         return SubscriptionV1(
             subscription_id=self.subscription_id,
             customer=self.customer,
+            payer=self.payer,
             plan_version_id="plv_1",
             plan_name="Engines by the minute",
             currency="USD",
@@ -230,6 +242,11 @@ class Story:
     def billed(self, index: int) -> BilledPeriod:
         return events.period_from(self.period(index))
 
+    def ahead(self, index: int, *, now: datetime) -> list[Charge]:
+        """What is charged for a period as it begins, when nothing has changed."""
+        agreement, period = self.agreement(), self.billed(index)
+        return period_charges(agreement, plain_terms(agreement, period), (), until=period.start, now=now)
+
     def usage(self, index: int, minutes: str, at: datetime | None = None) -> UsageOfPeriod:
         closed = self.window_closed(index, minutes, at=at)
         return UsageOfPeriod(
@@ -299,6 +316,9 @@ class MemoryCustomers:
     def __init__(self) -> None:
         self.by_id: dict[str, CustomerDetails] = {}
 
+    async def find(self, id: str) -> CustomerDetails | None:
+        return self.by_id.get(id)
+
     async def find_for_update(self, id: str) -> CustomerDetails | None:
         return self.by_id.get(id)
 
@@ -322,9 +342,59 @@ class MemoryCharges:
         mine = (charge for charge in self.by_id.values() if charge.subscription_id == subscription_id)
         return [charge for charge in mine if start <= charge.period_index < end]
 
+    async def of_period(self, subscription_id: str, period_index: int) -> list[Charge]:
+        mine = (charge for charge in self.by_id.values() if charge.subscription_id == subscription_id)
+        return [charge for charge in mine if charge.period_index == period_index or charge.kind == "once"]
+
+    async def waiting(self, subscription_id: str) -> list[Charge]:
+        mine = (charge for charge in self.by_id.values() if charge.subscription_id == subscription_id)
+        return [charge for charge in mine if charge.invoice_id is None]
+
+    async def last_usage(self, item_id: str, price_id: str, *, before: int) -> Charge | None:
+        found = [
+            charge
+            for charge in self.by_id.values()
+            if (charge.item_id, charge.price.id, charge.kind) == (item_id, price_id, "usage")
+            and charge.period_index < before
+        ]
+        return max(found, key=lambda charge: charge.period_index, default=None)
+
     def add(self, charge: Charge) -> None:
         assert charge.id not in self.by_id, "a charge is recorded once"
         self.by_id[charge.id] = charge
+        if charge.quantity_before is not None and charge.kind != "commitment":
+            same = [c for c in self.by_id.values() if _net_key(c) == _net_key(charge)]
+            net = sum(c.amount.amount_minor for c in same)
+            assert net >= 0, "a credit never exceeds what was charged"
+
+    def place(self, charge: Charge, invoice_id: str) -> None:
+        assert self.by_id[charge.id].invoice_id is None, "it stands on no document yet"
+        self.by_id[charge.id] = replace(charge, invoice_id=invoice_id)
+
+
+def _net_key(charge: Charge) -> tuple[str, str, int, str]:
+    return charge.item_id, charge.price.id, charge.period_index, charge.kind
+
+
+class MemoryPeriodTerms:
+    def __init__(self) -> None:
+        self.by_period: dict[tuple[str, int], PeriodTerms] = {}
+        self.open: set[tuple[str, int]] = set()
+
+    async def find(self, subscription_id: str, period_index: int) -> PeriodTerms | None:
+        return self.by_period.get((subscription_id, period_index))
+
+    async def unsettled(self, subscription_id: str) -> list[PeriodTerms]:
+        return [self.by_period[key] for key in sorted(self.open) if key[0] == subscription_id]
+
+    async def keep_newest(self, terms: PeriodTerms) -> None:
+        known = self.by_period.get(terms.key)
+        if known is None or known.version < terms.version:
+            self.by_period[terms.key] = terms
+            self.open.add(terms.key)
+
+    async def settle(self, terms: PeriodTerms) -> None:
+        self.open.discard(terms.key)
 
 
 class MemoryInvoices(MemoryRepository[Invoice]):
@@ -348,8 +418,40 @@ class MemoryInvoices(MemoryRepository[Invoice]):
         self._next += 1
         self.save(numbered)
         self.lines[invoice.id] = outcome.lines
-        event = events.invoice_finalized(numbered, tenant=self._uow.tenant)
-        self._uow.outbox.append(event, key=invoice.id, traceparent=invoice.traceparent)
+        for event in events.invoice_issued(numbered, tenant=self._uow.tenant):
+            self._uow.outbox.append(event, key=invoice.id, traceparent=invoice.traceparent)
+
+
+class MemoryCustomerBalances:
+    """Events go out at once: there is nobody to wait for."""
+
+    def __init__(self, uow: MemoryBilling) -> None:
+        self._uow = uow
+        self.by_id: dict[str, CustomerBalance] = {}
+        self.entries: list[BalanceEntry] = []
+
+    async def find_for_update(self, customer_id: str, currency: str) -> CustomerBalance | None:
+        return self.by_id.get(balance_id(customer_id, currency))
+
+    async def open_for_update(self, customer_id: str, currency: str, *, now: datetime) -> CustomerBalance:
+        empty = empty_balance(customer_id, currency, now=now)
+        return self.by_id.setdefault(empty.id, empty)
+
+    def move(self, movement: BalanceMovement) -> BalanceEntry:
+        empty = empty_balance(movement.customer_id, movement.amount.currency, now=movement.occurred_at)
+        self.by_id[empty.id], entry = moved(self.by_id.get(empty.id, empty), movement)
+        self.entries.append(entry)
+        told = events.customer_balance_changed(entry, tenant=self._uow.tenant)
+        self._uow.outbox.append(told, key=entry.balance_id, traceparent=movement.traceparent)
+        return entry
+
+
+class MemoryAgreements(MemoryRepository[Agreement]):
+    async def of_customer_for_update(self, customer_id: str) -> list[Agreement]:
+        known = [agreement for _, agreement in sorted(self.by_id.items())]
+        theirs = [a for a in known if customer_id in [party.id for party in a.parties]]
+        await self.load_for_update(agreement.id for agreement in theirs)
+        return theirs
 
 
 class MemoryUsageWindows:
@@ -418,6 +520,18 @@ class MemoryPaymentMethods(MemoryRepository[PaymentMethod]):
         mine = (method for method in self.by_id.values() if method.customer_id == customer_id)
         return next((method for method in mine if method.is_default), None)
 
+    async def of_customer(self, customer_id: str) -> list[PaymentMethod]:
+        known = (method for method in self.by_id.values() if method.customer_id == customer_id)
+        left = [method for method in known if method.removed_at is None]
+        return sorted(left, key=lambda method: (method.created_at, method.id))
+
+    async def count_changes(self, customer_id: str) -> int:
+        mine = [method for method in self.by_id.values() if method.customer_id == customer_id]
+        return len(mine) + sum(method.removed_at is not None for method in mine)
+
+    async def remove(self, method: PaymentMethod) -> None:
+        self.save(method)
+
 
 class MemoryPaymentAttempts(MemoryRepository[PaymentAttempt]):
     def of_invoice(self, invoice_id: str) -> list[PaymentAttempt]:
@@ -437,9 +551,10 @@ class MemoryLedger:
         self,
         entries: Iterable[LedgerEntry],
         *,
-        invoice_id: str,
         posted_at: datetime,
+        invoice_id: str | None = None,
         attempt_id: str | None = None,
+        balance_entry_id: str | None = None,
     ) -> None:
         self.entries += entries
 
@@ -452,11 +567,11 @@ class MemoryBilling(MemoryUnitOfWork):
 
     def __init__(self, *, seller: Seller | None = None, without_seller: bool = False) -> None:
         super().__init__(tenant=TENANT)
-        self.agreements: MemoryRepository[Agreement] = MemoryRepository(
-            lambda id: NotFound("no agreement has this id", id=id)
-        )
+        self.agreements = MemoryAgreements(lambda id: NotFound("no agreement has this id", id=id))
         self.customers = MemoryCustomers()
+        self.customer_balances = MemoryCustomerBalances(self)
         self.charges = MemoryCharges()
+        self.period_terms = MemoryPeriodTerms()
         self.invoices = MemoryInvoices(self)
         self.usage_windows = MemoryUsageWindows()
         self.plan_versions = MemoryPlanVersions()

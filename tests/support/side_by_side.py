@@ -16,6 +16,8 @@ _TOGETHER = (
     ("tests/journeys/security/", "security"),
     ("tests/journeys/", DEPLOYMENTS),
     ("tests/performance/", DEPLOYMENTS),
+    ("tests/cases/test_lifecycle_cases", DEPLOYMENTS),
+    ("tests/model/test_at_once", DEPLOYMENTS),
     ("tests/integration/operations/", DEPLOYMENTS),
     ("tests/integration/transport/", DEPLOYMENTS),
     ("tests/integration/metering/test_usage_topic", DEPLOYMENTS),

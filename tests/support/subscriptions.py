@@ -10,27 +10,34 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any, Literal
 
-from libs.common.contracts.catalog import PlanV1, PriceTierV1, PriceV1
+from libs.common.contracts.catalog import PlanOverlayV1, PlanV1, PriceTierV1, PriceV1
 from libs.common.paging import PageRequest, Slice
 from libs.common.periods import Interval, start_of_day
 from services.subscriptions.application.ports import (
     BindingFilter,
+    ChangeFilter,
     CustomerFilter,
+    MoveResultFilter,
     MovingClock,
     Span,
     SubscriptionFilter,
 )
 from services.subscriptions.domain.billing_period import BillingPeriod, Calendar
-from services.subscriptions.domain.customer import Customer, CustomerNotFound
+from services.subscriptions.domain.customer import Customer, CustomerNotFound, InTheWay
+from services.subscriptions.domain.early_termination import EarlyTerminationQuote, QuoteNotFound
 from services.subscriptions.domain.invoice_standing import InvoiceStanding
 from services.subscriptions.domain.plan import PlanNotFound, PlanStanding, SaleState
+from services.subscriptions.domain.plan_move import MoveResult, PlanMove, PlanMoveNotFound
+from services.subscriptions.domain.receipt import Receipt, ReceiptNotFound
+from services.subscriptions.domain.renewal import first_period
+from services.subscriptions.domain.scheduled_change import ChangeNotFound, ScheduledChange
 from services.subscriptions.domain.subject_binding import (
     SubjectBinding,
     SubjectBindingNotFound,
     binding_id,
 )
 from services.subscriptions.domain.subscription import Subscription, SubscriptionNotFound, SubscriptionState
-from services.subscriptions.domain.subscription_item import SubscriptionItem
+from services.subscriptions.domain.subscription_item import ItemSegment, SubscriptionItem
 from services.subscriptions.domain.test_clock import (
     ClockMove,
     ClockMoveNotFound,
@@ -38,6 +45,7 @@ from services.subscriptions.domain.test_clock import (
     TestClock,
     TestClockNotFound,
 )
+from services.subscriptions.domain.timeline_entry import TimelineEntry
 from tests.support.memory import MemoryRepository, MemoryUnitOfWork
 
 NOW = datetime(2025, 6, 1, 12, tzinfo=UTC)
@@ -105,6 +113,7 @@ def an_item(**changes: Any) -> SubscriptionItem:
         kind="usage",
         meter=MINUTES,
         quantity=None,
+        plan_version_id="plv_00000000000000000000000001",
     )
     return replace(item, **changes)
 
@@ -118,6 +127,18 @@ def a_calendar(
 def a_scheduled(calendar: Calendar | None = None, **changes: Any) -> Subscription:
     """A subscription that has not begun."""
     counted = calendar or a_calendar()
+    starts_at = start_of_day(counted.anchor_on, counted.zone)
+    items = changes.pop("items", None) or (
+        an_item(
+            id="si_aircraft",
+            price_id="prc_aircraft",
+            price_code="aircraft",
+            kind="recurring",
+            meter=None,
+            quantity=Decimal(629),
+        ),
+        an_item(),
+    )
     subscription = Subscription(
         id="sub_00000000000000000000000001",
         customer_id="cus_00000000000000000000000001",
@@ -126,18 +147,8 @@ def a_scheduled(calendar: Calendar | None = None, **changes: Any) -> Subscriptio
         plan_name="Power by the minute",
         currency="USD",
         calendar=counted,
-        items=(
-            an_item(
-                id="si_aircraft",
-                price_id="prc_aircraft",
-                price_code="aircraft",
-                kind="recurring",
-                meter=None,
-                quantity=Decimal(629),
-            ),
-            an_item(),
-        ),
-        starts_at=start_of_day(counted.anchor_on, counted.zone),
+        segments=tuple(ItemSegment(item, starts_at, counted.anchor_on) for item in items),
+        starts_at=starts_at,
         created_at=NOW,
     )
     return replace(subscription, **changes)
@@ -145,8 +156,10 @@ def a_scheduled(calendar: Calendar | None = None, **changes: Any) -> Subscriptio
 
 def a_subscription(calendar: Calendar | None = None, *, index: int = 0, **changes: Any) -> Subscription:
     """A running subscription in the period with this index."""
-    scheduled = a_scheduled(calendar)
-    period = scheduled.calendar.nth_period(index)
+    scheduled = a_scheduled(calendar, items=changes.pop("items", None))
+    period = first_period(scheduled)
+    for _ in range(index):
+        period = scheduled.calendar.after(period)
     return replace(scheduled, **{"state": SubscriptionState.ACTIVE, "period": period, **changes})
 
 
@@ -175,8 +188,45 @@ def a_test_clock(**changes: Any) -> TestClock:
 
 
 class MemoryCustomers(MemoryRepository[Customer]):
+    """`hold_count` is how often the tenant's families were held."""
+
+    def __init__(self, subscriptions: MemorySubscriptions, standings: MemoryStandings) -> None:
+        super().__init__(lambda id: CustomerNotFound("there is no customer with this id"))
+        self._subscriptions, self._standings = subscriptions, standings
+        self.hold_count = 0
+
     async def load(self, ids: Iterable[str]) -> None:
         """All are at hand."""
+
+    async def get_shared(self, id: str) -> Customer:
+        return await self.get(id)
+
+    async def hold_families(self) -> None:
+        self.hold_count += 1
+
+    async def ancestors_of(self, id: str) -> Sequence[Customer]:
+        found = [await self.get(id)]
+        while found[-1].parent_id is not None:
+            found.append(await self.get(found[-1].parent_id))
+        return found
+
+    async def count_levels_below(self, id: str) -> int:
+        children = [one.id for one in self.by_id.values() if one.parent_id == id]
+        return max([1 + await self.count_levels_below(child) for child in children], default=0)
+
+    async def find_in_the_way(self, id: str) -> InTheWay:
+        agreed = [one for one in self._subscriptions.by_id.values() if id in (one.customer_id, one.payer_id)]
+        unpaid = [
+            invoice_id
+            for one in agreed
+            for invoice_id, standing in self._standings.by_subscription[one.id].items()
+            if standing is not InvoiceStanding.PAID
+        ]
+        return InTheWay(
+            subscription_ids=[one.id for one in agreed if one.ended_at is None],
+            child_ids=[one.id for one in self.by_id.values() if one.parent_id == id and not one.is_erased],
+            unpaid_invoice_ids=unpaid,
+        )
 
     async def list_page(self, wanted: CustomerFilter, page: PageRequest) -> Slice[Customer]:
         return self.page(page, lambda one: wanted.external_id in (None, one.external_id))
@@ -187,6 +237,8 @@ class MemoryPlans:
         self.by_id: dict[str, PlanV1] = {}
         self.retired: set[str] = set()
         self.sales: dict[str, tuple[int, SaleState]] = {}
+        self.overlays: dict[str, PlanOverlayV1] = {}
+        self.withdrawn: set[str] = set()
 
     async def load(self, plan_version_ids: Iterable[str]) -> None:
         """All are at hand."""
@@ -210,6 +262,12 @@ class MemoryPlans:
             found, key=lambda plan: (plan.plan_id not in self.retired, is_on_sale(plan), plan.plan_version)
         )
 
+    async def get_numbered(self, code: str, number: int) -> PlanV1:
+        for plan in self.by_id.values():
+            if (plan.code, plan.plan_version) == (code, number):
+                return plan
+        raise PlanNotFound("there is no published version with this number of the plan with this code")
+
     async def standing_of(self, plan: PlanV1) -> PlanStanding:
         is_retired = plan.plan_id in self.retired
         return PlanStanding(is_retired, self._state(plan), plan.valid_from, plan.valid_until)
@@ -226,6 +284,23 @@ class MemoryPlans:
 
     async def retire(self, plan_id: str) -> None:
         self.retired.add(plan_id)
+
+    async def load_overlays(self, overlay_ids: Iterable[str]) -> None:
+        """All are at hand."""
+
+    async def get_overlay(self, overlay_id: str) -> PlanOverlayV1:
+        if overlay_id not in self.overlays:
+            raise PlanNotFound("there is no plan overlay with this id")
+        return self.overlays[overlay_id]
+
+    async def keep_overlay(self, overlay: PlanOverlayV1) -> None:
+        self.overlays.setdefault(overlay.overlay_id, overlay)
+
+    async def withdraw_overlay(self, overlay_id: str) -> None:
+        self.withdrawn.add(overlay_id)
+
+    async def is_withdrawn(self, overlay_id: str) -> bool:
+        return overlay_id in self.withdrawn
 
 
 class MemorySubscriptions(MemoryRepository[Subscription]):
@@ -244,6 +319,31 @@ class MemorySubscriptions(MemoryRepository[Subscription]):
         assert period.index not in {one.index for one in known}, "a period begins once"
         known.append(period)
 
+    def change_period(self, subscription: Subscription, period: BillingPeriod) -> None:
+        known = self.periods[subscription.id]
+        places = [place for place, one in enumerate(known) if one.index == period.index]
+        if places:  # those of a subscription that a test put here ready-made were never begun
+            known[places[0]] = period
+
+    async def find_on_version(self, plan_version_id: str, *, after_id: str | None, length: int) -> list[str]:
+        found = [
+            one.id
+            for one in self.by_id.values()
+            if one.plan_version_id == plan_version_id and one.ended_at is None and one.id > (after_id or "")
+        ]
+        return sorted(found)[:length]
+
+    async def periods_from(self, subscription_id: str, at: datetime) -> Sequence[BillingPeriod]:
+        return [period for period in self.periods[subscription_id] if period.end > at]
+
+    async def periods_numbered(
+        self, wanted: Mapping[str, Iterable[int]]
+    ) -> Mapping[str, Mapping[int, BillingPeriod]]:
+        return {
+            id: {one.index: one for one in self.periods[id] if one.index in set(indexes)}
+            for id, indexes in wanted.items()
+        }
+
     async def list_page(self, wanted: SubscriptionFilter, page: PageRequest) -> Slice[Subscription]:
         return self.page(
             page,
@@ -254,6 +354,71 @@ class MemorySubscriptions(MemoryRepository[Subscription]):
                 and wanted.plan_code in (None, one.plan_code)
             ),
         )
+
+
+class MemoryPaymentMethods:
+    """`by_customer` says who has something to collect from; whom nobody told of has nothing."""
+
+    def __init__(self) -> None:
+        self.by_customer: dict[str, tuple[int, bool]] = {}
+
+    async def load(self, customer_ids: Iterable[str]) -> None:
+        """All are at hand."""
+
+    async def has_one(self, customer_id: str) -> bool:
+        return self.by_customer.get(customer_id, (0, False))[1]
+
+    async def note(self, customer_id: str, has_one: bool, version: int) -> None:
+        if version > self.by_customer.get(customer_id, (0, False))[0]:
+            self.by_customer[customer_id] = version, has_one
+
+
+class MemoryScheduledChanges(MemoryRepository[ScheduledChange]):
+    def __init__(self) -> None:
+        super().__init__(lambda id: ChangeNotFound("the subscription has no change with this id"))
+
+    async def load_waiting(self, subscriptions: Iterable[Subscription]) -> None:
+        """All are at hand."""
+
+    def knows(self, subscription_id: str) -> bool:
+        return any(change.subscription_id == subscription_id for change in self.by_id.values())
+
+    async def waiting_of(self, subscription: Subscription) -> Sequence[ScheduledChange]:
+        found = [
+            change
+            for change in self.by_id.values()
+            if change.subscription_id == subscription.id and change.is_waiting
+        ]
+        await self.load_for_update(change.id for change in found)
+        return sorted(found, key=lambda change: (change.created_at, change.id))
+
+    async def list_page(self, wanted: ChangeFilter, page: PageRequest) -> Slice[ScheduledChange]:
+        return self.page(
+            page,
+            lambda one: one.subscription_id == wanted.subscription_id and wanted.status in (None, one.status),
+        )
+
+
+class MemoryPlanMoves(MemoryRepository[PlanMove]):
+    def __init__(self) -> None:
+        super().__init__(lambda id: PlanMoveNotFound("there is no plan move with this id"))
+        self.results: list[MoveResult] = []
+
+    def add_results(self, results: Sequence[MoveResult]) -> None:
+        known = {(one.plan_move_id, one.id) for one in self.results}
+        assert not known & {(one.plan_move_id, one.id) for one in results}, "it is said once"
+        self.results += results
+
+    async def list_page(self, page: PageRequest) -> Slice[PlanMove]:
+        return self.page(page, lambda one: True)
+
+    async def list_results(self, wanted: MoveResultFilter, page: PageRequest) -> Slice[MoveResult]:
+        found = [
+            one
+            for one in self.results
+            if one.plan_move_id == wanted.plan_move_id and wanted.outcome in (None, one.outcome)
+        ]
+        return Slice(tuple(found[: page.limit]))
 
 
 class MemoryStandings:
@@ -325,6 +490,24 @@ class MemoryBindings(MemoryRepository[SubjectBinding]):
         return self.page(page, lambda one: wanted.subject in (None, one.subject))
 
 
+class MemoryTimelines:
+    def __init__(self) -> None:
+        self.entries: list[TimelineEntry] = []
+
+    def next_id(self, subscription_id: str) -> str:
+        return f"tle_{len(self.entries):06d}"
+
+    def add(self, entry: TimelineEntry) -> None:
+        self.entries.append(entry)
+
+    async def list_page(self, subscription_id: str, page: PageRequest) -> Slice[TimelineEntry]:
+        found = sorted(
+            (entry for entry in self.entries if entry.subscription_id == subscription_id),
+            key=lambda entry: (entry.at, entry.id),
+        )
+        return Slice(tuple(found[: page.limit]))
+
+
 class MemoryTestClocks(MemoryRepository[TestClock]):
     async def load_shared(self, ids: Iterable[str]) -> Mapping[str, TestClock]:
         return {id: await self.get(id) for id in ids}
@@ -354,11 +537,21 @@ class MemorySubscriptionsUnitOfWork(MemoryUnitOfWork):
 
     def __init__(self) -> None:
         super().__init__(TENANT)
-        self.customers = MemoryCustomers(lambda id: CustomerNotFound("there is no customer with this id"))
         self.plans = MemoryPlans()
         self.subscriptions = MemorySubscriptions()
+        self.payment_methods = MemoryPaymentMethods()
+        self.scheduled_changes = MemoryScheduledChanges()
+        self.plan_moves = MemoryPlanMoves()
         self.standings = MemoryStandings()
+        self.customers = MemoryCustomers(self.subscriptions, self.standings)
         self.bindings = MemoryBindings()
+        self.timeline = MemoryTimelines()
+        self.quotes: MemoryRepository[EarlyTerminationQuote] = MemoryRepository(
+            lambda id: QuoteNotFound("there is no quote with this id")
+        )
+        self.receipts: MemoryRepository[Receipt] = MemoryRepository(
+            lambda id: ReceiptNotFound("there is no receipt with this id")
+        )
         self.test_clocks = MemoryTestClocks(
             lambda id: TestClockNotFound("there is no test clock with this id")
         )

@@ -149,6 +149,21 @@ async def test_a_second_import_changes_nothing_and_says_nothing(
     assert await counts(catalog, tenant) == before
 
 
+async def test_a_document_in_quarters_is_kept_in_months_and_is_the_same_the_next_time(
+    client: httpx.AsyncClient,
+) -> None:
+    written = a_document()
+    written["plans"][0]["interval"] = {"unit": "quarter"}
+    written["plans"][0]["prices"][0]["interval"] = {"unit": "half_year"}
+    written["plans"][1]["interval"] = {"unit": "half_year", "count": 2}
+    await imported(client, written)
+    light, help = sorted((await exported(client))["plans"], key=lambda plan: plan["code"], reverse=True)
+    assert light["interval"] == {"unit": "month", "count": 3}
+    assert light["prices"][0]["interval"] == {"unit": "month", "count": 6}
+    assert help["interval"] == {"unit": "month", "count": 12}
+    assert set(actions(await imported(client, written)).values()) == {"unchanged"}
+
+
 async def test_what_changes_is_told_with_its_place_and_both_values(client: httpx.AsyncClient) -> None:
     await imported(client, DOCUMENT)
     changed = a_document()

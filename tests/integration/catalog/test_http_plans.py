@@ -197,6 +197,15 @@ async def test_currency_and_interval_are_fixed_once_published(catalog: ServiceUn
     assert pointers(after) == ["/currency"]
 
 
+async def test_a_quarter_is_three_months(catalog: ServiceUnderTest, tenant: str) -> None:
+    async with catalog.client(tenant, *BOTH) as client:
+        plan = await make_plan(client, interval={"unit": "quarter"})
+        wrong = await client.post("/v1/plans", json=a_plan_body(interval={"unit": "fortnight"}))
+    assert plan["draft"]["interval"] == {"unit": "month", "count": 3}
+    assert (wrong.status_code, pointers(wrong)) == (422, ["/interval/unit"])
+    assert "quarter" in wrong.text
+
+
 async def test_what_is_patched_changes_and_the_rest_stays(catalog: ServiceUnderTest, tenant: str) -> None:
     async with catalog.client(tenant, *BOTH) as client:
         plan = await make_plan(client, external_id="crm-1", metadata={"a": "b"}, description="Words")

@@ -15,6 +15,7 @@ from libs.common.contracts.subscriptions import (
 )
 from libs.common.ids import new_id
 from libs.common.messaging.bus import Delivery
+from services.catalog.adapters import rows
 from services.catalog.domain.known_customer import KnownSubscription
 from tests.integration.catalog.test_events import consumer_of, delivery_of
 from tests.support.service_under_test import ServiceUnderTest
@@ -39,8 +40,8 @@ def heard(event: Event, aggregate_id: str) -> Delivery:
     )
 
 
-def a_customer(tenant: str, id: str, version: int = 1) -> Delivery:
-    customer = CustomerV1(customer_id=id, customer_version=version, name="Cloudhop")
+def a_customer(tenant: str, id: str, version: int = 1, **changes: Any) -> Delivery:
+    customer = CustomerV1(customer_id=id, customer_version=version, name="Cloudhop", **changes)
     return heard(CustomerChangedV1(tenant=tenant, occurred_at=AT, customer=customer), id)
 
 
@@ -79,3 +80,14 @@ async def test_who_is_heard_of_twice_is_kept_once(catalog: ServiceUnderTest, ten
             "sub_1", "cus_2", "clk_1"
         )
         assert await uow.known_customers.find_subscription("sub_2") is None
+
+
+async def test_of_an_erased_customer_nothing_is_kept_but_its_id(
+    catalog: ServiceUnderTest, tenant: str
+) -> None:
+    """Its redemptions stay: they are what was billed."""
+    erased = a_customer(tenant, "cus_1", version=2, is_erased=True)
+    await consumer_of(catalog).apply([a_customer(tenant, "cus_1"), erased])
+    assert {column.name for column in rows.known_customer.columns} == {"id", "tenant"}
+    async with catalog.parts.worker_units.open(tenant, "test") as uow:
+        assert await uow.known_customers.is_known("cus_1")

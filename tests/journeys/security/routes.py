@@ -28,13 +28,18 @@ PATH_KINDS: Mapping[str, str] = {
     "customer_id": "cus",
     "subscription_id": "sub",
     "binding_id": "bnd",
+    "quote_id": "etq",
+    "receipt_id": "rcp",
     "test_clock_id": "clk",
     "clock_id": "clk",
     "move_id": "mov",
+    "change_id": "sch",
+    "plan_move_id": "plm",
     "meter_id": "mtr",
     "window_id": "uwin",
     "seller_id": "sel",
     "payment_method_id": "pm",
+    "customer_balance_id": "bal",
     "invoice_id": "inv",
     "line_id": "lin",
     "tenant_id": TENANT,
@@ -47,6 +52,8 @@ QUERY_KINDS: Mapping[str, str] = {
     "customer_id": "cus",
     "subscription_id": "sub",
     "item_id": "si",
+    "price_id": "prc",
+    "feature": "feature",
     "invoice_id": "inv",
     "code": "code",
     "plan": "plan",
@@ -62,6 +69,9 @@ QUERY_KINDS: Mapping[str, str] = {
     "batch_id": "batch",
     "coupon_id": "cpn",
     "gtin": "gtin",
+    "email": "email",
+    "name_prefix": "name_prefix",
+    "parent_id": "cus",
 }
 QUERY_SENT_TOGETHER: Mapping[str, tuple[str, ...]] = {"id": ("source",)}
 
@@ -85,8 +95,12 @@ PLAIN_QUERIES = frozenset(
         "mode",
         "kind",
         "archived",
+        "on",
+        "currency",
+        "document_kind",
         "withdrawn",
         "dry_run",
+        "outcome",
         "prune",
     )
 )
@@ -95,6 +109,7 @@ PLAIN_QUERIES = frozenset(
 REFERENCES = frozenset(
     (
         "customer_id",
+        "parent_id",
         "subscription_id",
         "item_id",
         "plan",
@@ -111,17 +126,37 @@ REFERENCES = frozenset(
         "plans",
         "plan_overlay_id",
         "product_ids",
+        "quote_id",
+        "payer_id",
+        "co_term_with",
+        "from_plan_version_id",
+        "to_plan_version_id",
     )
 )
 
-# What is taken at its word: a catalog may lay down terms for a customer that it has not heard of.
-UNCHECKED = frozenset({("POST", "/v1/plan-overlays", "customer_id")})
+# What is taken at its word: a catalog may lay down terms for a customer that it has not heard of, and a preview supposes
+# what may not be there at all. It shows what it was sent, and nothing else.
+_SUPPOSED = ("subscription_id", "customer_id", "plan_version_id", "product_id", "item_id")
+UNCHECKED = frozenset(
+    {
+        ("POST", "/v1/plan-overlays", "customer_id"),
+        *(("POST", "/v1/invoice-previews", name) for name in _SUPPOSED),
+        *(("POST", "/v1/usage-window-previews", name) for name in _SUPPOSED),
+    }
+)
 
 # Fields that name nothing of a tenant's, or make a name. `token_id` names a token, which no tenant owns by its
 # id: what a stranger's revocation does has a test of its own. `id` is an operator's choice for a new tenant,
 # and a sender's for a usage event.
 PLAIN_FIELDS = frozenset(
     (
+        "show",
+        "subscription",
+        "change",
+        "cancellation",
+        "pause",
+        "resumption",
+        "activation",
         "id",
         "token_id",
         "code",
@@ -178,6 +213,14 @@ PLAIN_FIELDS = frozenset(
         "overage_allowed",
         "term",
         "email",
+        "legal_name",
+        "line1",
+        "line2",
+        "postal_code",
+        "city",
+        "region",
+        "vat_id",
+        "locale",
         "country",
         "zone",
         "quantities",
@@ -240,6 +283,7 @@ PLAIN_FIELDS = frozenset(
         "price",
         "properties",
         "quantity",
+        "reason",
         "start",
         "taxes",
         "usage",
@@ -255,6 +299,45 @@ PLAIN_FIELDS = frozenset(
         "partition",
         "from_offset",
         "since",
+        "length",
+        "notice",
+        "on_end",
+        "step_down_plan",
+        "early_termination",
+        "rates",
+        "months_held",
+        "percent_more",
+        "months",
+        "reminder_days",
+        "begins",
+        "valid_days",
+        "declared_by",
+        "statement",
+        "waives_term",
+        "withdrawal_days",
+        "add",
+        "add_ons",
+        "anchoring",
+        "dry_run",
+        "extends_term",
+        "fee",
+        "remove",
+        "resumes_on",
+        "settle",
+        "version",
+        "when",
+        "billing_starts",
+        "first_part",
+        "billed_until",
+        "bills_usage",
+        "none",
+        "without_payment_method",
+        "day_count",
+        "change_day",
+        "end_day",
+        "stub",
+        "credits_to",
+        "credit",
     )
 )
 

@@ -114,6 +114,15 @@ class Story:
         asked = Asked(method, path, values, {}, None, "application/json", None, 409, token_id)
         self.refused.append(asked)
 
+    async def look(self, path: str, **values: str) -> None:
+        """Something that is shown, whatever its media type; its path names what belongs to the story."""
+        async with self.everything.client(self.tenant) as client:
+            answered = await client.get(path.format(**values))
+        assert answered.is_success, f"GET {path}: {answered.status_code} {answered.text}"
+        for found in ID.finditer(answered.text):
+            if found.group() not in self.ids[found.group(1)]:
+                self.ids[found.group(1)].append(found.group())
+
     async def list(self, path: str, **query: str) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = (await self.ask("GET", path, query={"limit": "200", **query}))["data"]
         return found
@@ -128,7 +137,12 @@ async def tell(everything: AllServices, name: str) -> Story:
     await _give_away(story)
     await _use(story)
     await _bill(story)
+    await _owe(story)
+    await _preview(story)
     await _simulate(story)
+    await _bind_for_longer(story)
+    await _change_agreements(story)
+    await _move_customers(story)
     await _change_minds(story)
     await _look_around(story)
     return story
@@ -149,6 +163,9 @@ async def _offer(story: Story) -> None:
         invoice_number=f"{name.upper()}-000001",
         coupon=f"{name}-spring",
         gtin=GTINS[name],
+        email=f"{name}-two@airways.example",
+        name_prefix=f"{name}-two",
+        feature=f"{name}-included",
     )
     seller = {
         "code": f"{name}-inc",
@@ -203,6 +220,7 @@ async def _offer(story: Story) -> None:
         "currency": "USD",
         "interval": plan["interval"],
         "prices": plan["prices"],
+        "features": [{"feature": f"{name}-included", "allowance": "10", "overage_allowed": True}],
     }
     await ask("PUT", "/v1/plans/{plan_id}/draft", plan_id=made_plan["id"], json=draft)
     await ask("POST", "/v1/plans/{plan_id}/publications", plan_id=made_plan["id"])
@@ -466,6 +484,36 @@ async def _agree(story: Story) -> None:
         started = await ask("POST", "/v1/subscriptions", json={**agreed, **named})
         story.subscriptions[who] = started["id"]
         await _bind(story, mine, started)
+    await _know_more(story)
+
+
+async def _know_more(story: Story) -> None:
+    """A customer for whom another one pays, and one that is erased, both with all that may be known of one."""
+    path = "/v1/customers/{customer_id}"
+    for who in ("child", "gone"):
+        mine = f"{story.name}-{who}"
+        address = {
+            "line1": f"{mine} street 1",
+            "line2": f"{mine} hangar",
+            "postal_code": "1010",
+            "city": f"{mine} city",
+            "region": f"{mine} region",
+            "country": "AT",
+        }
+        customer = {
+            "name": f"{mine} airways",
+            "legal_name": f"{mine} airways GmbH",
+            "address": address,
+            "vat_id": "ATU13585627",
+            "locale": "de-AT",
+            "payment_terms_days": 30,
+            "external_id": mine,
+        }
+        id = (await story.ask("POST", "/v1/customers", json=customer))["id"]
+        if who == "child":
+            await story.ask("PATCH", path, customer_id=id, json={"parent_id": story.customers["one"]})
+        else:
+            await story.ask("POST", f"{path}/erasure", customer_id=id)
 
 
 async def _bind(story: Story, mine: str, started: Mapping[str, Any]) -> None:
@@ -582,6 +630,73 @@ async def _look(story: Story, address: str) -> Any:
     return answer.json()
 
 
+async def _owe(story: Story) -> None:
+    """Both customers are given something; a part of it is taken back."""
+    for customer_id in story.customers.values():
+        for amount in ("12.50", "-2.50"):
+            body = {
+                "customer_id": customer_id,
+                "amount": {"amount": amount, "currency": "USD"},
+                "reason": f"{story.name} was late",
+            }
+            entry = await story.ask("POST", "/v1/customer-balances/adjustments", json=body)
+        path = "/v1/customer-balances/{customer_balance_id}"
+        await story.ask("GET", path, customer_balance_id=entry["customer_balance_id"])
+        await story.ask("GET", f"{path}/entries", customer_balance_id=entry["customer_balance_id"])
+
+
+async def _preview(story: Story) -> None:
+    """What the first invoice of a further subscription would be. It is a question, and changes nothing."""
+    at, until = "2024-03-01T00:00:00Z", "2024-04-01T00:00:00Z"
+    period = {"index": 0, "start_on": at[:10], "end_on": until[:10], "start": at, "end": until}
+    fee = {
+        "id": "prc_supposed",
+        "code": "engines",
+        "product_id": story.first("prd"),
+        "description": f"{story.name} engines",
+        "kind": "recurring",
+        "timing": "advance",
+        "model": "flat",
+        "currency": "USD",
+        "unit_amount": "90.00",
+    }
+    customer = {"customer_id": story.customers["one"], "customer_version": 1, "name": f"{story.name} one"}
+    subscription = {
+        "subscription_id": f"sub_{'0' * 26}",
+        "customer": customer,
+        "plan_version_id": "plv_supposed",
+        "plan_name": f"{story.name} plan",
+        "currency": "USD",
+        "zone": "UTC",
+        "anchor_on": at[:10],
+        "interval_unit": "month",
+        "interval_count": 1,
+        "items": [{"item_id": "si_supposed", "price": fee, "quantity": "1"}],
+        "starts_at": at,
+    }
+    data = {"occurred_at": at, "subscription": subscription, "period": period}
+    event = {"type": "perennial.subscriptions.subscription.started.v1", "data": data}
+    there = {kind: list(ids) for kind, ids in story.ids.items()}
+    told = await story.ask("POST", "/v1/invoice-previews", json={"events": [event]})
+    (document,) = told["documents"]
+    assert (document["status"], document["due"]["amount"]) == ("finalized", "80.00"), told
+    told = await story.ask("POST", "/v1/usage-window-previews", json={"events": [event]})
+    assert told["events"] == [], told
+    for who, customer_id in story.customers.items():
+        agreed = {
+            "customer_id": customer_id,
+            "plan": f"{story.name}-plan",
+            "zone": "UTC",
+            "test_clock_id": story.first("clk"),
+        }
+        told = await story.ask("POST", "/v1/subscription-previews", json={"subscription": agreed})
+        assert [line["net"]["amount"] for line in told["documents"][0]["lines"]], told
+        later = {"change": {"when": "period_end", "quantities": {"engines": "2"}}, "show": "next_invoice"}
+        path = "/v1/subscriptions/{subscription_id}/previews"
+        await story.ask("POST", path, subscription_id=story.subscriptions[who], json=later)
+    story.ids = defaultdict(list, there)  # what was supposed is not there
+
+
 async def _simulate(story: Story) -> None:
     """What the first month would have come to under whatever else there is. It is a question, and changes nothing."""
     name = story.name
@@ -619,11 +734,147 @@ async def _simulate(story: Story) -> None:
     await story.ask("POST", "/v1/price-simulations", json=supposed)
 
 
+async def _bind_for_longer(story: Story) -> None:
+    """Each customer agrees on a term and buys itself out of it, cancels another, and withdraws from a third."""
+    path = "/v1/subscriptions/{subscription_id}"
+    year = {"unit": "year", "count": 1}
+    for who, customer_id in story.customers.items():
+        mine = f"{story.name}-{who}"
+        free = {"length": year, "early_termination": {"kind": "none"}}
+        body = {"term": free, "begins": "now", "plan": None, "plan_version_id": None}
+        await story.ask("POST", f"{path}/renewal", subscription_id=story.subscriptions[who], json=body)
+        term = {
+            "length": year,
+            "notice": {"unit": "month", "count": 1},
+            "on_end": "step_down",
+            "step_down_plan": {"plan": f"{story.name}-plan"},
+            "early_termination": {"kind": "rerate", "rates": [{"months_held": 0, "percent_more": "10"}]},
+            "reminder_days": [30],
+        }
+        agreed = {
+            "customer_id": customer_id,
+            "plan": f"{story.name}-plan",
+            "starts_on": "2024-03-01",
+            "zone": "UTC",
+            "test_clock_id": story.first("clk"),
+            "term": term,
+            "withdrawal_days": 14,
+        }
+        bound = await story.ask("POST", "/v1/subscriptions", json={**agreed, "external_id": f"{mine}-bound"})
+        wanted = {"on": "2024-04-01", "valid_days": 30}
+        quote = await story.ask(
+            "POST", f"{path}/termination-quotes", subscription_id=bound["id"], json=wanted
+        )
+        named = {"subscription_id": bound["id"], "quote_id": quote["id"]}
+        await story.ask("GET", f"{path}/termination-quotes/{{quote_id}}", **named)
+        accepted = {"quote_id": quote["id"]}
+        await story.ask("POST", f"{path}/cancellation", subscription_id=bound["id"], json=accepted)
+        await story.ask("DELETE", f"{path}/cancellation", subscription_id=bound["id"])
+        declared = {"declared_by": f"{mine} airlines", "statement": f"{mine} wants out"}
+        left = await story.ask("POST", "/v1/subscriptions", json={**agreed, "external_id": f"{mine}-left"})
+        await story.ask("POST", "/v1/cancellations", json={**declared, "subscription_id": left["id"]})
+        await story.ask("POST", "/v1/subscriptions", json={**agreed, "external_id": f"{mine}-brief"})
+        await story.ask("POST", "/v1/withdrawals", json={**declared, "external_id": f"{mine}-brief"})
+
+
+async def _change_agreements(story: Story) -> None:
+    """Each customer changes what it agreed on, now and later; pauses, waits for a delivery, and comes back."""
+    path = "/v1/subscriptions/{subscription_id}"
+    await _publish(story, "added", kind="add_on")
+    version = (await story.list("/v1/plans", code=f"{story.name}-plan"))[0]["plan_version_id"]
+    for who, customer_id in story.customers.items():
+        mine = f"{story.name}-{who}"
+        agreed = {
+            "customer_id": customer_id,
+            "plan": f"{story.name}-plan",
+            "starts_on": "2024-01-15",
+            "zone": "UTC",
+            "test_clock_id": story.first("clk"),
+            "co_term_with": story.subscriptions[who],
+            "payer_id": customer_id,
+            "add_ons": [{"plan": f"{story.name}-added"}],
+            "first_part": "merged",
+            "external_id": f"{mine}-changing",
+        }
+        id = (await story.ask("POST", "/v1/subscriptions", json=agreed))["id"]
+        asked = f"{path}/changes"
+        now = {"when": "now", "quantities": {"engines": "3"}, "remove": [f"{story.name}-added"]}
+        named = {"payer_id": customer_id, "co_term_with": story.subscriptions[who], "settle": "at_once"}
+        await story.ask("POST", asked, subscription_id=id, json={**now, **named, "proration": "second"})
+        same = {"when": "now", "zone": "UTC"}
+        await story.ask("POST", asked, subscription_id=story.subscriptions[who], json=same)
+        again = {"when": "now", "add": [{"plan": f"{story.name}-added"}], "plan_version_id": version}
+        await story.ask("POST", asked, subscription_id=id, json=again)
+        later = {"when": {"on": "2024-12-01"}, "plan": f"{story.name}-plan", "version": 1, "zone": "UTC"}
+        dated = await story.ask(
+            "POST", asked, subscription_id=id, json={**later, "quantities": {"engines": "4"}}
+        )
+        kept = {"subscription_id": id, "change_id": dated["id"]}
+        await story.ask("PATCH", f"{asked}/{{change_id}}", **kept, json={"quantities": {"engines": "5"}})
+        await story.ask("GET", f"{asked}/{{change_id}}", **kept)
+        at_end = {"when": "period_end", "anchoring": "restart", "anchor_on": None}
+        gone = await story.ask("POST", asked, subscription_id=id, json=at_end)
+        await story.ask("DELETE", f"{asked}/{{change_id}}", subscription_id=id, change_id=gone["id"])
+        fee = {"amount": {"amount": "12.00", "currency": "USD"}, "description": f"{mine} stores"}
+        planned = {"on": "2024-11-01", "resumes_on": "2024-12-01", "extends_term": False, "fee": fee}
+        await story.ask("POST", f"{path}/pause", subscription_id=id, json=planned)
+        await story.ask("DELETE", f"{path}/pause", subscription_id=id)
+        await story.ask("POST", f"{path}/pause", subscription_id=id, json={"settle": "at_once"})
+        await story.ask("POST", f"{path}/resumption", subscription_id=id, json={})
+        waits = {"starts_on": "2024-02-01", "billing_starts": "delivery", "external_id": f"{mine}-waiting"}
+        waiting = await story.ask("POST", "/v1/subscriptions", json={**agreed, **waits, "add_ons": []})
+        came = {"on": "2024-06-01", "reason": "delivery"}
+        await story.ask("POST", f"{path}/activation", subscription_id=waiting["id"], json=came)
+        await story.ask(
+            "POST", f"{path}/cancellation", subscription_id=waiting["id"], json={"at_period_end": False}
+        )
+        back = {"starts_on": "2024-07-01", "quantities": {"engines": "1"}, "external_id": f"{mine}-back"}
+        await story.ask("POST", f"{path}/win-back", subscription_id=waiting["id"], json=back)
+
+
+async def _move_customers(story: Story) -> None:
+    """To the next plan, as if: it is said what that would do."""
+    await _publish(story, "next")
+    versions = {
+        code: (await story.list("/v1/plans", code=f"{story.name}-{code}"))[0]["plan_version_id"]
+        for code in ("plan", "next")
+    }
+    body = {
+        "from_plan_version_id": versions["plan"],
+        "to_plan_version_id": versions["next"],
+        "when": "period_end",
+        "dry_run": True,
+    }
+    move = await story.ask("POST", "/v1/plan-moves", json=body)
+    async with asyncio.timeout(ARRIVES_WITHIN_S):
+        while move["status"] != "done":
+            await asyncio.sleep(0.1)
+            move = await story.ask("GET", "/v1/plan-moves/{plan_move_id}", plan_move_id=move["id"])
+
+
+async def _publish(story: Story, code: str, **changes: str) -> None:
+    name = story.name
+    plan = {
+        "code": f"{name}-{code}",
+        "name": f"{name} {code}",
+        "currency": "USD",
+        "interval": {"unit": "month", "count": 1},
+        "prices": [_fee(name, product=f"{name}-engine")],
+        **changes,
+    }
+    made = await story.ask("POST", "/v1/plans", json=plan)
+    await story.ask("POST", "/v1/plans/{plan_id}/publications", plan_id=made["id"])
+
+
 async def _change_minds(story: Story) -> None:
     path = "/v1/subscriptions/{subscription_id}/cancellation"
     for who, body in (("one", {"at_period_end": True}), ("two", {"at": "2024-12-31T00:00:00Z"})):
         await story.ask("POST", path, subscription_id=story.subscriptions[who], json=body)
         await story.ask("DELETE", path, subscription_id=story.subscriptions[who])
+    spare = {"customer_id": story.customers["two"], "gateway": "sandbox", "behaviour": "succeeds"}
+    method = await story.ask("POST", "/v1/payment-methods", json=spare)
+    await story.ask("DELETE", "/v1/payment-methods/{payment_method_id}", payment_method_id=method["id"])
+    story.ids["pm"].remove(method["id"])  # it is there no more
     mistaken = {"token_id": f"{story.name}-stolen", "expires_at": None}
     await story.ask("POST", "/v1/token-revocations", json=mistaken)
 
@@ -650,9 +901,14 @@ async def _look_around(story: Story) -> None:
         "/v1/usage-windows",
         "/v1/payment-methods",
         "/v1/invoices",
+        "/v1/customer-balances",
+        "/v1/customer-balances/adjustments",
         "/v1/ledger-entries",
+        "/v1/plan-moves",
     ):
         assert await story.list(path), f"{path} is empty"
+    told = await story.ask("GET", "/v1/entitlements", query={"customer_id": story.customers["one"]})
+    assert told["data"], told
 
 
 async def tell_of_operators(everything: AllServices) -> Story:

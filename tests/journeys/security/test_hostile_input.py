@@ -120,20 +120,27 @@ def wrong_types(value: Any) -> Sequence[Any]:
     return []
 
 
+def is_of_an_event(place: tuple[Any, ...]) -> bool:
+    """Events that a preview supposes are read as events are: what a newer version added is passed over."""
+    return len(place) > 2 and place[0] == "events" and place[2] == "data"
+
+
 def wrong_bodies(asked: Asked) -> Iterator[Wrong]:
     """One thing wrong in one place of a good body, for every place and everything that is wrong."""
     places = list(places_in(asked.json))
     for place, value in places:
         at = "/".join(map(str, place))
+        must = not is_of_an_event(place)
         for placeholder in RAW if place in (places[0][0], places[-1][0]) else set(RAW) - REFUSED_BY_ALL:
-            yield Wrong(f"{placeholder} at /{at}", encoded(changed_at(asked.json, place, placeholder)))
+            content = encoded(changed_at(asked.json, place, placeholder))
+            yield Wrong(f"{placeholder} at /{at}", content, must or placeholder in REFUSED_BY_ALL)
         if value is not None:
-            yield Wrong(f"very long text at /{at}", encoded(changed_at(asked.json, place, LONG)))
+            yield Wrong(f"very long text at /{at}", encoded(changed_at(asked.json, place, LONG)), must)
         for other in wrong_types(value):
-            yield Wrong(f"{other!r:.20} at /{at}", encoded(changed_at(asked.json, place, other)))
+            yield Wrong(f"{other!r:.20} at /{at}", encoded(changed_at(asked.json, place, other)), must)
         if isinstance(value, dict):
             more = {**value, "surprise": {"a": 1}}
-            yield Wrong(f"an unknown field in /{at}", encoded(changed_at(asked.json, place, more)))
+            yield Wrong(f"an unknown field in /{at}", encoded(changed_at(asked.json, place, more)), must)
         if isinstance(value, str):
             for odd in ODD_STRINGS:
                 yield Wrong(f"{odd!r:.40} at /{at}", encoded(changed_at(asked.json, place, odd)), must=False)

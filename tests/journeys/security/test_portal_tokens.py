@@ -11,6 +11,7 @@ import httpx
 import pytest
 import pytest_asyncio
 
+from libs.common.ids import new_id
 from tests.journeys.security.routes import PLAIN_QUERIES, QUERY_KINDS
 from tests.journeys.security.snapshots import changed, rows_of
 from tests.journeys.security.story import ID, Story, send
@@ -18,6 +19,10 @@ from tests.journeys.security.trying import assert_empty, mixtures, names_in
 from tests.journeys.security.world import World
 
 Mine = Mapping[str, Story]
+
+# What end customers may do: declare that they withdraw or cancel, as the law has it.
+DECLARED = ("/v1/withdrawals", "/v1/cancellations")
+QUOTE = "/v1/subscriptions/{subscription_id}/termination-quotes/{quote_id}"
 
 
 async def story_of(world: World, who: str) -> Story:
@@ -27,8 +32,18 @@ async def story_of(world: World, who: str) -> Story:
     story = Story(world.everything, alpha.tenant, name)
     customer, subscription = alpha.customers[who], alpha.subscriptions[who]
     await story.ask("GET", "/v1/customers/{customer_id}", customer_id=customer)
-    for path in ("/v1/subscriptions", "/v1/usage-windows", "/v1/payment-methods", "/v1/invoices"):
+    for path in (
+        "/v1/subscriptions",
+        "/v1/usage-windows",
+        "/v1/payment-methods",
+        "/v1/invoices",
+        "/v1/customer-balances",
+    ):
         assert await story.list(path, customer_id=customer)
+    for balance_id in list(story.ids["bal"]):
+        path = "/v1/customer-balances/{customer_balance_id}"
+        await story.ask("GET", path, customer_balance_id=balance_id)
+        await story.ask("GET", f"{path}/entries", customer_balance_id=balance_id)
     assert await story.list("/v1/subject-bindings", subscription_id=subscription)
     for invoice_id in list(story.ids["inv"]):
         shown = await story.ask("GET", "/v1/invoices/{invoice_id}", invoice_id=invoice_id)
@@ -36,6 +51,22 @@ async def story_of(world: World, who: str) -> Story:
         for line in shown["lines"]:
             path = "/v1/invoices/{invoice_id}/lines/{line_id}/explanation"
             await story.ask("GET", path, invoice_id=invoice_id, line_id=line["id"])
+    for asked in alpha.asked:  # what is in no list: whoever asked for it was given its address
+        if asked.path in DECLARED and asked.answer["customer_id"] == customer:
+            for path in ("/v1/receipts/{receipt_id}", "/v1/receipts/{receipt_id}/text"):
+                await story.look(path, receipt_id=asked.answer["id"])
+        if (
+            asked.path == QUOTE
+            and asked.method == "GET"
+            and asked.values["subscription_id"] in story.ids["sub"]
+        ):
+            await story.ask("GET", QUOTE, **asked.values)
+    for subscription_id in list(story.ids["sub"]):
+        path = "/v1/subscriptions/{subscription_id}/changes"
+        shown = await story.ask("GET", path, subscription_id=subscription_id)
+        for change in shown["data"]:
+            named = {"subscription_id": subscription_id, "change_id": change["id"]}
+            await story.ask("GET", f"{path}/{{change_id}}", **named)
     story.names.update(
         subject=f"{name}-engine",
         external_id=name,
@@ -71,7 +102,9 @@ async def test_no_write_and_no_operators_route_is_for_portal_tokens(
     async with portal:
         for operation in world.operations:
             if operation.access.portal:
-                assert operation.method == "GET", f"{operation}: end customers change nothing"
+                assert operation.method == "GET" or operation.path in DECLARED, (
+                    f"{operation}: end customers change nothing"
+                )
                 assert not operation.for_operators
                 continue
             values = world.things_at(operation, world.alpha)[0]
@@ -93,7 +126,7 @@ async def test_an_end_customer_sees_all_that_is_theirs(
     seen: set[str] = set()
     async with portal:
         for operation in world.operations:
-            if not operation.access.portal:
+            if not operation.access.portal or operation.writes:
                 continue
             if not operation.path_parameters:
                 query = {"meter": mine["one"].names["meter"]} if "meter" in operation.queries else {}
@@ -138,7 +171,7 @@ async def test_every_list_shows_nothing_of_another_customer_whatever_it_is_asked
     tried = 0
     async with portal:
         for operation in world.operations:
-            if not operation.access.portal:
+            if not operation.access.portal or operation.writes:
                 continue
             address = operation.address(world.things_at(operation, one)[0])
             needed = {
@@ -176,6 +209,32 @@ async def test_usage_of_another_customer_is_not_found(
             assert [row["quantity"] for row in answer.json()["data"]] == [quantity], answer.text
 
 
+@pytest.mark.parametrize("path", DECLARED)
+async def test_nobody_withdraws_or_cancels_for_another_customer(
+    world: World, mine: Mine, portal: httpx.AsyncClient, path: str
+) -> None:
+    """By neither name of the agreement, and without learning whether there is one."""
+    before = await rows_of(world.everything, world.alpha.tenant)
+    declared = {"declared_by": "anybody", "statement": "I want out."}
+    named = [
+        *({"subscription_id": id} for id in mine["two"].ids["sub"]),
+        *({"external_id": f"{world.alpha.name}-two{end}"} for end in ("", "-bound", "-left", "-brief")),
+        {"external_id": "nobody knows"},
+        {"subscription_id": f"sub_{'0' * 26}"},
+    ]
+    told = set()
+    async with portal:
+        for name in named:
+            answer = await portal.post(
+                path, json={**declared, **name}, headers={"idempotency-key": new_id("key")}
+            )
+            assert answer.status_code == 404, answer.text
+            assert not names_in(mine["two"], answer), answer.text
+            told.add((*name, answer.json()["detail"]))
+    assert len(told) == 2
+    assert not changed(before, await rows_of(world.everything, world.alpha.tenant))
+
+
 async def test_a_cursor_of_another_customer_is_refused(
     world: World, mine: Mine, portal: httpx.AsyncClient
 ) -> None:
@@ -202,7 +261,7 @@ async def test_a_portal_token_of_nobody_shows_nothing(world: World, mine: Mine, 
     id = world.beta.customers["one"] if customer == "beta" else customer
     async with world.everything.client(world.alpha.tenant, customer=id) as client:
         for operation in world.operations:
-            if not operation.access.portal:
+            if not operation.access.portal or operation.writes:
                 continue
             query = {"meter": mine["one"].names["meter"]} if operation.path == "/v1/usage" else {}
             for values in world.things_at(operation, world.alpha):

@@ -26,6 +26,7 @@ PARTS = {
     "lin": "of an invoice",
     "chg": "of an invoice",
     "pay": "of an invoice, which says when it was paid",
+    "ben": "of a customer balance",
     "plv": "of a plan",
     "prc": "of a plan",
     "mov": "of a test clock",

@@ -115,7 +115,9 @@ def test_messages_are_described_by_the_current_names(traces: Traces) -> None:
     sent = next(span for span in spans if span.name == "send perennial.subscriptions.v1")
     assert sent.attributes["messaging.operation.type"] == "send"
     assert sent.attributes["messaging.destination.name"] == "perennial.subscriptions.v1"
-    processed = next(span for span in spans if span.name == "process perennial.metering.v1")
+    heard = [span for span in spans if span.name == "process perennial.metering.v1"]
+    assert {span.service for span in heard} == {SUBSCRIPTIONS, BILLING}
+    processed = next(span for span in heard if span.service == BILLING)
     assert processed.attributes["messaging.consumer.group.name"] == "perennial.billing"
     assert processed.attributes["messaging.operation.type"] == "process"
 
@@ -136,6 +138,19 @@ def test_operators_see_the_renewal_without_a_collector(process: OneProcess, trac
         page = operator.get(f"/ops/traces/{trace_id}", headers={"accept": "text/html"})
         assert page.status_code == 200
         assert "close usage window" in page.text
+
+
+def test_the_timeline_of_the_subscription_leads_to_it(process: OneProcess, traces: Traces) -> None:
+    trace_id = renewal_of(traces)[0].trace_id
+    with process.client() as tenant:
+        [subscription] = tenant.get("/v1/subscriptions").json()["data"]
+        told = tenant.get(f"/v1/subscriptions/{subscription['id']}/timeline").json()["data"]
+    assert [entry["event"] for entry in told if entry["trace_id"] == trace_id] == [
+        "SubscriptionRenewed",
+        "UsageWindowClosed",
+        "InvoiceFinalized",
+        "InvoicePaid",
+    ]
 
 
 def test_the_traces_are_for_operators_only(process: OneProcess) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError, model_validator
 
 from libs.common.money import Money
 from libs.common.web.bodies import (
@@ -23,7 +23,10 @@ from libs.common.web.bodies import (
     MoneyBody,
     Name,
     Quantity,
+    StrictBody,
+    WrittenIntervalUnit,
     Zone,
+    in_months,
 )
 
 GOOD = [
@@ -168,3 +171,46 @@ def test_money_comes_back_as_it_went(minor: int, currency: str) -> None:
 def test_decimals_come_back_as_they_went(value: Decimal) -> None:
     adapter = TypeAdapter(DecimalText)
     assert adapter.validate_json(adapter.dump_json(value)) == value
+
+
+class WrittenInterval(StrictBody):
+    unit: WrittenIntervalUnit
+    count: Count = 1
+
+    _read = model_validator(mode="before")(in_months)
+
+
+@pytest.mark.parametrize(
+    ("told", "unit", "count"),
+    [
+        ({"unit": "quarter"}, "month", 3),
+        ({"unit": "quarter", "count": 5}, "month", 15),
+        ({"unit": "half_year"}, "month", 6),
+        ({"unit": "half_year", "count": 2}, "month", 12),
+        ({"unit": "month", "count": 2}, "month", 2),
+        ({"unit": "year"}, "year", 1),
+    ],
+)
+def test_quarters_and_half_years_are_read_as_months(told: dict[str, Any], unit: str, count: int) -> None:
+    read = WrittenInterval.model_validate(told)
+    assert (read.unit, read.count) == (unit, count)
+
+
+@pytest.mark.parametrize(
+    ("told", "place"),
+    [
+        ({"unit": "fortnight"}, "unit"),
+        ({"unit": ["quarter"]}, "unit"),
+        ({"unit": None}, "unit"),
+        ({"unit": "quarter", "count": "2"}, "count"),
+        ({"unit": "quarter", "count": True}, "count"),
+        ({"unit": "quarter", "count": 2**30}, "count"),
+        ({"unit": "quarter", "counts": 1}, "counts"),
+    ],
+)
+def test_what_is_no_interval_is_refused_where_it_is_wrong(told: dict[str, Any], place: str) -> None:
+    with pytest.raises(ValidationError) as refused:
+        WrittenInterval.model_validate(told)
+    [error] = refused.value.errors()
+    assert error["loc"] == (place,)
+    assert place != "unit" or "quarter, half_year" in error["msg"]

@@ -73,6 +73,8 @@ def test_facts_are_shown_in_the_spelling_of_the_api_and_cut() -> None:
         quantity=Decimal("1E+3"),
         at=datetime(2025, 1, 1, tzinfo=UTC),
         text="x" * 1000,
+        moves=["pay", "cancel"],
+        many=["x"] * 21,
         hidden=object(),
     )
     facts = body_of(error)["facts"]
@@ -83,6 +85,7 @@ def test_facts_are_shown_in_the_spelling_of_the_api_and_cut() -> None:
         "quantity": "1000",
         "at": "2025-01-01T00:00:00Z",
         "text": "x" * 199 + "…",
+        "moves": ["pay", "cancel"],
     }
 
 
