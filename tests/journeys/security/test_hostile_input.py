@@ -377,6 +377,14 @@ async def test_other_media_types_are_refused(world: World, bodies: list[tuple[Op
 MESSAGE_ID = "{message_id}"
 
 
+def full_of_mistakes(asked: Asked, many: int) -> Iterator[tuple[str, Any]]:
+    """One after another: what it takes to make them all is not to be counted as one step."""
+    yield "unknown fields", {f"k{number}": 1 for number in range(many)}
+    for place, value in places_in(asked.json):
+        if place and isinstance(value, list):
+            yield f"empty things at {place}", changed_at(asked.json, place, [{}] * many)
+
+
 async def test_a_body_full_of_mistakes_holds_nobody_up(
     world: World, bodies: list[tuple[Operation, Asked]]
 ) -> None:
@@ -394,11 +402,7 @@ async def test_a_body_full_of_mistakes_holds_nobody_up(
     watching = asyncio.create_task(watch())
     async with Sender(world) as sender:
         for operation, asked in bodies:
-            trials = {"unknown fields": {f"k{number}": 1 for number in range(many)}}
-            for place, value in places_in(asked.json):
-                if place and isinstance(value, list):
-                    trials[f"empty things at {place}"] = changed_at(asked.json, place, [{}] * many)
-            for name, body in trials.items():
+            for name, body in full_of_mistakes(asked, many):
                 answer = await sender.send(operation, asked, encoded(body))
                 if operation.path != EVENTS:
                     assert_refused(operation, name, answer, 422)
