@@ -11,6 +11,7 @@ import pytest_asyncio
 from hypothesis import settings
 from xdist.remote import Producer
 
+from tests.cases.server import SERVER, SharedServer
 from tests.support.kafka import kafka as kafka
 from tests.support.postgres import PostgresForTests, running_postgres
 from tests.support.side_by_side import Groups, by_rank
@@ -32,6 +33,15 @@ def postgres() -> Iterator[PostgresForTests]:
     """One server for the whole run; without fsync, since nothing of it is kept."""
     with running_postgres() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def shared_server() -> Iterator[SharedServer]:
+    """One process with all services for the whole run; each test has customers and a clock of its own."""
+    try:
+        yield SERVER
+    finally:
+        SERVER.close()
 
 
 @pytest_asyncio.fixture

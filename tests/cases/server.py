@@ -1,4 +1,4 @@
-"""The one process that lifecycle cases talk to: started for the first of them, shared by all, gone afterwards."""
+"""The one process that lifecycle cases and lives talk to: started for the first of them, shared by all that follow."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from uuid import uuid4
 import httpx
 
 from deploy.local.child import ChildFailed
-from tests.support.one_process import one_process
+from tests.support.one_process import OneProcess, one_process
 
 Thing = dict[str, Any]
 
@@ -86,7 +86,13 @@ class SharedServer:
         self._stack = ExitStack()
         self._starting = Lock()  # cases run side by side
         self._perennial: Perennial | None = None
+        self._process: OneProcess | None = None
         self._failed: ChildFailed | None = None
+
+    def process(self) -> OneProcess:
+        self.perennial()
+        assert self._process is not None, "it was started just now"
+        return self._process
 
     def perennial(self) -> Perennial:
         """Raises: ChildFailed, for every case alike: what did not start is not started again."""
@@ -103,6 +109,7 @@ class SharedServer:
         log = Path(self._stack.enter_context(TemporaryDirectory())) / "log"
         process = self._stack.enter_context(one_process(log))
         process.start()
+        self._process = process
         perennial = Perennial(self._stack.enter_context(process.client()))
         perennial.post(
             "/v1/sellers", {"code": "cases", "name": "Cases", "country": "NL", "number_prefix": "C-"}
@@ -112,7 +119,7 @@ class SharedServer:
         return perennial
 
     def close(self) -> None:
-        self._perennial = None
+        self._perennial = self._process = None
         self._stack.close()
 
 

@@ -4,14 +4,14 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
 from tests.cases.case_files import AREAS, FOLDER, Case, cases_of
 from tests.cases.running import Outcome, put_off, run_cases, why_not
-from tests.cases.server import SERVER
+from tests.cases.server import SharedServer
 
 ROOT = Path(__file__).parents[2]
 SUMMARY = re.compile(r"[a-z]+: \d+ passed, \d+ failed, \d+ unsupported(, \d+ deferred)?")
@@ -20,11 +20,8 @@ ONE = "lifecycle-killbill-699ab062"
 
 
 @pytest.fixture(scope="module")
-def outcomes() -> Iterator[Mapping[str, Outcome]]:
-    try:
-        yield {outcome.case.id: outcome for outcome in run_cases(SUPPORTED)}
-    finally:
-        SERVER.close()
+def outcomes(shared_server: SharedServer) -> Mapping[str, Outcome]:
+    return {outcome.case.id: outcome for outcome in run_cases(SUPPORTED)}
 
 
 @pytest.mark.parametrize("case", SUPPORTED, ids=lambda case: case.id)
@@ -38,6 +35,7 @@ def test_nearly_every_lifecycle_case_runs() -> None:
     assert len(counted) - len(SUPPORTED) <= len(counted) * 15 // 100
 
 
+@pytest.mark.long  # it starts a process of its own
 def test_the_command_runs_every_area(tmp_path: Path) -> None:
     """With one lifecycle case, for which it starts the services by itself."""
     for area in AREAS:

@@ -9,11 +9,15 @@ from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
 DEPLOYMENTS = "deployments"
+LIVES = "lives"
 
 # Tests that start whole deployments follow one another, so that no two of them share the machine's cores; tests of
 # one folder may share what is dear to make. The first that fits counts; all others of one file stay together.
 _TOGETHER = (
     ("tests/journeys/security/", "security"),
+    ("tests/journeys/lifecycle/test_ten_years", DEPLOYMENTS),
+    ("tests/journeys/lifecycle/", LIVES),
+    ("tests/journeys/previews/", LIVES),
     ("tests/journeys/", DEPLOYMENTS),
     ("tests/performance/", DEPLOYMENTS),
     ("tests/cases/test_lifecycle_cases", DEPLOYMENTS),
@@ -23,7 +27,7 @@ _TOGETHER = (
     ("tests/integration/metering/test_usage_topic", DEPLOYMENTS),
 )
 # What takes longest begins first.
-_FIRST = (DEPLOYMENTS, "security")
+_FIRST = (DEPLOYMENTS, "security", LIVES)
 
 
 def group_of(nodeid: str) -> str:

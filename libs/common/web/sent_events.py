@@ -17,6 +17,7 @@ INTEGER_MAX = 2**31 - 1
 WHOLE_DIGITS_MAX = 20
 DECIMALS_MAX = 18
 TEXT_LENGTH_MAX = 4_000
+LIST_LENGTH_MAX = 1_000
 
 E = TypeVar("E", bound=BaseModel)
 
@@ -30,6 +31,8 @@ def read_sent_event(
     sent to us may not: an unknown field is an error, each value has the JSON type that it is published with, and no
     number, date or text is larger than any business has.
     """
+    if too_long := list(_lists_too_long(data, at)):
+        return None, too_long  # reading them item by item would take seconds, with a fault in each
     try:
         event = contract.model_validate({**data, "tenant": tenant})
     except ValidationError as error:
@@ -37,6 +40,15 @@ def read_sent_event(
     spelled = event.model_dump(mode="json", exclude_unset=True)
     given = {name: value for name, value in data.items() if name != "tenant"}
     return event, [*_spelling_faults(given, spelled, at), *_size_faults(event, at)]
+
+
+def _lists_too_long(given: Any, at: str) -> Iterator[InputError]:
+    if isinstance(given, list) and len(given) > LIST_LENGTH_MAX:
+        yield _fault(at, f"has at most {LIST_LENGTH_MAX} items")
+    elif isinstance(given, dict | list):
+        items = given.items() if isinstance(given, dict) else enumerate(given)
+        for name, inner in items:
+            yield from _lists_too_long(inner, f"{at}/{_short(str(name))}")
 
 
 def _spelling_faults(given: Any, spelled: Any, at: str) -> Iterator[InputError]:

@@ -12,6 +12,8 @@ import logging
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import asyncpg
+
 from libs.common.messaging.alarm import Alarm
 from libs.common.persistence.outage import is_lost_race, is_outage
 from libs.common.persistence.session import Database
@@ -118,7 +120,12 @@ async def note_all_at_start(database: Database, stopping: Stopping) -> None:
             await note_all(database)
             break
         except Exception as error:
-            if not is_outage(error):
+            if not (is_outage(error) or _is_to_be_migrated(error)):
                 raise
             await stopping.pause(OUTAGE_PAUSE_S)
     await stopping.wait()
+
+
+def _is_to_be_migrated(error: BaseException) -> bool:
+    """A process may be up before the database is as new as it is."""
+    return isinstance(error, asyncpg.UndefinedFunctionError | asyncpg.UndefinedTableError)

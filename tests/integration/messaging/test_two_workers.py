@@ -147,4 +147,4 @@ async def test_subscriptions_hear_of_many_invoices_of_the_same_subscriptions(
         for worker in (one, two):
             assert worker.units.opened == worker.batches == ROUNDS
         assert await deadlocks(service.database.admin_dsn) == 0
-        assert {row["state"] for row in await story.rows(rows.subscription)} == {"past_due"}
+        assert {row["state"] for row in await story.rows(rows.subscription)} == {"suspended"}

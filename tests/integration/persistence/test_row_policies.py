@@ -25,7 +25,9 @@ MAY_FIND = {
     "idempotency_key": {"tenant", "expires_at"},
     "usage_batch": {"tenant", "expires_at"},
 }
-AS_OWNER = {"ensure_usage_month"}  # makes a partition, which the app may not
+# Makes a partition, which the app may not; says when balances of all tenants are due, whom a process that begins
+# does not know.
+AS_OWNER = {"ensure_usage_month", "note_all_usage_balances"}
 DUE = {"tenant", "id", "due_at", "clock_id", "retry_at", "attempts"}
 
 _TENANT_TABLES = """

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from decimal import Decimal
 
 import pytest
 
 from tests.cases.driver import Driver
-from tests.cases.server import Perennial
-from tests.support.one_process import one_process
+from tests.cases.server import Perennial, SharedServer
 
 SECONDS_A_MONTH_MAX = 0.5  # ten years in a minute
 PLAN = {
@@ -37,16 +35,10 @@ PLAN = {
 
 
 @pytest.fixture(scope="module")
-def perennial(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Perennial]:
-    with one_process(tmp_path_factory.mktemp("ten-years") / "log") as process:
-        process.start()
-        with process.client() as client:
-            perennial = Perennial(client)
-            perennial.post(
-                "/v1/sellers", {"code": "years", "name": "Years", "country": "NL", "number_prefix": "Y-"}
-            )
-            Driver(perennial, "plan", "EUR", "UTC").publish(PLAN)
-            yield perennial
+def perennial(shared_server: SharedServer) -> Perennial:
+    perennial = shared_server.perennial()
+    Driver(perennial, "plan", "EUR", "UTC").publish(PLAN)
+    return perennial
 
 
 @pytest.mark.long

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -15,30 +14,24 @@ from typer.testing import CliRunner
 
 from libs.cli.main import app
 from tests.cases.driver import Document, Driver
-from tests.cases.server import Perennial
-from tests.support.one_process import one_process
+from tests.cases.server import Perennial, SharedServer
 
 EXAMPLES = Path(__file__).resolve().parents[3] / "examples"
 
 
 @pytest.fixture(scope="module")
-def perennial(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Perennial]:
+def perennial(shared_server: SharedServer) -> Perennial:
     """What `make run` starts, with the files applied by the command line."""
-    with one_process(tmp_path_factory.mktemp("offerings") / "log") as process:
-        process.start()
-        surroundings = {
-            **os.environ,
-            "PERENNIAL_URL": process.base_url,
-            "PERENNIAL_VAR_FOLDER": str(process.folder),
-        }
-        for file in sorted(EXAMPLES.glob("*.yaml")):
-            done = CliRunner().invoke(app, ["catalog", "apply", "--yes", str(file)], env=surroundings)
-            assert done.exit_code == 0, done.output
-        with process.client() as client:
-            perennial = Perennial(client)
-            seller = {"code": "offerings", "name": "Offerings", "country": "NL", "number_prefix": "O-"}
-            perennial.post("/v1/sellers", seller)
-            yield perennial
+    perennial, process = shared_server.perennial(), shared_server.process()
+    surroundings = {
+        **os.environ,
+        "PERENNIAL_URL": process.base_url,
+        "PERENNIAL_VAR_FOLDER": str(process.folder),
+    }
+    for file in sorted(EXAMPLES.glob("*.yaml")):
+        done = CliRunner().invoke(app, ["catalog", "apply", "--yes", str(file)], env=surroundings)
+        assert done.exit_code == 0, done.output
+    return perennial
 
 
 class Life(Driver):

@@ -44,7 +44,7 @@ def upgrade() -> None:
     )
     for statement in (
         *protect("usage_balance", writes="SELECT, INSERT, UPDATE"),
-        *let_finder_claim("usage_balance"),
+        *let_finder_claim("usage_balance", extra_columns=("attempts",)),
         "ALTER TABLE usage_balance SET (fillfactor = 80)",
         NOTE_ALL,
         "REVOKE ALL ON FUNCTION note_all_usage_balances() FROM PUBLIC",
