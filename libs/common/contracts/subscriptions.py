@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import date
 from decimal import Decimal
 from typing import ClassVar, Literal
@@ -307,6 +308,21 @@ class SubscriptionEndedV1(AgreementEvent):
     ended: BillingPeriodV1 | None
     ended_at: AwareDatetime
     reason: Literal["term_end", "canceled", "withdrawn", "trial_without_payment_method", "not_paid"]
+
+
+# All that tell of a whole agreement, by type.
+AGREEMENT_EVENTS: Mapping[str, type[AgreementEvent]] = {
+    contract.TYPE: contract
+    for contract in (
+        SubscriptionScheduledV1,
+        SubscriptionStartedV1,
+        SubscriptionRenewedV1,
+        SubscriptionChangedV1,
+        SubscriptionPausedV1,
+        SubscriptionResumedV1,
+        SubscriptionEndedV1,
+    )
+}
 
 
 class SubjectBindingV1(Snapshot):

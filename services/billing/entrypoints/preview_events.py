@@ -9,16 +9,10 @@ from libs.common.contracts.catalog import PriceV1
 from libs.common.contracts.envelope import Event
 from libs.common.contracts.metering import UsageWindowClosedV1
 from libs.common.contracts.subscriptions import (
+    AGREEMENT_EVENTS,
     AgreementEvent,
     BillingPeriodV1,
-    SubscriptionChangedV1,
-    SubscriptionEndedV1,
     SubscriptionItemV1,
-    SubscriptionPausedV1,
-    SubscriptionRenewedV1,
-    SubscriptionResumedV1,
-    SubscriptionScheduledV1,
-    SubscriptionStartedV1,
     TermSegmentV1,
 )
 from libs.common.errors import InputError, ServiceError
@@ -30,17 +24,8 @@ from services.billing.application.preview_invoices import InvoicePreviewInvalid
 from services.billing.domain.rating.validate_price import validate_price
 
 PREVIEWED: Mapping[str, type[Event]] = {
-    contract.TYPE: contract
-    for contract in (
-        SubscriptionScheduledV1,
-        SubscriptionStartedV1,
-        SubscriptionRenewedV1,
-        SubscriptionChangedV1,
-        SubscriptionPausedV1,
-        SubscriptionResumedV1,
-        SubscriptionEndedV1,
-        UsageWindowClosedV1,
-    )
+    **AGREEMENT_EVENTS,
+    UsageWindowClosedV1.TYPE: UsageWindowClosedV1,
 }
 
 PERIODS_MAX = 100_000

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field
 
 from libs.common.contracts.metering import UsageCorrectedV1, UsageWindowClosedV1
 from libs.common.contracts.subscriptions import (
+    AGREEMENT_EVENTS,
     AgreementEvent,
-    SubscriptionChangedV1,
-    SubscriptionEndedV1,
-    SubscriptionPausedV1,
     SubscriptionRenewedV1,
-    SubscriptionResumedV1,
-    SubscriptionScheduledV1,
-    SubscriptionStartedV1,
 )
 from libs.common.errors import InputError, InvalidInput
 from libs.common.web.bodies import Instant, StrictBody
@@ -24,18 +18,6 @@ from libs.common.web.sent_events import read_sent_event
 from services.metering.application.preview_usage_windows import Told
 
 EVENTS_MAX = 200
-_TYPES: Mapping[str, type[AgreementEvent]] = {
-    contract.TYPE: contract
-    for contract in (
-        SubscriptionScheduledV1,
-        SubscriptionStartedV1,
-        SubscriptionRenewedV1,
-        SubscriptionChangedV1,
-        SubscriptionPausedV1,
-        SubscriptionResumedV1,
-        SubscriptionEndedV1,
-    )
-}
 
 
 class UsageWindowPreviewInvalid(InvalidInput):
@@ -62,7 +44,7 @@ class NewUsageWindowPreviewBody(StrictBody):
         events: list[AgreementEvent] = []
         faults: list[InputError] = []
         for place, supposed in enumerate(self.events):
-            contract = _TYPES.get(supposed.type)
+            contract = AGREEMENT_EVENTS.get(supposed.type)
             if contract is None:
                 faults.append({"pointer": f"/events/{place}/type", "detail": "is no event of an agreement"})
                 continue

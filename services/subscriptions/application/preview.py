@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, ClassVar, Literal, NoReturn, Protocol
 
+from libs.common.contracts.subscriptions import AGREEMENT_EVENTS
 from libs.common.errors import Conflict, RuleViolation
 from services.subscriptions.application.ports import UnitOfWork
 from services.subscriptions.application.renew_subscription import (
@@ -174,11 +175,5 @@ async def show(rehearsed: Rehearsed, *, tenant: str, peers: PreviewPeers) -> Pre
     return Preview(rehearsed.subscription, rehearsed.until, usage, documents, billed["balances"])
 
 
-_AGREEMENTS = frozenset(
-    f"perennial.subscriptions.subscription.{what}.v1"
-    for what in ("scheduled", "started", "renewed", "changed", "paused", "resumed", "ended")
-)
-
-
 def _is_of_agreement(event: Mapping[str, Any]) -> bool:
-    return event["type"] in _AGREEMENTS
+    return event["type"] in AGREEMENT_EVENTS

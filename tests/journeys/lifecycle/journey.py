@@ -18,6 +18,11 @@ from tests.support.all_services import AllServices
 
 Thing = dict[str, Any]
 
+ZONE = "Europe/Amsterdam"
+BILLED = ["InvoiceFinalized", "InvoicePaid"]
+BEGAN = ["SubscriptionStarted", *BILLED]
+RENEWED = ["SubscriptionRenewed", *BILLED]
+
 ARRIVES_WITHIN_S = 60.0
 LOOK_EVERY_S = 0.02
 NAMES = {type: event.__name__.removesuffix("V1") for type, event in EVENTS.items()}

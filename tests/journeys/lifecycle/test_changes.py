@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-import pytest_asyncio
 
 from tests.journeys.lifecycle.journey import (
     ARRIVES_WITHIN_S,
+    BEGAN,
+    BILLED,
     LOOK_EVERY_S,
+    RENEWED,
     Do,
     Life,
     Row,
@@ -24,15 +24,8 @@ from tests.journeys.lifecycle.journey import (
     stands,
     subscribes,
 )
-from tests.support.all_services import AllServices, all_services
-from tests.support.postgres import PostgresForTests
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-ZONE = "Europe/Amsterdam"
-BILLED = ["InvoiceFinalized", "InvoicePaid"]
-BEGAN = ["SubscriptionStarted", *BILLED]
-RENEWED = ["SubscriptionRenewed", *BILLED]
+pytestmark = pytest.mark.asyncio(loop_scope="package")
 
 
 def _plan(code: str, amount: str, **more: Any) -> dict[str, Any]:
@@ -58,26 +51,6 @@ CATALOG = {
         _plan("extra", "6.00", kind="add_on", for_plans=["small"]),
     ],
 }
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def services(
-    postgres: PostgresForTests, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[AllServices]:
-    folder: Path = tmp_path_factory.mktemp("changes")
-    async with all_services(postgres, folder=folder) as running:
-        yield running
-
-
-@pytest_asyncio.fixture(loop_scope="module")
-async def life(services: AllServices) -> AsyncIterator[Life]:
-    tenant = await services.make_tenant()
-    async with services.client(tenant) as client:
-        life = Life(services, client, ZONE)
-        seller = {"code": "s", "name": "Seller", "country": "NL", "number_prefix": "S-"}
-        await life.post("/v1/sellers", seller)
-        await life.post("/v1/catalog-imports?dry_run=false", CATALOG)
-        yield life
 
 
 def changed(when: Any, **wanted: Any) -> Do:

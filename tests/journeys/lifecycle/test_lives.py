@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-import pytest_asyncio
 
 from libs.common.ids import new_id
 from tests.journeys.lifecycle.journey import (
+    BEGAN,
+    BILLED,
+    RENEWED,
     Life,
     Row,
     all_of,
@@ -21,15 +21,8 @@ from tests.journeys.lifecycle.journey import (
     stands,
     subscribes,
 )
-from tests.support.all_services import AllServices, all_services
-from tests.support.postgres import PostgresForTests
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-ZONE = "Europe/Amsterdam"
-BILLED = ["InvoiceFinalized", "InvoicePaid"]
-BEGAN = ["SubscriptionStarted", *BILLED]
-RENEWED = ["SubscriptionRenewed", *BILLED]
+pytestmark = pytest.mark.asyncio(loop_scope="package")
 
 
 def _plan(code: str, amount: str, *, unit: str = "month", model: str = "flat", **more: Any) -> dict[str, Any]:
@@ -56,27 +49,6 @@ CATALOG = {
         _plan("tried", "30.00", trial={"interval": {"unit": "day", "count": 14}}),
     ],
 }
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def services(
-    postgres: PostgresForTests, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[AllServices]:
-    folder: Path = tmp_path_factory.mktemp("lives")
-    async with all_services(postgres, folder=folder) as running:
-        yield running
-
-
-@pytest_asyncio.fixture(loop_scope="module")
-async def life(services: AllServices) -> AsyncIterator[Life]:
-    tenant = await services.make_tenant()
-    async with services.client(tenant) as client:
-        life = Life(services, client, ZONE)
-        await life.post(
-            "/v1/sellers", {"code": "s", "name": "Seller", "country": "NL", "number_prefix": "S-"}
-        )
-        await life.post("/v1/catalog-imports?dry_run=false", CATALOG)
-        yield life
 
 
 async def test_trial_to_paid(life: Life) -> None:

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-import pytest_asyncio
 
-from tests.journeys.lifecycle.journey import Do, Life, Row, all_of, asks, invoiced, live, stands, subscribes
-from tests.support.all_services import AllServices, all_services
-from tests.support.postgres import PostgresForTests
+from tests.journeys.lifecycle.journey import (
+    BEGAN,
+    BILLED,
+    RENEWED,
+    Do,
+    Life,
+    Row,
+    all_of,
+    asks,
+    invoiced,
+    live,
+    stands,
+    subscribes,
+)
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = pytest.mark.asyncio(loop_scope="package")
 
-ZONE = "Europe/Amsterdam"
-BILLED = ["InvoiceFinalized", "InvoicePaid"]
-BEGAN = ["SubscriptionStarted", *BILLED]
-RENEWED = ["SubscriptionRenewed", *BILLED]
 QUARTER = {"unit": "month", "count": 3}
 
 
@@ -46,27 +50,6 @@ CATALOG = {
         _plan("delivered", _price("fee", "31.00", proration="none"), _price("delivery", "20.00", "one_time")),
     ],
 }
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def services(
-    postgres: PostgresForTests, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[AllServices]:
-    folder: Path = tmp_path_factory.mktemp("terms")
-    async with all_services(postgres, folder=folder) as running:
-        yield running
-
-
-@pytest_asyncio.fixture(loop_scope="module")
-async def life(services: AllServices) -> AsyncIterator[Life]:
-    tenant = await services.make_tenant()
-    async with services.client(tenant) as client:
-        life = Life(services, client, ZONE)
-        await life.post(
-            "/v1/sellers", {"code": "s", "name": "Seller", "country": "NL", "number_prefix": "S-"}
-        )
-        await life.post("/v1/catalog-imports?dry_run=false", CATALOG)
-        yield life
 
 
 def declares(path: str) -> Do:

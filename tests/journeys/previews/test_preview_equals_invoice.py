@@ -266,7 +266,30 @@ async def begin(life: Life) -> None:
     await pays("succeeds")(life)
 
 
-@pytest.mark.parametrize("situation", SITUATIONS, ids=lambda situation: situation.name)
+# What others of them show as well, in another way.
+ONLY_WHEN_THERE_IS_TIME = {
+    "a_start_until_its_second_invoice",
+    "upgrade_settled_at_once_and_the_next_invoice",
+    "pause_for_a_fee_at_once",
+    "resumption",
+    "a_gift_is_more_than_the_invoice",
+    "the_next_phase",
+    "a_change_inside_a_pause_to_come",
+    "a_new_anchor",
+}
+
+
+@pytest.mark.parametrize(
+    "situation",
+    [
+        pytest.param(
+            situation,
+            id=situation.name,
+            marks=[pytest.mark.long] if situation.name in ONLY_WHEN_THERE_IS_TIME else [],
+        )
+        for situation in SITUATIONS
+    ],
+)
 async def test_what_is_previewed_is_invoiced(life: Life, situation: Situation) -> None:
     await compare(life, situation)
 
