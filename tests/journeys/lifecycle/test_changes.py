@@ -57,6 +57,7 @@ def changed(when: Any, **wanted: Any) -> Do:
     return asks("changes", {"when": when, **wanted})
 
 
+@pytest.mark.long
 async def test_there_and_back_within_a_day_costs_nothing(life: Life) -> None:
     await live(
         life,
@@ -91,6 +92,7 @@ async def test_a_change_with_effect_in_the_period_before(life: Life) -> None:
     )
 
 
+@pytest.mark.long
 async def test_an_add_on_for_a_while_by_changes_that_wait(life: Life) -> None:
     """6.00 for 10 of 30 days is 2.00; it is altered to end with the period."""
     come = changed({"on": "2026-04-21"}, add=[{"plan": "extra"}])
@@ -135,6 +137,7 @@ async def test_what_cannot_be_carried_out_any_more_stops_nothing(life: Life) -> 
     )
 
 
+@pytest.mark.long
 async def test_the_currency_changes_with_a_period(life: Life) -> None:
     async def in_dollars(life: Life) -> None:
         assert [one["total"]["currency"] for one in await life.invoices()] == ["EUR", "USD"]
@@ -182,6 +185,7 @@ async def test_another_anchor_cuts_the_period(life: Life) -> None:
     )
 
 
+@pytest.mark.long
 async def test_a_pause_with_a_fee(life: Life) -> None:
     """5.00 for the pause; on the next invoice, 10 of 30 days are given back."""
     fee = {"amount": {"amount": "5.00", "currency": "EUR"}, "description": "Storage"}
@@ -197,6 +201,7 @@ async def test_a_pause_with_a_fee(life: Life) -> None:
     )
 
 
+@pytest.mark.long
 async def test_it_begins_in_the_month_after_its_delivery(life: Life) -> None:
     ordered = subscribes("small", billing_starts="month_after_delivery")
     delivered = asks("activation", {"on": "2026-04-10", "reason": "delivery"})

@@ -276,6 +276,10 @@ ONLY_WHEN_THERE_IS_TIME = {
     "the_next_phase",
     "a_change_inside_a_pause_to_come",
     "a_new_anchor",
+    "upgrade_now",
+    "downgrade_at_the_end",
+    "a_plan_changes_under_usage",
+    "the_balance_is_drawn_upon",
 }
 
 
@@ -320,6 +324,7 @@ def changes(draw: st.DrawFn) -> dict[str, Any]:
     return {"change": {**change, "settle": settle, **({"proration": method} if method else {})}}
 
 
+@pytest.mark.long
 @settings(
     max_examples=EXAMPLES, deadline=None, phases=[Phase.generate], print_blob=True
 )  # each takes seconds
