@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
-from sqlalchemy import RowMapping, Select, func, select
+from sqlalchemy import RowMapping, Select, Table, func, select
 
 from libs.common.money import Money
 from libs.common.paging import PageRequest, Slice
@@ -24,10 +25,25 @@ from services.billing.domain.invoice import Invoice, InvoiceLine, InvoiceNotFoun
 from services.billing.domain.payment import PaymentAttempt, PaymentMethod, PaymentMethodNotFound
 from services.billing.domain.seller import Seller
 
+V = TypeVar("V")
+
 
 class SqlBillingQueries:
     def __init__(self, uow: UnitOfWork) -> None:
         self._connection = uow.connection
+
+    async def _page_of(
+        self, table: Table, statement: Select[Any], page: PageRequest, *, to_view: Callable[[RowMapping], V]
+    ) -> Slice[V]:
+        """One page of the statement's rows, in the order in which they were created."""
+        return await fetch_page(
+            self._connection,
+            statement,
+            created_at=table.c.created_at,
+            id=table.c.id,
+            page=page,
+            to_view=to_view,
+        )
 
     async def list_invoices(self, wanted: InvoiceFilter, page: PageRequest) -> Slice[Invoice]:
         table = rows.invoice
@@ -49,14 +65,7 @@ class SqlBillingQueries:
             statement = statement.where(table.c.boundary_at >= wanted.boundary_from)
         if wanted.boundary_to is not None:
             statement = statement.where(table.c.boundary_at < wanted.boundary_to)
-        return await fetch_page(
-            self._connection,
-            statement,
-            created_at=table.c.created_at,
-            id=table.c.id,
-            page=page,
-            to_view=mapping.invoice_from_row,
-        )
+        return await self._page_of(table, statement, page, to_view=mapping.invoice_from_row)
 
     async def get_invoice(self, id: str, *, customer_id: str | None) -> InvoiceView:
         invoice = await self._invoice(id, customer_id)
@@ -110,14 +119,7 @@ class SqlBillingQueries:
 
     async def list_sellers(self, page: PageRequest) -> Slice[Seller]:
         table = rows.seller
-        return await fetch_page(
-            self._connection,
-            select(table),
-            created_at=table.c.created_at,
-            id=table.c.id,
-            page=page,
-            to_view=mapping.seller_from_row,
-        )
+        return await self._page_of(table, select(table), page, to_view=mapping.seller_from_row)
 
     async def list_payment_methods(
         self, page: PageRequest, *, customer_id: str | None
@@ -126,14 +128,7 @@ class SqlBillingQueries:
         statement: Select[Any] = select(table).where(table.c.removed_at.is_(None))
         if customer_id is not None:
             statement = statement.where(table.c.customer_id == customer_id)
-        return await fetch_page(
-            self._connection,
-            statement,
-            created_at=table.c.created_at,
-            id=table.c.id,
-            page=page,
-            to_view=mapping.method_from_row,
-        )
+        return await self._page_of(table, statement, page, to_view=mapping.method_from_row)
 
     async def get_payment_method(self, id: str, *, customer_id: str | None) -> PaymentMethod:
         table = rows.payment_method
@@ -152,14 +147,7 @@ class SqlBillingQueries:
             statement = statement.where(table.c.customer_id == customer_id)
         if currency is not None:
             statement = statement.where(table.c.currency == currency)
-        return await fetch_page(
-            self._connection,
-            statement,
-            created_at=table.c.created_at,
-            id=table.c.id,
-            page=page,
-            to_view=mapping.balance_from_row,
-        )
+        return await self._page_of(table, statement, page, to_view=mapping.balance_from_row)
 
     async def get_customer_balance(self, id: str, *, customer_id: str | None) -> CustomerBalance:
         table = rows.customer_balance

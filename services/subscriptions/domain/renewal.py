@@ -324,21 +324,10 @@ def _told(
             told[index] = terms_of(subscription, known, is_over=True)
     if ended is not None:
         terms = terms_of(subscription, ended, is_over=True)
-        if ended.index in subscription.touched or not _goes_without_saying(terms, subscription):
+        if ended.index in subscription.touched or not are_plain(terms, subscription):
             told[ended.index] = terms
     if period is not None:
         terms = terms_of(subscription, period, is_over=False)
         if period.index in subscription.touched or not are_plain(terms, subscription):
             told[period.index] = terms
     return tuple(told[index] for index in sorted(told))
-
-
-def _goes_without_saying(terms: PeriodTerms, subscription: Subscription) -> bool:
-    """A period that is over was told of as it began: whole, unless something has touched it since."""
-    period = terms.period
-    return (
-        period.kind == "regular"
-        and period.full is None
-        and period.stub_end_on is None
-        and are_plain(terms, subscription)
-    )
