@@ -12,7 +12,7 @@ from libs.common.persistence.audit import AuditReport
 from libs.common.persistence.session import Database
 from libs.common.runtime import Loop, Parts, Platform, Service, assemble, parts_of
 from libs.common.telemetry import TraceBudget
-from libs.common.web.limits import Limits
+from libs.common.web.limits import BodyBudget, Limits
 from services.metering.adapters.audit import audit_metering
 from services.metering.adapters.rows import DUE_TABLES, shared
 from services.metering.adapters.unit_of_work import MeteringUnitOfWork
@@ -21,11 +21,17 @@ from services.metering.adapters.usage_offsets import USAGE_GROUP
 from services.metering.domain.usage_event import AcceptWindow
 from services.metering.entrypoints import (
     routes_meters,
+    routes_readings,
     routes_usage,
+    routes_usage_alerts,
+    routes_usage_corrections,
     routes_usage_events,
+    routes_usage_rejects,
+    routes_usage_retention,
     routes_usage_windows,
     routes_window_previews,
 )
+from services.metering.entrypoints.back_filling import BackFilling
 from services.metering.entrypoints.balance_notes import note_all_at_start
 from services.metering.entrypoints.dependencies import Ingest
 from services.metering.entrypoints.event_handlers import handlers
@@ -40,6 +46,7 @@ NAME = "metering"
 DESCRIPTION = """What was used: meters, usage events counted exactly once, and the usage of each billing period.
 
 Events are CloudEvents. They are facts first: meters may be defined, and subjects bound, after them."""
+INGEST_PATHS = (routes_usage_events.PATH, routes_usage_events.OPENMETER_PATH)
 # Requests that send usage events and have their spans recorded, of those that bring no recorded trace of their own.
 INGEST_TRACES_PER_S, INGEST_TRACES_BURST = 5, 50
 
@@ -49,7 +56,8 @@ def build(platform: Platform) -> Service:
     settings = MeteringSettings.from_environment(platform.environment)
     parts = parts_of(NAME, platform, MeteringUnitOfWork)
     accept = _accept_window(settings)
-    queue = _queue(parts, settings, accept)
+    months = UsageMonths(parts.api_database)
+    queue = _queue(parts, settings, accept, months)
     traces = TraceBudget(per_s=INGEST_TRACES_PER_S, burst=INGEST_TRACES_BURST)
     usage = UsageConsumer(
         service=NAME,
@@ -66,12 +74,14 @@ def build(platform: Platform) -> Service:
         wake=[parts.alarm],
     )
 
+    filling = BackFilling(parts.worker_units, platform.clock, service=NAME, stopping=platform.stopping)
+
     async def audit(database: Database) -> AuditReport:
         return await audit_metering(database, usage_ends=await _usage_ends(platform.bus))
 
-    ingest = Ingest(
-        queue, platform.clock, RequestLimits(settings.request_events_max, settings.request_bytes_max)
-    )
+    limits = RequestLimits(settings.request_events_max, settings.request_bytes_max)
+    bodies = BodyBudget(settings.queue_bytes_max)
+    ingest = Ingest(queue, platform.clock, limits, accept, months, bodies)
     service = assemble(
         parts,
         title="Perennial metering",
@@ -81,23 +91,34 @@ def build(platform: Platform) -> Service:
         routers=(
             routes_meters.router,
             routes_usage_events.router,
+            routes_usage_corrections.router,
+            routes_usage_rejects.router,
             routes_usage.router,
             routes_usage_windows.router,
+            routes_usage_windows.corrections_router,
+            routes_usage_alerts.router,
+            routes_usage_retention.router,
+            routes_readings.router,
             routes_window_previews.router,
         ),
         audit=audit,
-        jobs=jobs(parts.worker_units, platform.clock, platform.bus),
+        jobs=jobs(parts.worker_units, platform.clock, platform.bus, raw_kept_days=settings.raw_kept_days),
         # Whatever the setting says: what was sent through the topic before it was changed is stored, too.
-        worker_loops=(usage.run, usage.run_retries, _noting_balances(parts, parts.worker_database)),
+        worker_loops=(
+            usage.run,
+            usage.run_retries,
+            filling.run,
+            _noting_balances(parts, parts.worker_database),
+        ),
         api_loops=(_noting_balances(parts, parts.api_database),),
         other_groups=(USAGE_GROUP,),
         due_tables=DUE_TABLES,
         limits=Limits(
-            body_bytes_max_by_prefix={routes_usage_events.PATH: settings.request_bytes_max},
-            raw_body_prefixes=(routes_usage_events.PATH,),
+            body_bytes_max_by_prefix=dict.fromkeys(INGEST_PATHS, settings.request_bytes_max),
+            raw_body_prefixes=INGEST_PATHS,
         ),
         hot_routes=(routes_usage_events.hot_route(ingest, traces),),
-        traces={routes_usage_events.PATH: traces},
+        traces=dict.fromkeys(INGEST_PATHS, traces),
         state={"settings": settings, "ingest": ingest},
     )
     return _closing_after(service, queue)
@@ -121,7 +142,7 @@ def _accept_window(settings: MeteringSettings) -> AcceptWindow:
 
 
 def _queue(
-    parts: Parts[MeteringUnitOfWork], settings: MeteringSettings, accept: AcceptWindow
+    parts: Parts[MeteringUnitOfWork], settings: MeteringSettings, accept: AcceptWindow, months: UsageMonths
 ) -> IngestQueue | UsagePublisher:
     platform = parts.platform
     if UsageSettings.from_environment(platform.environment).ingest == "kafka":
@@ -134,13 +155,14 @@ def _queue(
         )
     return IngestQueue(
         parts.api_units,
-        UsageMonths(parts.api_database),
+        months,
         service=NAME,
         accept=accept,
         writers=settings.writers,
         commit_events_max=settings.commit_events_max,
         queue_events_max=settings.queue_events_max,
         wake=[parts.alarm],
+        clock=platform.clock,
     )
 
 

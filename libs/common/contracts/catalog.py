@@ -151,6 +151,20 @@ class FeatureGrantV1(Snapshot):
     interval_count: int = 1
 
 
+LateUsagePolicy = Literal["next_invoice", "note_at_once", "draft_only"]
+
+
+class LateUsageV1(Snapshot):
+    """What becomes of usage that changes after its window has closed, and for how many days after the window's end.
+
+    `next_invoice` puts it right on the next invoice, `note_at_once` on a document of its own, `draft_only` on a draft
+    that a person finalizes. After `window_days` (None: without end) it is kept and reported, and not billed.
+    """
+
+    policy: LateUsagePolicy = "next_invoice"
+    window_days: int | None = None
+
+
 class PlanV1(Snapshot):
     """A published version of a plan. `interval` is the billing period, counted from the anchor.
 
@@ -176,6 +190,7 @@ class PlanV1(Snapshot):
     features: tuple[FeatureGrantV1, ...] = ()
     valid_from: AwareDatetime | None = None
     valid_until: AwareDatetime | None = None
+    late_usage: LateUsageV1 = LateUsageV1()
 
 
 class PlanOverlayV1(Snapshot):

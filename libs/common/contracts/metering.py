@@ -7,15 +7,34 @@ from typing import ClassVar, Literal
 
 from pydantic import AwareDatetime
 
-from libs.common.contracts.catalog import Snapshot
+from libs.common.contracts.catalog import LateUsagePolicy, Snapshot
 from libs.common.contracts.envelope import Event
+
+AggregationV1 = Literal[
+    "count", "sum", "min", "max", "average", "latest", "unique", "time_weighted", "peak"
+]
+
+
+class TrueUpV1(Snapshot):
+    """An actual reading that replaces estimates: from the actual one before, at `start`, until it, at `end`.
+
+    `actual_quantity` was used in all that time, of which `estimated_quantity` had been told as estimates before; the
+    difference, which may be negative, is in the quantity of the total that names the true-up.
+    """
+
+    subject: str
+    start: AwareDatetime
+    end: AwareDatetime
+    actual_quantity: Decimal
+    estimated_quantity: Decimal
 
 
 class UsageTotalV1(Snapshot):
     """The usage of one subscription item in one window; `event_count` events stand behind it.
 
     Where an item changed its price inside the window, there is one total for each `price_id`, over all the time that it
-    held; None where one price held from end to end.
+    held; None where one price held from end to end. Of `quantity`, `estimated_quantity` is an estimate's, no reading's;
+    `true_ups` say which earlier estimates it puts right.
     """
 
     item_id: str
@@ -23,6 +42,8 @@ class UsageTotalV1(Snapshot):
     quantity: Decimal
     event_count: int
     price_id: str | None = None
+    estimated_quantity: Decimal = Decimal(0)
+    true_ups: tuple[TrueUpV1, ...] = ()
 
 
 class UsageBalanceUpdatedV1(Event):
@@ -41,15 +62,51 @@ class UsageBalanceUpdatedV1(Event):
     period_end: AwareDatetime
     quantity: Decimal
     as_of: AwareDatetime
-    aggregation: Literal["count", "sum", "max"] = "sum"
+    aggregation: AggregationV1 = "sum"
+
+
+class UsageThresholdReachedV1(Event):
+    """The usage of a period has reached a mark of an alert: once for each mark and period, within a second.
+
+    `threshold` is the quantity that the mark comes to; `percent` is told of marks relative to a `limit`.
+    """
+
+    TYPE: ClassVar[str] = "perennial.metering.usage_threshold.reached.v1"
+    alert_id: str
+    subscription_id: str
+    customer_id: str
+    item_id: str
+    meter: str
+    period_index: int
+    period_start: AwareDatetime
+    period_end: AwareDatetime
+    threshold: Decimal
+    percent: Decimal | None = None
+    limit: Decimal | None = None
+    quantity: Decimal
+    as_of: AwareDatetime
 
 
 class MeterDefinedV1(Event):
+    """A meter, or its next version, which has the same code, aggregation and unit; `version` is that of the meter."""
+
     TYPE: ClassVar[str] = "perennial.metering.meter.defined.v1"
     meter_id: str
     code: str
-    aggregation: Literal["count", "sum", "max"]
+    aggregation: AggregationV1
     unit: str | None = None
+
+
+class MeterReadingHeldV1(Event):
+    """A reading is kept aside for a person, or one is needed, and nothing is billed of it until somebody has decided."""
+
+    TYPE: ClassVar[str] = "perennial.metering.meter_reading.held.v1"
+    exception_id: str
+    kind: Literal["backwards", "beyond_rate", "before_exchange", "reading_needed"]
+    meter: str
+    subject: str
+    reading_id: str | None = None
+    told: str
 
 
 class UsageWindowClosedV1(Event):
@@ -64,8 +121,34 @@ class UsageWindowClosedV1(Event):
     totals: tuple[UsageTotalV1, ...]
 
 
+UsageChangeCause = Literal["late", "voided", "amended"]
+
+
+class ChangedEventV1(Snapshot):
+    """An event that came, was voided or was amended after its window had closed."""
+
+    source: str
+    event_id: str
+    cause: UsageChangeCause
+
+
+class UsageDifferenceV1(Snapshot):
+    """What a correction changes of one total: now less than before, hence negative, if usage was taken back."""
+
+    item_id: str
+    meter: str
+    quantity: Decimal
+    event_count: int
+    price_id: str | None = None
+
+
 class UsageCorrectedV1(Event):
-    """Usage that came after its window closed: the window's totals as they are now, and as they were."""
+    """The usage of a window has changed after it closed: its totals as they are now and as they were, and why.
+
+    `events` are the first hundred of the `changed_event_count` events behind it; without any, the agreement, a binding or
+    a meter changed. `policy` says what the plan wants done with it. What is not `is_billable` came later than
+    the plan's `late_usage_window` allows: it is kept and reported, and not billed.
+    """
 
     TYPE: ClassVar[str] = "perennial.metering.usage.corrected.v1"
     window_id: str
@@ -76,3 +159,8 @@ class UsageCorrectedV1(Event):
     window_end: AwareDatetime
     before: tuple[UsageTotalV1, ...]
     totals: tuple[UsageTotalV1, ...]
+    differences: tuple[UsageDifferenceV1, ...] = ()
+    events: tuple[ChangedEventV1, ...] = ()
+    changed_event_count: int = 0
+    policy: LateUsagePolicy = "next_invoice"
+    is_billable: bool = True

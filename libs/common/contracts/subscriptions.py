@@ -9,7 +9,7 @@ from typing import ClassVar, Literal
 
 from pydantic import AwareDatetime
 
-from libs.common.contracts.catalog import CommitmentV1, PriceV1, Snapshot
+from libs.common.contracts.catalog import CommitmentV1, LateUsageV1, PriceV1, Snapshot
 from libs.common.contracts.envelope import Event
 
 ProrationMethod = Literal["none", "day", "second", "full"]
@@ -181,6 +181,7 @@ class SubscriptionV1(Snapshot):
     commitments: tuple[CommitmentV1, ...] = ()
     billed_until: AwareDatetime | None = None
     proration: ProrationOptionsV1 = ProrationOptionsV1()
+    late_usage: LateUsageV1 = LateUsageV1()
 
 
 class CustomerChangedV1(Event):
@@ -326,7 +327,10 @@ AGREEMENT_EVENTS: Mapping[str, type[AgreementEvent]] = {
 
 
 class SubjectBindingV1(Snapshot):
-    """From `bound_from` until `bound_until` (None: open), usage of `subject` on `meter` counts for the item."""
+    """From `bound_from` until `bound_until` (None: open), usage of `subject` on `meter` counts for the item.
+
+    `asset_id` is the thing that the subject is, or is built into, where the business keeps account of it.
+    """
 
     binding_id: str
     subject: str
@@ -335,6 +339,7 @@ class SubjectBindingV1(Snapshot):
     item_id: str
     bound_from: AwareDatetime
     bound_until: AwareDatetime | None = None
+    asset_id: str | None = None
 
 
 class SubjectBoundV1(Event):

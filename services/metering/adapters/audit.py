@@ -20,34 +20,68 @@ from libs.common.persistence.audit import (
 )
 from libs.common.persistence.session import Database
 from services.metering.adapters import row_mapping
+from services.metering.adapters.reading_audit import EXCEPTIONS_WRONG, READINGS_WRONG
 from services.metering.adapters.rows import usage_offset, usage_window
+from services.metering.adapters.running_sums import (
+    COLUMNS,
+    IS_COMPARED,
+    KEPT_BY_TENANT,
+    OF_ALL,
+    made_of,
+    members_of,
+)
+from services.metering.adapters.usage_recount import recount
 from services.metering.domain.usage_window import Offsets
 
 BATCH_MAX = 500
 OVERDUE_S = 60
 
-# Every bucket of every meter made again from raw events, in one pass over them.
-_BUCKETS_WRONG = """
-    WITH counted AS (
-        SELECT e.tenant, m.id AS meter_id, e.subject,
-               date_bin(make_interval(secs => m.bucket_s), e.occurred_at, '1970-01-01 00:00:00+00') AS bucket_start,
-               usage_group(e.data, m.dimensions) AS group_key, count(*) AS event_count,
-               sum(usage_value(e.data, m.value_path)) AS total, max(usage_value(e.data, m.value_path)) AS maximum
-        FROM meter m JOIN usage_event e ON e.tenant = m.tenant AND e.type = m.event_type
-        WHERE usage_matches(e.data, m.filters)
-          AND (m.value_path IS NULL OR usage_value(e.data, m.value_path) IS NOT NULL)
-        GROUP BY 1, 2, 3, 4, 5
+# Every bucket of every meter made again from the events that count, in one pass over them; of each what its meter needs.
+# Sums that were made before a meter needed less may hold more.
+_BUCKETS_WRONG = f"""
+    WITH {KEPT_BY_TENANT}, counted ({COLUMNS}) AS ({made_of(OF_ALL)}), kept AS (
+        SELECT b.tenant, b.meter_id, b.subject, b.bucket_start, b.group_key, b.event_count,
+               CASE WHEN m.aggregation IN ('sum', 'average', 'peak') OR m.options ->> 'level' = 'change' THEN b.total END
+                   AS total,
+               CASE WHEN m.aggregation = 'min' THEN b.minimum END AS minimum,
+               CASE WHEN m.aggregation = 'max' THEN b.maximum END AS maximum,
+               b.latest_at, b.latest_key, b.latest_value, b.first_at, b.area
+        FROM usage_bucket b JOIN meter m ON m.tenant = b.tenant AND m.id = b.meter_id
+        WHERE {IS_COMPARED.format(at="b.bucket_start")}
     )
     SELECT tenant, meter_id, subject, bucket_start, group_key, b.event_count, c.event_count AS counted_events,
-           b.total, c.total AS counted_total, b.maximum, c.maximum AS counted_maximum
-    FROM usage_bucket b FULL JOIN counted c USING (tenant, meter_id, subject, bucket_start, group_key)
-    WHERE (b.event_count, b.total, b.maximum) IS DISTINCT FROM (c.event_count, c.total, c.maximum)
+           b.total, c.total AS counted_total, b.minimum, c.minimum AS counted_minimum, b.maximum,
+           c.maximum AS counted_maximum, b.latest_value, c.latest_value AS counted_latest, b.area, c.area AS counted_area
+    FROM kept b FULL JOIN counted c USING (tenant, meter_id, subject, bucket_start, group_key)
+    WHERE (b.event_count, b.total, b.minimum, b.maximum, b.latest_at, b.latest_key, b.latest_value, b.first_at, b.area)
+        IS DISTINCT FROM
+          (c.event_count, c.total, c.minimum, c.maximum, c.latest_at, c.latest_key, c.latest_value, c.first_at, c.area)
 """
-# Keys and events are stored together; while nothing has been dropped by age, there are as many of each.
+_MEMBERS_WRONG = f"""
+    WITH {KEPT_BY_TENANT}, counted (tenant, meter_id, subject, bucket_start, group_key, member, last_at, last_key, is_in)
+        AS ({members_of(OF_ALL)}),
+    kept AS (
+        SELECT b.* FROM usage_member b JOIN meter m ON m.tenant = b.tenant AND m.id = b.meter_id
+        WHERE {IS_COMPARED.format(at="b.bucket_start")}
+    )
+    SELECT tenant, meter_id, subject, bucket_start, group_key, member, b.is_in, c.is_in AS counted_is_in
+    FROM kept b FULL JOIN counted c USING (tenant, meter_id, subject, bucket_start, group_key, member)
+    WHERE (b.last_at, b.last_key, b.is_in) IS DISTINCT FROM (c.last_at, c.last_key, c.is_in)
+"""
+# Keys and events are stored together: from when on raw events are kept, there are as many of each.
 _KEYS_WRONG = """
+    WITH horizon AS MATERIALIZED (
+        SELECT tenant, usage_kept_from(tenant) AS kept_from FROM usage_retention
+    ), everybody AS MATERIALIZED (SELECT max(kept_from) AS kept_from FROM usage_kept)
     SELECT tenant, k.keys, e.events
-    FROM (SELECT tenant, count(*) AS keys FROM usage_key GROUP BY tenant) k
-    FULL JOIN (SELECT tenant, count(*) AS events FROM usage_event GROUP BY tenant) e USING (tenant)
+    FROM (
+        SELECT tenant, count(*) AS keys FROM usage_key LEFT JOIN horizon h USING (tenant), everybody
+        WHERE occurred_at >= coalesce(h.kept_from, everybody.kept_from, '-infinity') GROUP BY tenant
+    ) k
+    FULL JOIN (
+        SELECT tenant, count(*) AS events FROM usage_event LEFT JOIN horizon h USING (tenant), everybody
+        WHERE occurred_at >= coalesce(h.kept_from, everybody.kept_from, '-infinity') GROUP BY tenant
+    ) e USING (tenant)
     WHERE k.keys IS DISTINCT FROM e.events
 """
 _OVERDUE = f"""
@@ -60,7 +94,8 @@ _CORRECTIONS_STUCK = f"""
     SELECT tenant, id, window_id, noted_at, last_error FROM late_usage
     WHERE noted_at < clock_timestamp() - interval '{OVERDUE_S} s'
 """
-# What senders can read of their batches is what is there. Batches whose results are no longer kept say nothing.
+# What senders can read of their batches is what is there. Batches whose results are no longer kept say nothing, nor do
+# those of which raw events may be gone.
 _BATCHES_WRONG = """
     SELECT b.tenant, b.batch_id, b.stored, coalesce(e.events, 0) AS events
     FROM (SELECT tenant, batch_id, sum(stored) AS stored FROM usage_batch GROUP BY 1, 2) b
@@ -70,6 +105,8 @@ _BATCHES_WRONG = """
         GROUP BY 1, 2
     ) e USING (tenant, batch_id)
     WHERE b.stored <> coalesce(e.events, 0)
+      AND NOT EXISTS (SELECT FROM usage_kept) AND NOT EXISTS (
+          SELECT FROM usage_retention r WHERE r.tenant = b.tenant AND r.kept_from IS NOT NULL)
 """
 # Two that overlap while one's release is on its way are said here too: the audit runs when all is at rest.
 _BINDINGS_OVERLAP = """
@@ -79,31 +116,18 @@ _BINDINGS_OVERLAP = """
      AND greatest(a.bound_from, b.bound_from)
          < least(coalesce(a.bound_until, 'infinity'), coalesce(b.bound_until, 'infinity'))
 """
-# The slow way to a total: every event of every binding, no running sum.
-_RECOUNT = """
-    SELECT w.id AS window_id, item ->> 'item_id' AS item_id, item ->> 'price_id' AS price_id,
-           count(e.key) AS event_count,
-           CASE max(m.aggregation) WHEN 'count' THEN count(e.key)::numeric
-               WHEN 'sum' THEN coalesce(sum(usage_value(e.data, m.value_path)), 0)
-               ELSE coalesce(max(usage_value(e.data, m.value_path)), 0) END AS quantity
-    FROM usage_window w
-    CROSS JOIN jsonb_array_elements(w.items) AS item
-    CROSS JOIN LATERAL (
-        SELECT greatest((span ->> 'start')::timestamptz, w.window_start) AS starts,
-               least((span ->> 'end')::timestamptz, w.window_end) AS ends
-        FROM jsonb_array_elements(coalesce(item -> 'spans', '[{}]')) AS span
-    ) held
-    LEFT JOIN meter m ON m.tenant = w.tenant AND m.code = item ->> 'meter'
-    LEFT JOIN subject_binding b ON b.tenant = w.tenant AND b.item_id = item ->> 'item_id'
-        AND b.meter = m.code AND b.bound_from < held.ends
-        AND (b.bound_until IS NULL OR b.bound_until > held.starts)
-    LEFT JOIN usage_event e ON e.tenant = w.tenant AND e.subject = b.subject AND e.type = m.event_type
-        AND e.occurred_at >= greatest(held.starts, b.bound_from)
-        AND e.occurred_at < least(held.ends, b.bound_until)
-        AND usage_matches(e.data, m.filters)
-        AND (m.value_path IS NULL OR usage_value(e.data, m.value_path) IS NOT NULL)
-    WHERE w.id = ANY($1)
-    GROUP BY w.id, item
+# Windows with corrections under way, and those that cannot be counted again from raw events: they begin before these are
+# kept, or measure what was there before.
+_NOT_COUNTED = """
+    SELECT window_id FROM late_usage
+    UNION
+    SELECT w.id FROM usage_window w
+    WHERE w.state = 'closed'
+      AND (EXISTS (SELECT FROM usage_kept) OR EXISTS (SELECT FROM usage_retention r WHERE r.tenant = w.tenant))
+      AND usage_kept_from(w.tenant) IS NOT NULL AND (w.window_start < usage_kept_from(w.tenant) OR EXISTS (
+        SELECT FROM jsonb_array_elements(w.items) AS item
+        JOIN meter m ON m.tenant = w.tenant AND m.code = item ->> 'meter'
+        WHERE m.aggregation = 'time_weighted' OR m.options ->> 'keeps' = 'true'))
 """
 # By item and price: the quantity and how many events stand behind it. What was not used is left out.
 _Counted = dict[tuple[str, str | None], tuple[Decimal, int]]
@@ -135,6 +159,9 @@ async def audit_metering(database: Database, *, usage_ends: Offsets | None = Non
     async with open_audit(database) as connection:
         checks = (
             await run_check(connection, "running_sums", _BUCKETS_WRONG, "SELECT count(*) FROM usage_bucket"),
+            await run_check(
+                connection, "members_of_sums", _MEMBERS_WRONG, "SELECT count(*) FROM usage_member"
+            ),
             await run_check(connection, "keys_and_events", _KEYS_WRONG, "SELECT count(*) FROM usage_key"),
             await run_check(
                 connection,
@@ -154,6 +181,12 @@ async def audit_metering(database: Database, *, usage_ends: Offsets | None = Non
             ),
             await run_check(
                 connection, "bindings_overlap", _BINDINGS_OVERLAP, "SELECT count(*) FROM subject_binding"
+            ),
+            await run_check(
+                connection, "readings", READINGS_WRONG, "SELECT count(*) FROM reading_consumption"
+            ),
+            await run_check(
+                connection, "readings_held", EXCEPTIONS_WRONG, "SELECT count(*) FROM reading_exception"
             ),
             *await common_checks(connection),
         )
@@ -179,8 +212,8 @@ async def _count_waiting(connection: AsyncConnection, ends: Offsets | None) -> i
 
 
 async def _check_totals(connection: AsyncConnection) -> AuditCheck:
-    """The totals of closed windows are what a recount says, unless a correction is under way."""
-    waiting = set((await connection.exec_driver_sql("SELECT DISTINCT window_id FROM late_usage")).scalars())
+    """The totals of closed windows are what a recount says, unless a correction is under way, or events are gone."""
+    waiting = set((await connection.exec_driver_sql(_NOT_COUNTED)).scalars())
     checked_count = 0
     problems: list[str] = []
     last = ""
@@ -192,21 +225,21 @@ async def _check_totals(connection: AsyncConnection) -> AuditCheck:
             .limit(BATCH_MAX)
         )
         found = (await connection.execute(batch)).mappings().all()
-        recounted: dict[str, _Counted] = defaultdict(dict)
-        for row in await connection.exec_driver_sql(_RECOUNT, ([row["id"] for row in found],)):
-            if row.event_count:
-                recounted[row.window_id][row.item_id, row.price_id] = (row.quantity, row.event_count)
+        recounted = await recount(connection, [row["id"] for row in found])
         for window in (row_mapping.window_from(row) for row in found):
             checked_count += 1
             said = {
                 (total.item_id, total.price_id): (total.quantity, total.event_count)
                 for total in window.totals
-                if total.event_count
+                if total.event_count or total.quantity
             }
-            if window.id not in waiting and said != recounted[window.id]:
-                problems.append(
-                    f"window={window.id}, said={_shown(said)}, counted={_shown(recounted[window.id])}"
-                )
+            counted: _Counted = {
+                key: (usage.quantity, usage.event_count)
+                for key, usage in recounted.get(window.id, {}).items()
+                if usage.event_count or usage.quantity
+            }
+            if window.id not in waiting and said != counted:
+                problems.append(f"window={window.id}, said={_shown(said)}, counted={_shown(counted)}")
         if len(found) < BATCH_MAX:
             return check_of("window_totals", checked_count=checked_count, problems=problems)
         last = found[-1]["id"]

@@ -16,6 +16,7 @@ from libs.common.persistence.base import bulk_update, is_among, raw
 from libs.common.persistence.session import Database
 from libs.common.persistence.unit_of_work import UnitOfWork
 from services.metering.adapters import row_mapping, rows
+from services.metering.adapters.usage_alerts import DUE_BY_ITEMS, DUE_BY_METERS
 from services.metering.domain.aggregation import BucketSums, TouchedSubjects
 from services.metering.domain.usage_balance import SAID_AT_MOST_EVERY, UsageBalance
 from services.metering.domain.usage_window import UsageWindow
@@ -82,9 +83,11 @@ class UsageBalances:
         meters, self._meters = self._meters, set()
         if meters:
             await driver.execute(_NOTE_METERS, tenant, sorted(meters))
+            await driver.execute(DUE_BY_METERS, sorted(meters))
         noted, self._noted = self._noted, {}
         if noted:
             await driver.execute(_NOTE_ITEMS, tenant, list(noted), list(noted.values()))
+            await driver.execute(DUE_BY_ITEMS, list(noted))
 
     async def note_touched(self, touched: TouchedSubjects) -> None:
         """The items for which the subjects count in that time; usage of others is nobody's."""

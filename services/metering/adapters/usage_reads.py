@@ -3,36 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, TypeVar
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, RowMapping, Select, Table, exists, func, select
 
+from libs.common.contracts.topics import USAGE_TOPIC
 from libs.common.paging import PageRequest, Position, Slice
 from libs.common.persistence.base import raw
 from libs.common.persistence.paging import fetch_page
 from libs.common.persistence.unit_of_work import UnitOfWork
 from services.metering.adapters import row_mapping, rows
+from services.metering.adapters.measured_events import list_measured_events
 from services.metering.adapters.usage_offsets import USAGE_GROUP
 from services.metering.adapters.usage_sums import sum_usage
 from services.metering.application.reads import (
     SETTLED_AS,
+    AnswerPosition,
     BatchResult,
     ConflictView,
-    CountedEvent,
+    CorrectionFilter,
+    CorrectionMark,
     EventFilter,
+    MeasuredEvent,
     NotStored,
     NotStoredView,
-    Reject,
+    RejectState,
     RejectView,
     StoredEvent,
     UsageConflict,
     UsageRow,
+    Whose,
+    WindowCorrectionFilter,
     WindowFilter,
 )
+from services.metering.domain.group_filter import GroupFilter
+from services.metering.domain.late_usage import WindowCorrection
 from services.metering.domain.meter import Meter
-from services.metering.domain.metered_item import Span
+from services.metering.domain.usage_correction import UsageCorrection
 from services.metering.domain.usage_event import event_key
 from services.metering.domain.usage_window import UsageWindow
 
@@ -42,27 +52,25 @@ _EVENT = (
     "e.occurred_at, e.key, e.arrived_at, e.type, e.source, e.event_id, e.subject, e.data::text AS data_json"
 )
 
-_EVENTS_OF_ITEM = f"""
-    WITH span AS MATERIALIZED (
-        SELECT b.subject, m.event_type, m.value_path, m.filters,
-               greatest(w.starts, b.bound_from) AS starts, least(w.ends, b.bound_until) AS ends
-        FROM unnest($1::timestamptz[], $2::timestamptz[]) AS w(starts, ends)
-        JOIN subject_binding b ON b.bound_from < w.ends AND (b.bound_until IS NULL OR b.bound_until > w.starts)
-        JOIN meter m ON m.code = b.meter
-        WHERE b.item_id = $3 AND b.meter = $4
-    )
-    SELECT f.* FROM span s CROSS JOIN LATERAL (
-        SELECT {_EVENT}, usage_value(e.data, s.value_path) AS value
-        FROM usage_event e
-        WHERE e.subject = s.subject AND e.type = s.event_type
-          AND e.occurred_at >= greatest(s.starts, $5::timestamptz) AND e.occurred_at < s.ends
-          AND (e.occurred_at, e.key) > ($5::timestamptz, $6::uuid)
-          AND usage_matches(e.data, s.filters)
-          AND (s.value_path IS NULL OR usage_value(e.data, s.value_path) IS NOT NULL)
-        ORDER BY e.occurred_at, e.key LIMIT $7
-    ) f ORDER BY f.occurred_at, f.key LIMIT $7
+_POSITION = """
+    SELECT transaction_timestamp() AS as_of, pg_current_snapshot()::text AS snapshot,
+           ARRAY(SELECT partition FROM usage_offset WHERE topic = $1 ORDER BY partition) AS partitions,
+           ARRAY(SELECT next_offset FROM usage_offset WHERE topic = $1 ORDER BY partition) AS offsets
 """
-_FIRST_KEY = UUID(int=0)
+# What was sent first under an id, and what it was amended to.
+_OF_IDENTITY = """(e.occurred_at, e.key) IN (
+    SELECT k.occurred_at, k.key FROM usage_key k WHERE k.key = {0}::uuid
+    UNION ALL
+    SELECT a.replacement_occurred_at, a.replacement_key FROM usage_correction a
+    WHERE a.identity = {0}::uuid AND a.replacement_key IS NOT NULL)
+"""
+_LIST_EVENTS = f"""
+    SELECT {_EVENT}, c.id AS corrected_by, c.kind, c.reason, c.author, c.corrected_at, a.id AS amends
+    FROM usage_event e
+    LEFT JOIN usage_correction c ON c.key = e.key
+    LEFT JOIN usage_correction a ON a.replacement_key = e.key
+    WHERE {{where}} ORDER BY e.occurred_at, e.key LIMIT {{limit}}
+"""
 
 
 class UsageReads:
@@ -73,17 +81,22 @@ class UsageReads:
         self, page: PageRequest, *, code: str | None, event_type: str | None
     ) -> Slice[Meter]:
         wanted = _narrowed(rows.meter, code=code, event_type=event_type)
-        return await self._page(wanted, rows.meter, "created_at", page, row_mapping.meter_from)
+        newest = wanted.where(rows.meter.c.valid_until.is_(None))
+        return await self._page(newest, rows.meter, "created_at", page, row_mapping.meter_from)
 
-    async def find_meter(self, meter_id: str) -> Meter | None:
-        return await self._find(_narrowed(rows.meter, id=meter_id), row_mapping.meter_from)
-
-    async def find_meter_by_code(self, code: str) -> Meter | None:
-        return await self._find(_narrowed(rows.meter, code=code), row_mapping.meter_from)
-
-    async def list_rejects(self, page: PageRequest, *, source: str | None) -> Slice[RejectView]:
+    async def list_rejects(
+        self, page: PageRequest, *, source: str | None, state: RejectState | None
+    ) -> Slice[RejectView]:
         table = rows.usage_reject
-        return await self._page(_narrowed(table, source=source), table, "first_seen_at", page, _reject_from)
+        wanted = _narrowed(table, source=source)
+        match state:
+            case "open":
+                wanted = wanted.where(table.c.resolution.is_(None))
+            case "dismissed":
+                wanted = wanted.where(table.c.resolution == "dismissed")
+            case "resolved":
+                wanted = wanted.where(table.c.resolution.in_(("stored", "duplicate")))
+        return await self._page(wanted, table, "first_seen_at", page, row_mapping.reject_from)
 
     async def list_conflicts(self, page: PageRequest, *, source: str | None) -> Slice[ConflictView]:
         table, key = rows.usage_conflict, rows.usage_key
@@ -93,6 +106,11 @@ class UsageReads:
             .where(*_equal(table, source=source))
         )
         return await self._page(wanted, table, "first_seen_at", page, _conflict_from)
+
+    async def list_corrections(self, wanted: CorrectionFilter, page: PageRequest) -> Slice[UsageCorrection]:
+        table = rows.usage_correction
+        chosen = _narrowed(table, source=wanted.source, event_id=wanted.event_id, kind=wanted.kind)
+        return await self._page(chosen, table, "corrected_at", page, row_mapping.correction_from)
 
     async def find_batch(self, batch_id: str) -> BatchResult | None:
         part = rows.usage_batch.c
@@ -133,15 +151,65 @@ class UsageReads:
             customer_id=wanted.customer_id,
             state=wanted.state,
         )
+        if wanted.item_id is not None:
+            item = rows.metered_item.c
+            chosen = chosen.where(
+                table.c.subscription_id
+                == select(item.subscription_id).where(item.id == wanted.item_id).scalar_subquery()
+            )
         return await self._page(chosen, table, "created_at", page, row_mapping.window_from)
 
     async def find_window(self, window_id: str) -> UsageWindow | None:
         return await self._find(_narrowed(rows.usage_window, id=window_id), row_mapping.window_from)
 
+    async def list_window_corrections(
+        self, wanted: WindowCorrectionFilter, page: PageRequest
+    ) -> Slice[WindowCorrection]:
+        table = rows.usage_window_correction
+        chosen = _narrowed(
+            table,
+            window_id=wanted.window_id,
+            subscription_id=wanted.subscription_id,
+            customer_id=wanted.customer_id,
+        )
+        if wanted.is_billable is not None:
+            chosen = chosen.where(table.c.is_billable.is_(wanted.is_billable))
+        return await self._page(chosen, table, "created_at", page, row_mapping.window_correction_from)
+
+    async def list_meter_versions(self, code: str) -> Sequence[Meter]:
+        wanted = _narrowed(rows.meter, code=code).order_by(rows.meter.c.version)
+        found = await self._uow.connection.execute(wanted)
+        return [row_mapping.meter_from(row) for row in found.mappings()]
+
+    async def position(self) -> AnswerPosition:
+        """As of the transaction's begin, which comes before its snapshot: what was committed by then is seen."""
+        [row] = await (await raw(self._uow.connection)).fetch(_POSITION, USAGE_TOPIC)
+        offsets = zip(row["partitions"], row["offsets"], strict=True)
+        return AnswerPosition(row["as_of"], row["snapshot"], dict(offsets))
+
+    async def latest_clock(self, item_ids: Sequence[str] | None) -> datetime | None:
+        item, subscription = rows.metered_item.c, rows.metered_subscription.c
+        clock = self._uow.machinery.known_clock.c
+        wanted = (
+            select(func.max(clock.now))
+            .join(rows.metered_subscription, subscription.clock_id == clock.id)
+            .join(rows.metered_item, item.subscription_id == subscription.id)
+        )
+        if item_ids is not None:
+            wanted = wanted.where(item.id.in_(item_ids))
+        found: datetime | None = (await self._uow.connection.execute(wanted)).scalar_one()
+        return found
+
     async def find_items(
-        self, *, item_id: str | None, subscription_id: str | None, customer_id: str | None, of: str | None
+        self,
+        *,
+        item_id: str | None,
+        subscription_id: str | None,
+        customer_id: str | None,
+        asset_id: str | None = None,
+        of: str | None,
     ) -> Sequence[str] | None:
-        item, subscription = rows.metered_item, rows.metered_subscription
+        item, subscription, binding = rows.metered_item, rows.metered_subscription, rows.subject_binding
         wanted = (
             select(item.c.id)
             .select_from(subscription.outerjoin(item, item.c.subscription_id == subscription.c.id))
@@ -151,26 +219,38 @@ class UsageReads:
             .where(*_equal(subscription, customer_id=of))
             .order_by(item.c.id)
         )
+        if asset_id is not None:
+            wanted = wanted.where(
+                exists().where(binding.c.item_id == item.c.id, binding.c.asset_id == asset_id)
+            )
         found = list((await self._uow.connection.execute(wanted)).scalars())
         return [id for id in found if id is not None] if found else None
 
     async def sum_usage(
         self,
-        meter: Meter,
+        versions: Sequence[Meter],
         bounds: Sequence[datetime],
         *,
         subject: str | None,
         item_ids: Sequence[str] | None,
-        dimensions: Sequence[int],
+        asset_id: str | None,
+        dimensions: Sequence[str],
+        filters: GroupFilter,
+        zone: str,
+        until: datetime,
         rows_max: int,
     ) -> Sequence[UsageRow]:
         return await sum_usage(
             self._uow.connection,
-            meter,
+            versions,
             bounds,
             subject=subject,
             item_ids=item_ids,
+            asset_id=asset_id,
             dimensions=dimensions,
+            filters=filters,
+            zone=zone,
+            until=until,
             rows_max=rows_max,
         )
 
@@ -186,10 +266,7 @@ class UsageReads:
 
         if wanted.event_id is not None and wanted.source is not None:
             key = UUID(bytes=event_key(self._uow.tenant, wanted.source, wanted.event_id))
-            need(
-                "e.key = {0}::uuid AND e.occurred_at = (SELECT k.occurred_at FROM usage_key k WHERE k.key = {0}::uuid)",
-                key,
-            )
+            need(_OF_IDENTITY, key)
         for column, value in (("type", wanted.type), ("subject", wanted.subject), ("source", wanted.source)):
             if value is not None:
                 need(f"e.{column} = {{0}}", value)
@@ -204,29 +281,15 @@ class UsageReads:
         if page.after is not None:
             need("(e.occurred_at, e.key) > ({0}, {1}::uuid)", page.after.created_at, UUID(page.after.id))
         where = " AND ".join(conditions) or "true"
-        statement = (
-            f"SELECT {_EVENT} FROM usage_event e WHERE {where} ORDER BY e.occurred_at, e.key "
-            f"LIMIT {page.limit + 1}"
-        )
+        statement = _LIST_EVENTS.format(where=where, limit=page.limit + 1)
         found = await (await raw(self._uow.connection)).fetch(statement, *given)
-        return Slice(items=tuple(_event_from(row) for row in found[: page.limit]), next=_next(found, page))
+        listed = tuple(_marked_event_from(row) for row in found[: page.limit])
+        return Slice(items=listed, next=_next(found, page))
 
-    async def list_window_events(
-        self, item_id: str, meter: str, spans: Sequence[Span], page: PageRequest
-    ) -> Slice[CountedEvent]:
-        after = page.after
-        found = await (await raw(self._uow.connection)).fetch(
-            _EVENTS_OF_ITEM,
-            [span.start for span in spans],
-            [span.end for span in spans],
-            item_id,
-            meter,
-            after.created_at if after else min(span.start for span in spans),
-            UUID(after.id) if after else _FIRST_KEY,
-            page.limit + 1,
-        )
-        counted = tuple(CountedEvent(_event_from(row), row["value"]) for row in found[: page.limit])
-        return Slice(items=counted, next=_next(found, page))
+    async def list_measured_events(
+        self, versions: Sequence[Meter], whose: Whose, page: PageRequest
+    ) -> Slice[MeasuredEvent]:
+        return await list_measured_events(self._uow.connection, versions, whose, page)
 
     async def _find(self, wanted: Select[Any], to_view: Callable[[RowMapping], V]) -> V | None:
         row = (await self._uow.connection.execute(wanted)).mappings().first()
@@ -277,18 +340,13 @@ def _event_from(row: Any) -> StoredEvent:
     )
 
 
-def _reject_from(row: RowMapping) -> RejectView:
-    reject = Reject(
-        id=row["id"],
-        event_id=row["event_id"],
-        source=row["source"],
-        type=row["type"],
-        subject=row["subject"],
-        payload=row["payload"],
-        reasons=row_mapping.reasons_from(row["reasons"]),
-        seen_at=row["last_seen_at"],
-    )
-    return RejectView(reject, row["first_seen_at"], row["last_seen_at"], row["seen_count"])
+def _marked_event_from(row: Any) -> StoredEvent:
+    mark = None
+    if row["corrected_by"] is not None:
+        mark = CorrectionMark(
+            row["corrected_by"], row["kind"], row["reason"], row["author"], row["corrected_at"]
+        )
+    return replace(_event_from(row), corrected=mark, amends=row["amends"])
 
 
 def _conflict_from(row: RowMapping) -> ConflictView:

@@ -8,20 +8,25 @@ define a meter or close a window.
 from __future__ import annotations
 
 import json
-from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections import OrderedDict, defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
 from asyncpg.pgproto.pgproto import UUID
 
-from libs.common.persistence.base import raw
+from libs.common.persistence.base import raw, run
 from libs.common.persistence.unit_of_work import UnitOfWork
 from services.metering.adapters import row_mapping
+from services.metering.adapters.running_sums import (
+    add_special_sums,
+    keep_measurements,
+    rebuild_buckets,
+)
 from services.metering.adapters.usage_sums import sum_windows
-from services.metering.application.ports import Arrival, MeterBook, Stored
+from services.metering.application.ports import Arrival, Computed, MeterBook, Stored
 from services.metering.application.reads import Reject, UsageConflict
-from services.metering.domain.aggregation import BucketSums
+from services.metering.domain.aggregation import BucketSums, TouchedBucket
 from services.metering.domain.meter import Meter
 from services.metering.domain.usage_event import HASH_BYTES, PAYLOAD_LENGTH_MAX
 from services.metering.domain.usage_window import UsageTotal, UsageWindow
@@ -32,12 +37,14 @@ BARRIER_TIMEOUT_MS = 5_000
 _LOCK = "hashtextextended('perennial_usage/' || current_setting('perennial.tenant'), 0)"
 _SHARE = f"SELECT pg_advisory_xact_lock_shared({_LOCK})"
 _EXCLUDE = f"SELECT pg_advisory_xact_lock({_LOCK})"
-# A statement of its own: one that also took the lock would see the rows as they were before it had it.
-_BOOK = """
-    SELECT m.*, s.last_closed_end
-    FROM (SELECT max(window_end) AS last_closed_end FROM usage_window WHERE state <> 'open') s
-    LEFT JOIN meter m ON true
+# A statement of its own: one that also took the lock would see the rows as they were before it had it. The meters
+# themselves, which hardly ever change, are read when they are not what they were.
+_VERSION = "(SELECT md5(string_agg(m::text, '' ORDER BY m.id)) FROM meter m) AS book_version"
+_BOOK = f"""
+    SELECT (SELECT max(window_end) FROM usage_window WHERE state <> 'open') AS last_closed_end,
+           usage_kept_from() AS kept_from, {_VERSION}
 """
+_METERS = f"SELECT m.*, {_VERSION} FROM meter m"
 # Columns travel as one text each, cut at the unit separator, which no text of an event holds: to send an array
 # costs asyncpg a microsecond for each element, and that was a third of the whole path. Instants are microseconds;
 # `request` is the place of an event's request in the arrays of arrivals and batch ids. Raw events go in by time,
@@ -54,7 +61,7 @@ _STORE = """
             AS g(key, digest, us, request, type, source, event_id, subject, data)
     ), fresh AS (
         INSERT INTO usage_key (tenant, key, digest, occurred_at)
-        SELECT $1::uuid, key, digest, occurred_at FROM given
+        SELECT $1::uuid, key, digest, occurred_at FROM given ORDER BY key
         ON CONFLICT (key) DO NOTHING
         RETURNING key
     ), stored AS (
@@ -71,16 +78,17 @@ _KNOWN = """
 """
 _ADD = """
     INSERT INTO usage_bucket AS b
-        (tenant, meter_id, subject, bucket_start, group_key, event_count, total, maximum)
-    SELECT $1::uuid, meter_id, subject, to_timestamp(seconds), group_key, event_count, total, maximum
+        (tenant, meter_id, subject, bucket_start, group_key, event_count, total, minimum, maximum)
+    SELECT $1::uuid, meter_id, subject, to_timestamp(seconds), group_key, event_count, total, minimum, maximum
     FROM unnest(string_to_array($2, E'\\x1f'), string_to_array($3, E'\\x1f'),
                 string_to_array($4, E'\\x1f')::bigint[], string_to_array($5, E'\\x1f'),
                 string_to_array($6, E'\\x1f')::bigint[], string_to_array($7, E'\\x1f', '')::numeric[],
-                string_to_array($8, E'\\x1f', '')::numeric[])
-        AS g(meter_id, subject, seconds, group_key, event_count, total, maximum)
+                string_to_array($8, E'\\x1f', '')::numeric[], string_to_array($9, E'\\x1f', '')::numeric[])
+        AS g(meter_id, subject, seconds, group_key, event_count, total, minimum, maximum)
     ON CONFLICT (tenant, meter_id, subject, bucket_start, group_key) DO UPDATE SET
         event_count = b.event_count + excluded.event_count,
         total = b.total + excluded.total,
+        minimum = least(b.minimum, excluded.minimum),
         maximum = greatest(b.maximum, excluded.maximum)
 """
 _KEEP_REJECTS = """
@@ -102,18 +110,6 @@ _KEEP_CONFLICTS = """
     ON CONFLICT (id) DO UPDATE SET seen_count = c.seen_count + 1,
         last_seen_at = greatest(c.last_seen_at, excluded.last_seen_at)
 """
-_BACK_FILL = """
-    INSERT INTO usage_bucket (tenant, meter_id, subject, bucket_start, group_key, event_count, total, maximum)
-    SELECT e.tenant, m.id, e.subject,
-           date_bin(make_interval(secs => m.bucket_s), e.occurred_at, '1970-01-01 00:00:00+00'),
-           usage_group(e.data, m.dimensions), count(*),
-           sum(usage_value(e.data, m.value_path)), max(usage_value(e.data, m.value_path))
-    FROM meter m JOIN usage_event e ON e.type = m.event_type
-    WHERE m.id = $1 AND usage_matches(e.data, m.filters)
-      AND (m.value_path IS NULL OR usage_value(e.data, m.value_path) IS NOT NULL)
-    GROUP BY e.tenant, m.id, e.subject, 4, 5
-"""
-
 _joined = "\x1f".join
 
 T = TypeVar("T")
@@ -132,10 +128,21 @@ class UsageStore:
 
     async def share(self) -> MeterBook:
         if self._book is None:
-            driver = await raw(self._uow.connection)
-            await driver.execute(_SHARE)
-            self._book = _book(await driver.fetch(_BOOK))
+            await run(self._uow.connection, _SHARE)
+            self._book = await self._read_book()
         return self._book
+
+    async def _read_book(self) -> MeterBook:
+        driver = await raw(self._uow.connection)
+        told = await driver.fetchrow(_BOOK)
+        assert told is not None, "it always has one row"
+        last_closed_end, kept_from, version = told
+        meters = _known_meters.get((self._uow.tenant, version))
+        if meters is None:
+            found = await driver.fetch(_METERS)
+            meters = _by_type(found)
+            _known_meters.keep((self._uow.tenant, found[0]["book_version"] if found else None), meters)
+        return MeterBook(meters, last_closed_end, kept_from)
 
     async def stop_writers(self) -> None:
         await (await raw(self._uow.connection)).execute(_EXCLUDE)
@@ -153,6 +160,8 @@ class UsageStore:
     async def store(self, arrivals: Sequence[Arrival]) -> Stored:
         driver, tenant = await raw(self._uow.connection), self._uow.tenant
         fresh: set[bytes] = set()
+        if len(arrivals) > CHUNK_LENGTH:  # a statement sorts its own
+            arrivals = sorted(arrivals, key=lambda arrival: arrival.event.key)
         for chunk in _chunks(arrivals):
             events = [arrival.event for arrival in chunk]
             requests: dict[tuple[str, datetime], str] = {}
@@ -160,8 +169,8 @@ class UsageStore:
             told: str | None = await driver.fetchval(
                 _STORE,
                 tenant,
-                _joined([e.key.hex() for e in events]),
-                _joined([e.digest.hex() for e in events]),
+                b"".join([e.key for e in events]).hex("\x1f", HASH_BYTES),
+                b"".join([e.digest for e in events]).hex("\x1f", HASH_BYTES),
                 _joined([str(e.occurred_us) for e in events]),
                 [arrived_at for _, arrived_at in requests],
                 [batch_id for batch_id, _ in requests],
@@ -170,7 +179,7 @@ class UsageStore:
                 _joined([e.source for e in events]),
                 _joined([e.event_id for e in events]),
                 _joined([e.subject for e in events]),
-                _joined([e.data_json.decode() if e.data_json is not None else "" for e in events]),
+                b"\x1f".join([e.data_json or b"" for e in events]).decode(),
             )
             if told is None:
                 fresh.update([e.key for e in events])
@@ -185,6 +194,10 @@ class UsageStore:
             known = {row[0].bytes: row[1].bytes for row in await driver.fetch(_KNOWN, others)}
         return Stored(frozenset(fresh), known)
 
+    async def find_known(self, keys: Sequence[bytes]) -> Collection[bytes]:
+        driver = await raw(self._uow.connection)
+        return {row[0].bytes for row in await driver.fetch(_KNOWN, [UUID(key) for key in keys])}
+
     async def add_sums(self, sums: BucketSums) -> None:
         driver = await raw(self._uow.connection)
         for chunk in _chunks(sums.additions()):
@@ -197,8 +210,16 @@ class UsageStore:
                 _joined([a.group for a in chunk]),
                 _joined([str(a.event_count) for a in chunk]),
                 _joined(["" if a.total is None else str(a.total) for a in chunk]),
+                _joined(["" if a.minimum is None else str(a.minimum) for a in chunk]),
                 _joined(["" if a.maximum is None else str(a.maximum) for a in chunk]),
             )
+        await add_special_sums(driver, self._uow.tenant, sums)
+
+    async def keep_measurements(self, computed: Sequence[Computed]) -> None:
+        await keep_measurements(await raw(self._uow.connection), self._uow.tenant, computed)
+
+    async def rebuild(self, touched: Sequence[TouchedBucket]) -> None:
+        await rebuild_buckets(await raw(self._uow.connection), touched)
 
     async def keep_rejects(self, rejects: Sequence[Reject]) -> None:
         driver = await raw(self._uow.connection)
@@ -232,22 +253,41 @@ class UsageStore:
                 [c.seen_at for c in chunk],
             )
 
-    async def back_fill(self, meter: Meter) -> int:
-        told = await (await raw(self._uow.connection)).execute(_BACK_FILL, meter.id)
-        return int(told.split()[-1])
-
-    async def sum_windows(self, windows: Sequence[UsageWindow]) -> Mapping[str, Sequence[UsageTotal]]:
-        return await sum_windows(self._uow.connection, windows)
+    async def sum_windows(
+        self, windows: Sequence[UsageWindow], *, until: Mapping[str, datetime] | None = None
+    ) -> Mapping[str, Sequence[UsageTotal]]:
+        return await sum_windows(self._uow.connection, windows, until=until)
 
 
-def _book(found: Sequence[Any]) -> MeterBook:
+class _Meters:
+    """Meters by event type, by tenant and what their rows were hashed to; those that were asked for last."""
+
+    TENANTS_MAX = 1_000
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[tuple[str, str | None], Mapping[str, Sequence[Meter]]] = OrderedDict()
+
+    def get(self, key: tuple[str, str | None]) -> Mapping[str, Sequence[Meter]] | None:
+        found = self._known.get(key)
+        if found is not None:
+            self._known.move_to_end(key)
+        return found
+
+    def keep(self, key: tuple[str, str | None], meters: Mapping[str, Sequence[Meter]]) -> None:
+        self._known[key] = meters
+        if len(self._known) > self.TENANTS_MAX:
+            self._known.popitem(last=False)
+
+
+_known_meters = _Meters()
+
+
+def _by_type(found: Sequence[Any]) -> Mapping[str, Sequence[Meter]]:
     by_type: dict[str, list[Meter]] = defaultdict(list)
-    last_closed_end: datetime | None = found[0]["last_closed_end"]
     for row in found:
-        if row["id"] is not None:
-            meter = row_mapping.meter_from(row)
-            by_type[meter.event_type].append(meter)
-    return MeterBook(by_type, last_closed_end)
+        meter = row_mapping.meter_from(row)
+        by_type[meter.event_type].append(meter)
+    return dict(by_type)
 
 
 def _chunks(things: Sequence[T]) -> Iterator[Sequence[T]]:

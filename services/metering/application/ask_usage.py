@@ -5,44 +5,27 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import ClassVar
 
 from libs.common.clock import Clock
-from libs.common.errors import RuleViolation
 from services.metering.application.ports import UnitOfWork
-from services.metering.application.queries import MeteredItemNotFound, MeterNotFound, UsageQuestionUnclear
-from services.metering.application.reads import UsageRow
+from services.metering.application.reads import AnswerPosition, UsageRow
+from services.metering.application.usage_question import Asked, UsageQuestion, make_clear
 from services.metering.domain.aggregation import NO_USAGE, Usage
 from services.metering.domain.meter import Meter
-from services.metering.domain.usage_slices import SliceLength, TooManySlices, month_around, slice_bounds
+from services.metering.domain.usage_slices import TooManySlices, slice_bounds
 
 ROWS_MAX = 10_000
+SLICES_DEFAULT = 1_000
 
-
-class DimensionUnknown(RuleViolation):
-    code: ClassVar[str] = "dimension_unknown"
-    title: ClassVar[str] = "The meter has no such dimension"
+Group = tuple[str | None, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class UsageQuestion:
-    """Whose usage, of which meter, from when until when, and how it is to be cut.
+class SlicePage:
+    """At most `limit` slices, from the boundary `after` on, where the page before ended."""
 
-    Exactly one of `item_id`, `subscription_id` and `customer_id` is named, or `subject`, which may also narrow
-    the others. `of` is the customer who asks for himself: nothing but his own is shown to him.
-    """
-
-    meter: str
-    subject: str | None = None
-    item_id: str | None = None
-    subscription_id: str | None = None
-    customer_id: str | None = None
-    of: str | None = None
-    start: datetime | None = None
-    end: datetime | None = None
-    length: SliceLength = "none"
-    zone: str = "UTC"
-    group_by: tuple[str, ...] = ()
+    limit: int = SLICES_DEFAULT
+    after: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,84 +38,121 @@ class UsageSlice:
 
 @dataclass(frozen=True, slots=True)
 class UsageAnswer:
-    """Everything stored by `as_of` is counted."""
+    """A page of whole slices, from `start` until `end` if it is the only one; `next` is where the following begins.
+
+    All of it is read at one `position`. Until `filled_until` is None, older usage is still being summed up.
+    """
 
     meter: Meter
+    dimensions: tuple[str, ...]
+    start: datetime
+    end: datetime
     slices: Sequence[UsageSlice]
-    as_of: datetime
+    position: AnswerPosition
+    filled_until: datetime | None = None
+    next: datetime | None = None
 
 
-async def ask_usage(question: UsageQuestion, *, uow: UnitOfWork, clock: Clock) -> UsageAnswer:
+async def ask_usage(
+    question: UsageQuestion, page: SlicePage, *, uow: UnitOfWork, clock: Clock
+) -> UsageAnswer:
     """The usage that is stored by now. It always equals what the raw events say.
 
     Without groups there is a row for each slice, zero where nothing was used; with groups, one for each that
-    was used. Without bounds the local month of now is meant.
-    Raises: MeterNotFound, MeteredItemNotFound, UsageQuestionUnclear, DimensionUnknown, EmptyRange, TooManySlices.
+    was used. `fill` says otherwise: "none" leaves out what is zero, "zero" shows every group that was used at any
+    time asked for in every slice. A page ends where its slices, or 10,000 rows, do.
+    Raises: MeterNotFound, MeteredItemNotFound, UsageQuestionUnclear, DimensionUnknown, UsageFilterUnclear,
+    EmptyRange, TooManySlices.
     """
-    as_of = clock.system_now()
-    meter = await uow.reads.find_meter_by_code(question.meter)
-    if meter is None:
-        raise MeterNotFound("no meter has this code", meter=question.meter)
-    first, last = month_around(as_of, question.zone)
-    start, end = question.start or first, question.end or max(last, question.start or last)
-    bounds = slice_bounds(start, end, question.length, question.zone)
-    dimensions = _dimensions(meter, question.group_by)
+    asked = await make_clear(question, clock.system_now(), uow=uow)
+    position = await uow.reads.position()
+    fill = question.fill or ("none" if asked.dimensions else "zero")
+    groups: Sequence[Group] = [()]
+    limit = page.limit
+    if asked.dimensions and fill == "zero":
+        groups = await _groups_seen(asked, uow)
+        limit = max(1, min(limit, ROWS_MAX // max(1, len(groups))))
+    bounds = slice_bounds(
+        page.after or asked.start, asked.end, question.length, question.zone, slices_max=limit
+    )
+    found, slice_count = _whole_slices(await _sums(asked, bounds, uow), len(bounds) - 1)
+    rows = _filled(found, groups, slice_count) if fill == "zero" else [row for row in found if _is_used(row)]
+    reached = bounds[slice_count]
+    return UsageAnswer(
+        meter=asked.meter,
+        dimensions=asked.dimensions,
+        start=asked.start,
+        end=asked.end,
+        slices=[
+            UsageSlice(
+                bounds[row.slice],
+                bounds[row.slice + 1],
+                dict(zip(asked.dimensions, row.group, strict=True)),
+                row.usage,
+            )
+            for row in rows
+        ],
+        position=position,
+        filled_until=asked.filled_until,
+        next=reached if reached < asked.end else None,
+    )
+
+
+async def _sums(asked: Asked, bounds: Sequence[datetime], uow: UnitOfWork) -> Sequence[UsageRow]:
+    """By slice and group, nothing last; of more than `ROWS_MAX` rows the first and one more."""
     found = await uow.reads.sum_usage(
-        meter,
+        asked.versions,
         bounds,
-        subject=question.subject,
-        item_ids=await _items(question, uow),
-        dimensions=dimensions,
+        subject=asked.question.subject,
+        item_ids=asked.item_ids,
+        asset_id=asked.question.asset_id,
+        dimensions=asked.dimensions,
+        filters=asked.filters,
+        zone=asked.question.zone,
+        until=asked.now,
         rows_max=ROWS_MAX,
     )
+    return sorted(found, key=lambda row: (row.slice, _order(row.group)))
+
+
+async def _groups_seen(asked: Asked, uow: UnitOfWork) -> Sequence[Group]:
+    found = await _sums(asked, [asked.start, asked.end], uow)
     if len(found) > ROWS_MAX:
-        raise TooManySlices(
-            f"an answer has at most {ROWS_MAX} rows", remedy="Ask for less time, or group by less."
-        )
-    names = [meter.dimensions[number].name for number in dimensions]
-    rows = found if names else _filled(found, len(bounds) - 1)
-    slices = [
-        UsageSlice(bounds[r.slice], bounds[r.slice + 1], dict(zip(names, r.group, strict=True)), r.usage)
-        for r in rows
+        raise _too_many_groups()
+    return [row.group for row in found if _is_used(row)]
+
+
+def _whole_slices(found: Sequence[UsageRow], slice_count: int) -> tuple[Sequence[UsageRow], int]:
+    """The rows of the slices of which all rows are there, and how many slices that are."""
+    if len(found) <= ROWS_MAX:
+        return found, slice_count
+    whole = found[ROWS_MAX].slice
+    if not whole:
+        raise _too_many_groups()
+    return [row for row in found if row.slice < whole], whole
+
+
+def _filled(found: Sequence[UsageRow], groups: Sequence[Group], slice_count: int) -> list[UsageRow]:
+    known = {(row.slice, row.group): row for row in found}
+    every = sorted({*groups, *(row.group for row in found)}, key=_order)
+    return [
+        known.get((number, group), UsageRow(number, group, NO_USAGE))
+        for number in range(slice_count)
+        for group in every
     ]
-    return UsageAnswer(meter, slices, as_of)
 
 
-async def _items(question: UsageQuestion, uow: UnitOfWork) -> Sequence[str] | None:
-    """None when a subject is meant as a whole."""
-    named = [question.item_id, question.subscription_id, question.customer_id]
-    if sum(name is not None for name in named) > 1:
-        raise UsageQuestionUnclear("name one of item_id, subscription_id and customer_id")
-    customer_id = question.customer_id
-    if not any(named):
-        if question.of is None and question.subject is None:
-            raise UsageQuestionUnclear("name a subject, an item, a subscription or a customer")
-        if question.of is None:
-            return None
-        customer_id = question.of
-    items = await uow.reads.find_items(
-        item_id=question.item_id,
-        subscription_id=question.subscription_id,
-        customer_id=customer_id,
-        of=question.of,
+def _is_used(row: UsageRow) -> bool:
+    """A level that was set before is used without an event."""
+    return bool(row.usage.event_count or row.usage.quantity)
+
+
+def _order(group: Group) -> tuple[tuple[bool, str], ...]:
+    return tuple((value is None, value or "") for value in group)
+
+
+def _too_many_groups() -> TooManySlices:
+    return TooManySlices(
+        f"one window has more than {ROWS_MAX} groups",
+        remedy="Group by fewer dimensions, or let in fewer groups with filter.",
     )
-    if items is None and any(named):
-        raise MeteredItemNotFound("nothing that is metered has this id")
-    return items or []
-
-
-def _dimensions(meter: Meter, group_by: Sequence[str]) -> list[int]:
-    names = [dimension.name for dimension in meter.dimensions]
-    unknown = [name for name in group_by if name not in names]
-    if unknown:
-        raise DimensionUnknown(
-            f"the meter {meter.code} has no dimension {unknown[0][:100]}",
-            dimensions=", ".join(names),
-            remedy="Group by the dimensions that the meter was defined with.",
-        )
-    return [names.index(name) for name in dict.fromkeys(group_by)]
-
-
-def _filled(found: Sequence[UsageRow], slice_count: int) -> list[UsageRow]:
-    by_slice = {row.slice: row for row in found}
-    return [by_slice.get(number, UsageRow(number, (), NO_USAGE)) for number in range(slice_count)]

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
-from typing import Literal
+from datetime import date, datetime, timedelta
+from typing import Literal, NamedTuple
 
-from services.metering.application.ports import Arrival, MeterBook, UnitOfWork
+from services.metering.application.ports import Arrival, Computed, MeterBook, UnitOfWork
 from services.metering.application.reads import Reject, UsageConflict
 from services.metering.domain.aggregation import BucketSums
+from services.metering.domain.late_usage import ChangedUsage
 from services.metering.domain.measurement import Measurement, measure, objections
 from services.metering.domain.meter import Meter
 from services.metering.domain.usage_event import (
+    EPOCH,
+    MICROSECOND,
     AcceptWindow,
     MalformedEvent,
     Reason,
@@ -27,6 +30,8 @@ from services.metering.domain.usage_event import (
 # `accepted`: it will be one of the others, and whoever sent it can read which.
 Status = Literal["accepted", "stored", "duplicate", "conflict", "rejected"]
 
+RAW_EVENTS_GONE = "raw_events_gone"
+DAY_US = 86_400_000_000
 SLICE_LENGTH = 500  # events looked at before others get a turn: a few milliseconds
 
 
@@ -41,7 +46,7 @@ STORED, DUPLICATE, CONFLICT = EventResult("stored"), EventResult("duplicate"), E
 
 @dataclass(frozen=True, slots=True)
 class UsageBatch:
-    """The events of one request, in order, and who sent them."""
+    """The events of one request, in order, and who sent them. It may be left to whoever stores it to give it an id."""
 
     id: str
     actor: str
@@ -56,12 +61,12 @@ class IngestUsageEvents:
     batches: Sequence[UsageBatch]
 
 
-def one_batch_a_caller(batches: Sequence[UsageBatch]) -> list[UsageBatch]:
+def one_batch_a_caller(batches: Sequence[UsageBatch], new_id: Callable[[], str]) -> list[UsageBatch]:
     """The same events, those of one caller under one batch id: what is stored together is one change of his."""
     ids: dict[str, str] = {}
     found: list[UsageBatch] = []
     for batch in batches:
-        id = ids.setdefault(batch.actor, batch.id)
+        id = ids.get(batch.actor) or ids.setdefault(batch.actor, batch.id or new_id())
         same = id == batch.id
         found.append(batch if same else UsageBatch(id, batch.actor, batch.arrived_at, batch.events))
     return found
@@ -69,21 +74,21 @@ def one_batch_a_caller(batches: Sequence[UsageBatch]) -> list[UsageBatch]:
 
 def months_needed(batches: Iterable[UsageBatch], accept: AcceptWindow) -> set[date]:
     """The months of the events that may be stored; what lies too far ahead needs none."""
-    found: set[date] = set()
+    days: set[int] = set()
     for batch in batches:
         _, last = accept.bounds(batch.arrived_at)
-        found.update(
+        last_us = (last - EPOCH) // MICROSECOND
+        days.update(
             [
-                month_of(event.occurred_at)
+                event.occurred_us // DAY_US
                 for event in batch.events
-                if isinstance(event, UsageEvent) and event.occurred_at <= last
+                if isinstance(event, UsageEvent) and event.occurred_us <= last_us
             ]
         )
-    return found
+    return {month_of(EPOCH + timedelta(days=day)) for day in days}
 
 
-@dataclass(slots=True)
-class _Admitted:
+class _Admitted(NamedTuple):
     """The first bearer of an identity: where its result goes, and what the meters made of it."""
 
     batch: int
@@ -107,23 +112,32 @@ async def ingest_usage_events(
     rejects: dict[str, Reject] = {}
     looked_at = 0
     for number, batch in enumerate(command.batches):
+        id, arrived_at = batch.id, batch.arrived_at
+        earliest, latest = accept.bounds(arrived_at)
         for place, event in enumerate(batch.events):
             looked_at += 1
             if not looked_at % SLICE_LENGTH:
                 await asyncio.sleep(0)
-            measured: list[tuple[Meter, Measurement]] = []
-            reasons = _look_at(event, book, accept, batch.arrived_at, measured)
-            if reasons or isinstance(event, MalformedEvent):
-                results[number][place] = EventResult("rejected", tuple(reasons))
-                reject = _reject(event, uow.tenant, tuple(reasons), batch.arrived_at)
-                rejects[reject.id] = reject
-                continue
-            arrival = Arrival(event, batch.id, batch.arrived_at)
-            if event.key in firsts:
+            measured: list[tuple[Meter, Measurement]] | None = None
+            if isinstance(event, UsageEvent):
+                occurred_at = event.occurred_at
+                if occurred_at <= latest and (earliest is None or occurred_at >= earliest):
+                    measured = _measured(event, book)
+            if measured is None:
+                measured = []
+                reasons = look_at(event, book, accept, arrived_at, measured)
+                if reasons or isinstance(event, MalformedEvent):
+                    results[number][place] = EventResult("rejected", tuple(reasons))
+                    reject = _reject(event, uow.tenant, tuple(reasons), arrived_at)
+                    rejects[reject.id] = reject
+                    continue
+            key = event.identify()  # type: ignore[union-attr]  # a malformed one has its reasons
+            arrival = Arrival(event, id, arrived_at)  # type: ignore[arg-type]
+            if key in firsts:
                 repeats.append((number, place, arrival))
             else:
-                firsts[event.key] = _Admitted(number, place, arrival, measured)
-    conflicts = await _store(uow, book, firsts, repeats, results)
+                firsts[key] = _Admitted(number, place, arrival, measured)
+    conflicts = await _store(uow, book, firsts, repeats, results, rejects)
     await uow.usage.keep_rejects(sorted(rejects.values(), key=lambda reject: reject.id))
     await uow.usage.keep_conflicts(sorted(conflicts, key=lambda conflict: conflict.id))
     changed: dict[str, str] = {}
@@ -136,7 +150,19 @@ async def ingest_usage_events(
     return results
 
 
-def _look_at(
+def _measured(event: UsageEvent, book: MeterBook) -> list[tuple[Meter, Measurement]] | None:
+    """What the meters make of an event of a time that is accepted; None where one of them may object."""
+    found: list[tuple[Meter, Measurement]] = []
+    for meter in book.by_type.get(event.type, ()):
+        if meter.is_plain or _reads(meter, event.occurred_at):
+            measured = measure(meter, event.data)
+            if measured is None or meter.dimensions:
+                return None
+            found.append((meter, measured))
+    return found
+
+
+def look_at(
     event: UsageEvent | MalformedEvent,
     book: MeterBook,
     accept: AcceptWindow,
@@ -151,7 +177,10 @@ def _look_at(
         readable = event.data_readable
     else:
         reasons += accept.refusals(event.occurred_at, now)
+    occurred_at = None if isinstance(event, MalformedEvent) else event.occurred_at
     for meter in book.by_type.get(event.type or "", ()) if readable else ():
+        if not _reads(meter, occurred_at):
+            continue
         found = measure(meter, event.data)
         if found is None or meter.dimensions:
             reasons += [told for told in objections(meter, event.data) if told not in reasons]
@@ -160,32 +189,43 @@ def _look_at(
     return reasons
 
 
+def _reads(meter: Meter, occurred_at: datetime | None) -> bool:
+    """Whether this version is the one for what happened then; the newest is for what has no time that could be read."""
+    return meter.valid_until is None if occurred_at is None else meter.holds_at(occurred_at)
+
+
 async def _store(
     uow: UnitOfWork,
     book: MeterBook,
     firsts: dict[bytes, _Admitted],
-    repeats: Sequence[tuple[int, int, Arrival]],
+    repeats: list[tuple[int, int, Arrival]],
     results: list[list[EventResult]],
+    rejects: dict[str, Reject],
 ) -> list[UsageConflict]:
     """Fill in the results of all admitted events; returns those whose identity is another payload's."""
+    await _refuse_what_is_gone(uow, book, firsts, repeats, results, rejects)
     if not firsts:
         return []
-    stored = await uow.usage.store([firsts[key].arrival for key in sorted(firsts)])
+    stored = await uow.usage.store([first.arrival for first in firsts.values()])
     conflicts: list[UsageConflict] = []
     sums = BucketSums()
+    computed: list[Computed] = []
     earliest: datetime | None = None
     for count, (key, first) in enumerate(firsts.items()):
         if not count % SLICE_LENGTH:
             await asyncio.sleep(0)
-        event = first.arrival.event
+        batch, place, arrival, taken = first
+        event = arrival.event
         if key not in stored.fresh:
             if stored.known[key] != event.digest:
-                results[first.batch][first.place] = CONFLICT
-                conflicts.append(_conflict(uow.tenant, first.arrival, stored.known[key]))
+                results[batch][place] = CONFLICT
+                conflicts.append(_conflict(uow.tenant, arrival, stored.known[key]))
             continue
-        results[first.batch][first.place] = STORED
-        for meter, measured in first.measured:
-            sums.add(meter, event.subject, event.occurred_us, measured)
+        results[batch][place] = STORED
+        for meter, measured in taken:
+            sums.add(meter, event.subject, event.occurred_us, measured, key)
+            if meter.is_computed:
+                computed.append(Computed(meter.id, key, event.occurred_at, measured))
             if earliest is None or event.occurred_at < earliest:
                 earliest = event.occurred_at
     for number, place, arrival in repeats:
@@ -194,12 +234,71 @@ async def _store(
         if digest != arrival.event.digest:
             results[number][place] = CONFLICT
             conflicts.append(_conflict(uow.tenant, arrival, digest))
+    await uow.usage.keep_measurements(computed)
     if sums:
         await uow.usage.add_sums(sums)
         uow.balances.note_usage(sums)
-    if book.last_closed_end is not None and earliest is not None and earliest < book.last_closed_end:
-        uow.late.note_usage(sums.touched())
+    settled_until = book.settled_until
+    if settled_until is not None and earliest is not None and earliest < settled_until:
+        uow.late.note_events("late", _late(firsts.values(), results, before=settled_until))
     return list({conflict.id: conflict for conflict in conflicts}.values())
+
+
+def kept_refusals(occurred_at: datetime, book: MeterBook) -> Sequence[Reason]:
+    """Why nothing new of that time is taken in; nothing when it is."""
+    return [_gone(book.kept_from)] if book.kept_from is not None and occurred_at < book.kept_from else []
+
+
+def _gone(kept_from: datetime) -> Reason:
+    told = f"lies before {kept_from.isoformat()}, from when on raw events are kept"
+    return Reason(RAW_EVENTS_GONE, "/time", told)
+
+
+async def _refuse_what_is_gone(
+    uow: UnitOfWork,
+    book: MeterBook,
+    firsts: dict[bytes, _Admitted],
+    repeats: list[tuple[int, int, Arrival]],
+    results: list[list[EventResult]],
+    rejects: dict[str, Reject],
+) -> None:
+    """Where raw events are no longer kept, sums cannot be put right any more: nothing new is taken in.
+
+    What is known is not new: it goes on, to be told a duplicate, or a conflict.
+    """
+    kept_from = book.kept_from
+    if kept_from is None:
+        return
+    older = {key: first for key, first in firsts.items() if first.arrival.event.occurred_at < kept_from}
+    if not older:
+        return
+    gone = older.keys() - set(await uow.usage.find_known(sorted(older)))
+    refused = EventResult("rejected", (_gone(kept_from),))
+    bearers = [(first.batch, first.place, first.arrival) for key, first in older.items() if key in gone]
+    bearers += [repeat for repeat in repeats if repeat[2].event.key in gone]
+    for number, place, arrival in bearers:
+        results[number][place] = refused
+        reject = _reject(arrival.event, uow.tenant, refused.reasons, arrival.arrived_at)
+        rejects[reject.id] = reject
+    repeats[:] = [repeat for repeat in repeats if repeat[2].event.key not in gone]
+    for key in gone:
+        del firsts[key]
+
+
+def _late(
+    admitted: Iterable[_Admitted], results: Sequence[Sequence[EventResult]], *, before: datetime
+) -> list[ChangedUsage]:
+    """What was stored and may count in a window that is no longer open."""
+    stored = [
+        (first.arrival.event, first.measured)
+        for first in admitted
+        if first.arrival.event.occurred_at < before and results[first.batch][first.place] is STORED
+    ]
+    return [
+        ChangedUsage(meter.code, event.subject, event.occurred_at, event.key)
+        for event, measured in stored
+        for meter, _ in measured
+    ]
 
 
 def _reject(

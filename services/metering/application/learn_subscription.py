@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from libs.common.contracts.subscriptions import AgreementEvent, PeriodTermsV1, SubscriptionV1
 from services.metering.application.ports import MeteredSubscription, UnitOfWork
+from services.metering.domain.late_usage import LateUsageTerms
 from services.metering.domain.metered_item import MeteredItem, UsageSegment
 
 
@@ -38,6 +39,7 @@ def learn_subscription(event: AgreementEvent, *, uow: UnitOfWork) -> None:
             zone=subscription.zone,
             clock_id=event.test_clock,
             items=_known_items(subscription, event.terms),
+            late_usage=LateUsageTerms(subscription.late_usage.policy, subscription.late_usage.window_days),
         )
     )
 

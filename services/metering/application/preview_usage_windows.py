@@ -8,7 +8,9 @@ from datetime import datetime
 
 from libs.common.contracts.metering import UsageCorrectedV1, UsageWindowClosedV1
 from services.metering.application import events
+from services.metering.application.correct_usage import explain_correction
 from services.metering.application.ports import UnitOfWork
+from services.metering.domain.late_usage import NO_EVENTS
 from services.metering.domain.usage_window import correct
 
 Told = UsageWindowClosedV1 | UsageCorrectedV1
@@ -23,11 +25,15 @@ async def preview_usage_windows(window_ids: Iterable[str], *, now: datetime, uow
     found = [await uow.windows.find_for_update(id) for id in sorted(set(window_ids))]
     windows = [window for window in found if window is not None and not window.is_under_way]
     totals = await uow.usage.sum_windows(windows)
+    rules = await uow.subscriptions.late_usage_rules({window.subscription_id for window in windows})
     told: list[Told] = []
     for window in sorted(windows, key=lambda window: (window.subscription_id, window.period_index)):
         if window.state != "closed":
             closed = replace(window, totals=tuple(totals[window.id]))
             told.append(events.for_closed(closed, tenant=uow.tenant, now=now))
         elif (corrected := correct(window, totals[window.id])) is not None:
-            told.append(events.for_corrected(corrected, window.totals, tenant=uow.tenant, now=now))
+            correction = explain_correction(
+                window, corrected, rules=rules, changed=NO_EVENTS, noted_at=now, now=now, tenant=uow.tenant
+            )
+            told.append(events.for_corrected(correction, corrected, tenant=uow.tenant))
     return told

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from libs.common.errors import NotFound, RuleViolation
 from libs.common.paging import PageRequest, Slice
 from services.metering.application.ports import UnitOfWork
 from services.metering.application.reads import (
+    AlertFilter,
     BatchResult,
-    CountedEvent,
     EventFilter,
+    MeasuredEvent,
     StoredEvent,
+    Whose,
+    WindowCorrectionFilter,
     WindowFilter,
 )
+from services.metering.domain.back_fill import BackFill
+from services.metering.domain.late_usage import WindowCorrection
 from services.metering.domain.meter import Meter
 from services.metering.domain.metered_item import Span
+from services.metering.domain.usage_alert import Firing, UsageAlert
 from services.metering.domain.usage_window import Offsets, UsageWindow
 
 
@@ -27,6 +35,11 @@ class MeterNotFound(NotFound):
 class UsageWindowNotFound(NotFound):
     code: ClassVar[str] = "usage_window_not_found"
     title: ClassVar[str] = "There is no such usage window"
+
+
+class UsageAlertNotFound(NotFound):
+    code: ClassVar[str] = "usage_alert_not_found"
+    title: ClassVar[str] = "There is no such usage alert"
 
 
 class UsageBatchNotFound(NotFound):
@@ -46,12 +59,37 @@ class UsageQuestionUnclear(RuleViolation):
     title: ClassVar[str] = "It is not clear whose usage is asked for"
 
 
-async def get_meter(meter_id: str, *, uow: UnitOfWork) -> Meter:
+@dataclass(frozen=True, slots=True)
+class MeterView:
+    """A version of a meter, and how far what was there before it is summed up: None if that is not known any more."""
+
+    meter: Meter
+    back_fill: BackFill | None
+
+
+async def get_meter(meter_id: str, *, uow: UnitOfWork) -> MeterView:
     """Raises: MeterNotFound."""
-    meter = await uow.reads.find_meter(meter_id)
-    if meter is None:
-        raise MeterNotFound("no meter has this id", meter_id=meter_id)
-    return meter
+    [view] = await _viewed([await uow.meters.get(meter_id)], uow)
+    return view
+
+
+async def list_meters(
+    page: PageRequest, *, code: str | None, event_type: str | None, uow: UnitOfWork
+) -> Slice[MeterView]:
+    """Each by its newest version."""
+    found = await uow.reads.list_meters(page, code=code, event_type=event_type)
+    return Slice(items=tuple(await _viewed(found.items, uow)), next=found.next)
+
+
+async def list_meter_versions(meter_id: str, *, uow: UnitOfWork) -> Sequence[MeterView]:
+    """All of the meter of which this is a version, oldest first. Raises: MeterNotFound."""
+    meter = await uow.meters.get(meter_id)
+    return await _viewed(await uow.meters.versions(meter.code), uow)
+
+
+async def _viewed(meters: Sequence[Meter], uow: UnitOfWork) -> Sequence[MeterView]:
+    back_fills = await uow.back_fills.load([meter.id for meter in meters])
+    return [MeterView(meter, back_fills.get(meter.id)) for meter in meters]
 
 
 async def list_usage_events(wanted: EventFilter, page: PageRequest, *, uow: UnitOfWork) -> Slice[StoredEvent]:
@@ -104,6 +142,21 @@ async def get_usage_window(window_id: str, *, of: str | None, uow: UnitOfWork) -
     return window
 
 
+async def list_window_corrections(
+    wanted: WindowCorrectionFilter, page: PageRequest, *, of: str | None, uow: UnitOfWork
+) -> Slice[WindowCorrection]:
+    """Corrections of closed windows in the order in which they were said. A customer sees those of his own windows.
+
+    Raises: UsageWindowNotFound, where a window is named that is not there, or is another customer's.
+    """
+    if wanted.window_id is not None:
+        await get_usage_window(wanted.window_id, of=of, uow=uow)
+    if of is not None and wanted.customer_id not in (None, of):
+        return Slice(items=())
+    own = replace(wanted, customer_id=of or wanted.customer_id)
+    return await uow.reads.list_window_corrections(own, page)
+
+
 async def list_window_events(
     window_id: str,
     item_id: str | None,
@@ -112,7 +165,7 @@ async def list_window_events(
     *,
     of: str | None,
     uow: UnitOfWork,
-) -> Slice[CountedEvent]:
+) -> Slice[MeasuredEvent]:
     """The very events behind the total of one item, in the order in which they happened.
 
     Of an item whose price has changed they are those of all its prices, unless one is named.
@@ -131,4 +184,38 @@ async def list_window_events(
         raise UsageQuestionUnclear("the window has several totals: name one by item_id, and by price_id")
     spans = [Span(span.start, span.end) for span in window.spans() if span.place in places]
     ((counted, meter),) = found
-    return await uow.reads.list_window_events(counted, meter, spans, page)
+    versions = await uow.reads.list_meter_versions(meter)
+    if not versions or not spans:
+        return Slice(items=())
+    rules = await uow.subscriptions.late_usage_rules([window.subscription_id])
+    whose = Whose(
+        start=window.window_start,
+        end=window.window_end,
+        zone=rules[window.subscription_id].zone if rules else "UTC",
+        item_ids=[counted],
+        spans=spans,
+    )
+    return await uow.reads.list_measured_events(versions, whose, page)
+
+
+async def list_usage_alerts(
+    wanted: AlertFilter, page: PageRequest, *, of: str | None, uow: UnitOfWork
+) -> Slice[UsageAlert]:
+    """A customer who asks for himself sees his own, whatever he asks for."""
+    if of is not None and wanted.customer_id not in (None, of):
+        return Slice(items=())
+    return await uow.alerts.list_alerts(replace(wanted, customer_id=of or wanted.customer_id), page)
+
+
+async def get_usage_alert(alert_id: str, *, of: str | None, uow: UnitOfWork) -> UsageAlert:
+    """Raises: UsageAlertNotFound, for an alert about another customer's usage too."""
+    alert = await uow.alerts.find(alert_id)
+    if alert is None or (of is not None and alert.customer_id != of):
+        raise UsageAlertNotFound("no usage alert has this id", usage_alert_id=alert_id)
+    return alert
+
+
+async def list_firings(alert_id: str, page: PageRequest, *, of: str | None, uow: UnitOfWork) -> Slice[Firing]:
+    """What an alert has fired, in the order in which it did. Raises: UsageAlertNotFound."""
+    alert = await get_usage_alert(alert_id, of=of, uow=uow)
+    return await uow.alerts.list_firings(alert.id, page)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from libs.common.clock import Clock
 from services.metering.application import events
+from services.metering.application.now_of_windows import now_of_windows
 from services.metering.application.ports import UnitOfWork
 from services.metering.domain.meter import Aggregation
 from services.metering.domain.usage_balance import narrowed, say
@@ -34,8 +35,9 @@ async def tell_usage_balances(command: TellUsageBalances, *, uow: UnitOfWork, cl
     for item_id, window in (await uow.balances.find_under_way(list(balances))).items():
         windows[window.id] = window
         items_by_window[window.id].add(item_id)
+    now = await now_of_windows(windows.values(), uow=uow, clock=clock)
     totals = await uow.usage.sum_windows(
-        [narrowed(windows[id], items) for id, items in items_by_window.items()]
+        [narrowed(windows[id], items) for id, items in items_by_window.items()], until=now
     )
     aggregations = await _aggregations(totals.values(), uow)
     said_count = 0
@@ -52,7 +54,7 @@ async def tell_usage_balances(command: TellUsageBalances, *, uow: UnitOfWork, cl
                 total,
                 aggregation=aggregations[total.meter],
                 tenant=uow.tenant,
-                now=clock.business_now(await uow.test_clock(window.clock_id)),
+                now=now[id],
                 as_of=as_of,
             )
             uow.outbox.append(event, key=said.item_id)

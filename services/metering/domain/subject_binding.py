@@ -8,7 +8,10 @@ from datetime import datetime
 
 @dataclass(frozen=True, slots=True)
 class SubjectBinding:
-    """Made by the service subscriptions, which also sees to it that none overlap. The newest version wins."""
+    """Made by the service subscriptions, which also sees to it that none overlap. The newest version wins.
+
+    `asset_id` is the thing that the subject is, or is built into, where somebody told.
+    """
 
     id: str
     version: int
@@ -18,6 +21,7 @@ class SubjectBinding:
     item_id: str
     bound_from: datetime
     bound_until: datetime | None
+    asset_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

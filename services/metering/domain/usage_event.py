@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Any
 
@@ -20,6 +21,9 @@ ID_BYTES_MAX = 256
 SOURCE_BYTES_MAX = 512
 TYPE_BYTES_MAX = 256
 SUBJECT_BYTES_MAX = 512
+
+# What begins so is said by Perennial of itself, such as consumption made of readings.
+OWN_SOURCES = "perennial:"
 
 PAYLOAD_LENGTH_MAX = 16_384  # of what was refused, characters that are kept
 
@@ -37,9 +41,13 @@ class UsageEvent:
     """A well-formed fact. Hot: one is made for each event that arrives, hence a bare class with slots.
 
     `data` is the decoded payload, `data_json` the same in its canonical spelling: keys sorted, numbers
-    normalised (1.50 is 1.5, 1e2 is 100). `key` is the identity, for ever; `digest` tells another payload apart.
+    normalised (1.50 is 1.5, 1e2 is 100). `key` is the identity, for ever; `digest` tells another payload apart:
+    both are made when they are first asked for, since whoever only passes an event on needs neither.
     `occurred_us` is `occurred_at` in microseconds since 1970. No text in it holds a control character.
     """
+
+    key: bytes
+    digest: bytes
 
     __slots__ = (
         "data",
@@ -51,13 +59,13 @@ class UsageEvent:
         "occurred_us",
         "source",
         "subject",
+        "tenant",
         "time",
         "type",
     )
 
     def __init__(
         self,
-        *,
         tenant: str,
         source: str,
         event_id: str,
@@ -68,17 +76,30 @@ class UsageEvent:
         data: Any,
         data_json: bytes | None,
     ) -> None:
+        self.tenant = tenant
         self.source = source
         self.event_id = event_id
         self.type = type
         self.subject = subject
         self.time = time
         self.occurred_at = occurred_at = arrived_at if time is None else time
-        self.occurred_us = occurred_us = (occurred_at - EPOCH) // MICROSECOND
+        self.occurred_us = (occurred_at - EPOCH) // MICROSECOND
         self.data = data
         self.data_json = data_json
-        self.key = event_key(tenant, source, event_id)
-        self.digest = payload_digest(type, subject, None if time is None else occurred_us, data_json)
+
+    def identify(self) -> bytes:
+        """Make what identity and payload are told apart by; returns the identity."""
+        time_us = None if self.time is None else self.occurred_us
+        self.digest = payload_digest(self.type, self.subject, time_us, self.data_json)
+        self.key = key = event_key(self.tenant, self.source, self.event_id)
+        return key
+
+    def __getattr__(self, name: str) -> bytes:
+        """What has not been made yet."""
+        if name not in {"key", "digest"}:
+            raise AttributeError(name)
+        self.identify()
+        return self.key if name == "key" else self.digest
 
     def payload(self) -> str:
         """The event as CloudEvents JSON, in one spelling, to be shown to people."""
@@ -119,7 +140,15 @@ class MalformedEvent:
 
 def event_key(tenant: str, source: str, event_id: str) -> bytes:
     """The identity (tenant, source, id) in 16 bytes. No part holds a NUL, so they cannot run into each other."""
-    return blake2b(f"{tenant}\0{source}\0{event_id}".encode(), digest_size=HASH_BYTES).digest()
+    made = _begun(tenant, source).copy()
+    made.update(event_id.encode())
+    return made.digest()
+
+
+@lru_cache(maxsize=256)
+def _begun(tenant: str, source: str) -> blake2b:
+    """The hash of what the identities of a source have in common."""
+    return blake2b(f"{tenant}\0{source}\0".encode(), digest_size=HASH_BYTES)
 
 
 def payload_digest(type: str, subject: str, time_us: int | None, data_json: bytes | None) -> bytes:
@@ -128,8 +157,8 @@ def payload_digest(type: str, subject: str, time_us: int | None, data_json: byte
     An event without a time happened when it arrived, and arrives at another time when it is sent again: hence
     the absent time, and not the arrival, is part of the digest.
     """
-    told = f"{type}\0{subject}\0{'' if time_us is None else time_us}\0".encode()
-    return blake2b(told + (data_json or b"null"), digest_size=HASH_BYTES).digest()
+    told = f"{type}\0{subject}\0\0" if time_us is None else f"{type}\0{subject}\0{time_us}\0"
+    return blake2b(told.encode() + (data_json or b"null"), digest_size=HASH_BYTES).digest()
 
 
 def digest_of_payload(payload: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -10,20 +10,30 @@ from typing import Literal, NamedTuple
 
 from libs.common.ids import derived_id
 from services.metering.domain.metered_item import MeteredItem
+from services.metering.domain.true_up import TrueUp
 
 State = Literal["open", "due", "closed"]
+# What keeps a window from closing: its grace, what was said of bindings, usage that was accepted, messages that failed
+# and are tried again, or a meter that is still being filled with what came before it.
+WaitsFor = Literal["grace", "bindings", "usage", "retries", "back_fill"]
 Offsets = Mapping[int, int]
 
 
 @dataclass(frozen=True, slots=True)
 class UsageTotal:
-    """The usage of one item in one window; of what it used at `price_id`, where that did not hold from end to end."""
+    """The usage of one item in one window; of what it used at `price_id`, where that did not hold from end to end.
+
+    Of `quantity`, `estimated_quantity` is no reading's but an estimate's; `true_ups` say which estimates of before it
+    puts right.
+    """
 
     item_id: str
     meter: str
     quantity: Decimal
     event_count: int
     price_id: str | None = None
+    estimated_quantity: Decimal = Decimal(0)
+    true_ups: tuple[TrueUp, ...] = ()
 
 
 class ItemSpan(NamedTuple):
@@ -41,7 +51,7 @@ class UsageWindow:
     `awaited` are the ends of the bindings' topic when the window had become due, by partition: what was said
     of bindings before that belongs into the first answer. `awaited_usage` are those of the usage topic: so does
     what had been accepted. `revision` counts the corrections since. `traceparent` is the trace of the renewal that
-    the window serves.
+    the window serves. `held_by` is what a due window was found to wait for.
     """
 
     id: str
@@ -63,6 +73,14 @@ class UsageWindow:
     closed_at: datetime | None = None
     traceparent: str | None = None
     terms_version: int = 0
+    held_by: tuple[WaitsFor, ...] = ()
+
+    @property
+    def waits_for(self) -> tuple[WaitsFor, ...]:
+        """What it must wait for, once its period is over. Its grace ends when it is found due."""
+        if self.state == "open" and self.due_at is not None:
+            return ("grace",)
+        return self.held_by if self.state == "due" else ()
 
     @property
     def is_under_way(self) -> bool:
@@ -137,11 +155,28 @@ def await_offsets(window: UsageWindow, ends: Offsets, usage_ends: Offsets) -> Us
     return replace(window, awaited=dict(ends), awaited_usage=dict(usage_ends))
 
 
-def may_close(window: UsageWindow, handled: Offsets, usage_stored: Offsets) -> bool:
-    """Everything before the awaited offsets has been handled, and stored."""
-    if window.state != "due" or window.awaited is None:
-        return False
-    return _reached(window.awaited, handled) and _reached(window.awaited_usage, usage_stored)
+def obstacles(
+    window: UsageWindow,
+    *,
+    handled: Offsets,
+    usage_stored: Offsets,
+    are_retried: bool,
+    filling: Collection[str],
+) -> tuple[WaitsFor, ...]:
+    """What keeps a due window from closing; nothing, when all that was said before is known and summed up.
+
+    Everything before the awaited offsets must have been handled, and stored; no message may be about to be tried
+    again; and none of its meters may be one of those that are still `filling`.
+    """
+    assert window.state == "due"
+    assert window.awaited is not None
+    found: dict[WaitsFor, bool] = {
+        "bindings": not _reached(window.awaited, handled),
+        "usage": not _reached(window.awaited_usage, usage_stored),
+        "retries": are_retried,
+        "back_fill": any(item.meter in filling for item in window.measured_items),
+    }
+    return tuple(name for name, holds in found.items() if holds)
 
 
 def _reached(awaited: Offsets, done: Offsets) -> bool:
@@ -151,7 +186,7 @@ def _reached(awaited: Offsets, done: Offsets) -> bool:
 def close(window: UsageWindow, totals: Sequence[UsageTotal], now: datetime) -> UsageWindow:
     """Last step: the totals are said. What is stored from now on, whatever its date, is a correction."""
     assert window.state == "due"
-    return replace(window, state="closed", due_at=None, totals=tuple(totals), closed_at=now)
+    return replace(window, state="closed", due_at=None, held_by=(), totals=tuple(totals), closed_at=now)
 
 
 def correct(window: UsageWindow, totals: Sequence[UsageTotal]) -> UsageWindow | None:
@@ -166,4 +201,9 @@ def correct(window: UsageWindow, totals: Sequence[UsageTotal]) -> UsageWindow | 
 
 
 def _used(totals: Sequence[UsageTotal]) -> Mapping[tuple[str, str | None], UsageTotal]:
-    return {(total.item_id, total.price_id): total for total in totals if total.event_count}
+    return {(total.item_id, total.price_id): total for total in totals if is_used(total)}
+
+
+def is_used(total: UsageTotal) -> bool:
+    """A level that was set before the window is used in it without an event."""
+    return bool(total.event_count or total.quantity)

@@ -1,108 +1,35 @@
-"""Requests and answers about meters, usage and windows."""
+"""Requests and answers about usage and windows."""
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Annotated, Self
 
-from pydantic import AfterValidator, Field, StringConstraints
+from pydantic import Field
 
-from libs.common.web.bodies import Code, DecimalText, Description, Instant, StrictBody, identifier
-from services.metering.application.ask_usage import UsageAnswer, UsageSlice
-from services.metering.application.define_meter import DefineMeter
-from services.metering.domain.meter import (
-    DIMENSIONS_MAX,
-    FILTER_VALUES_MAX,
-    FILTERS_MAX,
-    Aggregation,
-    Meter,
-)
-from services.metering.domain.usage_window import State, UsageTotal, UsageWindow
-from services.metering.entrypoints.usage_event_bodies import EventType, plain
+from libs.common.web.bodies import DecimalText, Instant, StrictBody, identifier
+from services.metering.domain.late_usage import LateUsagePolicy, UsageChangeCause, WindowCorrection
+from services.metering.domain.usage_window import State, UsageTotal, UsageWindow, WaitsFor
+from services.metering.entrypoints.reading_bodies import TrueUpBody
 
-MeterId = Annotated[str, identifier("mtr"), Field(examples=["mtr_01jz3v6m1qk0c8n4r2d5s7t9wx"])]
 WindowId = Annotated[str, identifier("uwin"), Field(examples=["uwin_01jz3v6m1qk0c8n4r2d5s7t9wx"])]
 AnyId = Annotated[str, Field(min_length=1, max_length=100)]
 
 
-Pointer = Annotated[str, Field(max_length=256, examples=["/air_time"])]
-Dimension = Annotated[
-    str, StringConstraints(min_length=1, max_length=256), Field(examples=["carrier"]), AfterValidator(plain)
-]
-FilterValue = Annotated[str, StringConstraints(max_length=256), AfterValidator(plain)]
-
-
-class MeterCreateBody(StrictBody):
-    """What is measured. A meter never changes; what came before it was defined counts as well.
-
-    `value` points to the number in the event's data that `sum` and `max` read; `count` reads none. Usage can be
-    grouped by at most five dimensions, each a name in the data or a pointer into it. `filter` lists, by pointer,
-    the values that an event must have one of to count.
-    """
-
-    code: Code = Field(examples=["flying-minutes"])
-    event_type: EventType
-    aggregation: Aggregation = Field(examples=["sum"])
-    value: Pointer | None = None
-    group_by: Annotated[list[Dimension], Field(max_length=DIMENSIONS_MAX)] = Field(default_factory=list)
-    filter: Annotated[
-        dict[Pointer, Annotated[list[FilterValue], Field(min_length=1, max_length=FILTER_VALUES_MAX)]],
-        Field(max_length=FILTERS_MAX, examples=[{"/cancelled": ["false"]}]),
-    ] = Field(default_factory=dict)
-    unit: (
-        Annotated[str, Field(min_length=1, max_length=40, examples=["minute"]), AfterValidator(plain)] | None
-    ) = None
-    description: Description | None = None
-
-    def to_command(self, *, bucket_s: int) -> DefineMeter:
-        return DefineMeter(
-            code=self.code,
-            event_type=self.event_type,
-            aggregation=self.aggregation,
-            value=self.value,
-            group_by=tuple(self.group_by),
-            filter={pointer: tuple(values) for pointer, values in self.filter.items()},
-            unit=self.unit,
-            description=self.description,
-            bucket_s=bucket_s,
-        )
-
-
-class MeterBody(StrictBody):
-    id: str
-    code: str
-    event_type: str
-    aggregation: Aggregation
-    value: str | None
-    group_by: list[str]
-    filter: dict[str, list[str]]
-    unit: str | None
-    description: str | None
-    created_at: Instant
-
-    @classmethod
-    def from_domain(cls, meter: Meter) -> Self:
-        return cls(
-            id=meter.id,
-            code=meter.code,
-            event_type=meter.event_type,
-            aggregation=meter.aggregation,
-            value=meter.value_pointer,
-            group_by=[dimension.name for dimension in meter.dimensions],
-            filter={f.pointer: list(f.values) for f in meter.filters},
-            unit=meter.unit,
-            description=meter.description,
-            created_at=meter.created_at,
-        )
-
-
 class UsageTotalBody(StrictBody):
-    """`price_id` is there where the price of the item changed in the period: one total for each price."""
+    """`price_id` is there where the price of the item changed in the period: one total for each price.
+
+    Of `quantity`, `estimated_quantity` is no reading's but an estimate's; `true_ups` say which earlier estimates it puts
+    right.
+    """
 
     item_id: str
     meter: str
     quantity: DecimalText
     event_count: int
     price_id: str | None = None
+    estimated_quantity: DecimalText = Decimal(0)
+    true_ups: list[TrueUpBody] = Field(default_factory=list)
 
     @classmethod
     def from_domain(cls, total: UsageTotal) -> Self:
@@ -112,11 +39,17 @@ class UsageTotalBody(StrictBody):
             quantity=total.quantity,
             event_count=total.event_count,
             price_id=total.price_id,
+            estimated_quantity=total.estimated_quantity,
+            true_ups=[TrueUpBody.from_domain(true_up) for true_up in total.true_ups],
         )
 
 
 class UsageWindowBody(StrictBody):
-    """The usage of one billing period. `totals` are said when it closes; `revision` counts corrections since."""
+    """The usage of one billing period. `totals` are said when it closes; `revision` counts corrections since.
+
+    `waits_for` says what keeps it from closing once its period is over: its `grace`, `bindings` or `usage` that were said
+    before and are still under way, `retries` of messages that failed, or the `back_fill` of a meter.
+    """
 
     id: str
     subscription_id: str
@@ -126,6 +59,7 @@ class UsageWindowBody(StrictBody):
     window_start: Instant
     window_end: Instant
     due_at: Instant | None
+    waits_for: list[WaitsFor]
     closed_at: Instant | None
     revision: int
     totals: list[UsageTotalBody]
@@ -141,47 +75,85 @@ class UsageWindowBody(StrictBody):
             window_start=window.window_start,
             window_end=window.window_end,
             due_at=window.due_at,
+            waits_for=list(window.waits_for),
             closed_at=window.closed_at,
             revision=window.revision,
             totals=[UsageTotalBody.from_domain(total) for total in window.totals],
         )
 
 
-class UsageRowBody(StrictBody):
-    """Usage from `from` until before `to`, of one group."""
+class UsageDifferenceBody(StrictBody):
+    """What changed of one total: now less than before, hence negative if usage was taken back."""
 
-    start: Instant = Field(alias="from")
-    end: Instant = Field(alias="to")
-    group: dict[str, str | None]
+    item_id: str
+    meter: str
     quantity: DecimalText
     event_count: int
+    price_id: str | None
+
+
+class ChangedEventBody(StrictBody):
+    """An event that came `late`, or was `voided` or `amended`, after its window had closed."""
+
+    source: str
+    id: str
+    cause: UsageChangeCause
+
+
+class WindowCorrectionBody(StrictBody):
+    """The usage of a closed window, which is not what it was: `before`, now, and the difference.
+
+    `events` are the first hundred of `changed_event_count` behind it, by their time; without any, it was the agreement, a
+    binding or a meter that changed. `policy` is the plan's. What is not `is_billable` came after more days than the plan
+    allows: it is kept and reported, and not billed.
+    """
+
+    id: str
+    window_id: str
+    subscription_id: str
+    customer_id: str
+    period_index: int
+    window_start: Instant
+    window_end: Instant
+    revision: int
+    before: list[UsageTotalBody]
+    totals: list[UsageTotalBody]
+    differences: list[UsageDifferenceBody]
+    events: list[ChangedEventBody]
+    changed_event_count: int
+    policy: LateUsagePolicy
+    is_billable: bool
+    corrected_at: Instant
 
     @classmethod
-    def from_slice(cls, found: UsageSlice) -> Self:
-        return cls.model_validate(
-            {
-                "from": found.start,
-                "to": found.end,
-                "group": found.group,
-                "quantity": found.usage.quantity,
-                "event_count": found.usage.event_count,
-            }
-        )
-
-
-class UsageBody(StrictBody):
-    """Everything that was stored by `as_of` is counted."""
-
-    meter: str
-    unit: str | None
-    data: list[UsageRowBody]
-    as_of: Instant
-
-    @classmethod
-    def from_answer(cls, answer: UsageAnswer) -> Self:
+    def from_domain(cls, correction: WindowCorrection) -> Self:
         return cls(
-            meter=answer.meter.code,
-            unit=answer.meter.unit,
-            data=[UsageRowBody.from_slice(found) for found in answer.slices],
-            as_of=answer.as_of,
+            id=correction.id,
+            window_id=correction.window_id,
+            subscription_id=correction.subscription_id,
+            customer_id=correction.customer_id,
+            period_index=correction.period_index,
+            window_start=correction.window_start,
+            window_end=correction.window_end,
+            revision=correction.revision,
+            before=[UsageTotalBody.from_domain(total) for total in correction.before],
+            totals=[UsageTotalBody.from_domain(total) for total in correction.totals],
+            differences=[
+                UsageDifferenceBody(
+                    item_id=difference.item_id,
+                    meter=difference.meter,
+                    quantity=difference.quantity,
+                    event_count=difference.event_count,
+                    price_id=difference.price_id,
+                )
+                for difference in correction.differences
+            ],
+            events=[
+                ChangedEventBody(source=event.source, id=event.event_id, cause=event.cause)
+                for event in correction.events.first
+            ],
+            changed_event_count=correction.events.count,
+            policy=correction.policy,
+            is_billable=correction.is_billable,
+            corrected_at=correction.corrected_at,
         )

@@ -8,15 +8,14 @@ Source: CloudEvents 1.0.2: JSON format, JSON batch format, HTTP protocol binding
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 from urllib.parse import unquote
 
 import msgspec
 
 from libs.common.web.problem import BadRequest
-from services.metering.domain.usage_event import MalformedEvent, Reason, UsageEvent
+from services.metering.domain.usage_event import OWN_SOURCES, MalformedEvent, Reason, UsageEvent
 from services.metering.entrypoints.event_flaws import (
     BYTES_MAX,
     CONTROL,
@@ -36,10 +35,6 @@ from services.metering.entrypoints.exact_numbers import INTEGER_BOUND, NumberToo
 EVENT_BYTES_MAX = 262_144
 
 
-class _Unusual(Exception):
-    """The fast way gives up: the careful one is to say what it is."""
-
-
 class UnreadableEvents(BadRequest):
     """Not JSON, or neither an event nor a list of events."""
 
@@ -47,7 +42,7 @@ class UnreadableEvents(BadRequest):
     title: ClassVar[str] = "The body holds no events"
 
 
-class _Event(msgspec.Struct):
+class _Event(msgspec.Struct, gc=False):
     """What the fast way reads. Extension attributes are allowed, and not kept."""
 
     id: str
@@ -62,12 +57,13 @@ class _Event(msgspec.Struct):
 
 
 _READ = msgspec.json.Decoder(_Event, float_hook=exact)
+_READ_MANY = msgspec.json.Decoder(list[_Event], float_hook=exact)
 _READ_LIST = msgspec.json.Decoder(list[msgspec.Raw])
+_UNUSUAL = (NumberTooLong, msgspec.MsgspecError, ValueError, RecursionError, OverflowError)
 _WRITE = msgspec.json.Encoder(order="sorted", decimal_format="number")
 
 
-@dataclass(frozen=True, slots=True)
-class Reader:
+class Reader(NamedTuple):
     """Reads the events of one request. `specversion_needed` says whether its media type promises CloudEvents."""
 
     tenant: str
@@ -76,31 +72,77 @@ class Reader:
 
     def read(self, raw: bytes) -> UsageEvent | MalformedEvent:
         """One event from its JSON text, which is UTF-8."""
-        try:
-            return self._read_fast(raw)
-        except (_Unusual, NumberTooLong, msgspec.MsgspecError, ValueError, RecursionError, OverflowError):
-            return self._read_carefully(raw)
+        return self.read_usual(raw) or self._read_carefully(raw)
 
-    def _read_fast(self, raw: bytes) -> UsageEvent:
-        event = _READ.decode(raw)
-        version = event.specversion
-        if (
-            (version != "1.0" and (version is not None or self.specversion_needed))
-            or event.data_base64 is not msgspec.UNSET
-            or (event.datacontenttype is not None and event.datacontenttype != "application/json")
-            or not (0 < len(event.id) <= SURELY_SHORT and 0 < len(event.type) <= SURELY_SHORT)
-            or not (0 < len(event.source) <= SURELY_SHORT and 0 < len(event.subject) <= SURELY_SHORT)
-            or len(raw) > EVENT_BYTES_MAX
-            or (b"\\" in raw and (b"\\u" in raw or _has_control(event)))
-            or not _fits(event.data, 1)
-        ):
-            raise _Unusual
+    def read_usual(self, raw: bytes) -> UsageEvent | None:
+        """None when it needs a careful look: at its text, or at whether it is an event at all."""
+        try:
+            event = _READ.decode(raw)
+            if (
+                self._is_usual(event, escapes=b"\\" in raw)
+                and len(raw) <= EVENT_BYTES_MAX
+                and b"\\u" not in raw
+            ):
+                return self._made_of(event, None if event.data is None else _WRITE.encode(event.data))
+        except _UNUSUAL:
+            pass
+        return None
+
+    def read_array(self, array: bytes) -> list[UsageEvent | MalformedEvent]:
+        """The events of a JSON array, which is UTF-8 and no longer than one event may be. Raises: UnreadableEvents."""
+        try:
+            events = _READ_MANY.decode(array)
+            written = _WRITE.encode_lines([event.data for event in events]).split(b"\n")
+        except _UNUSUAL:
+            return [self.read(raw) for raw in split_array(array)]
+        escapes = b"\\" in array
+        if escapes and b"\\u" in array:
+            return [self.read(raw) for raw in split_array(array)]
+        raws: Sequence[bytes] = ()
+        found: list[UsageEvent | MalformedEvent] = []
+        for place, event in enumerate(events):
+            try:
+                if self._is_usual(event, escapes=escapes):
+                    found.append(self._made_of(event, None if event.data is None else written[place]))
+                    continue
+            except OverflowError:  # an instant that has no place in UTC
+                pass
+            raws = raws or split_array(array)
+            found.append(self._read_carefully(raws[place]))
+        return found
+
+    def _is_usual(self, event: _Event, *, escapes: bool) -> bool:
+        """Whether nothing in it needs the careful way. `escapes`: whether its text holds a backslash."""
+        version, time = event.specversion, event.time
+        return (
+            (version == "1.0" or (version is None and not self.specversion_needed))
+            and event.data_base64 is msgspec.UNSET
+            and (event.datacontenttype is None or event.datacontenttype == "application/json")
+            and 0 < len(event.id) <= SURELY_SHORT
+            and 0 < len(event.type) <= SURELY_SHORT
+            and 0 < len(event.source) <= SURELY_SHORT
+            and 0 < len(event.subject) <= SURELY_SHORT
+            and (time is None or time.tzinfo is not None)
+            and not (escapes and _has_control(event))
+            and not event.source.startswith(OWN_SOURCES)
+            and _fits(event.data, 1)
+        )
+
+    def _made_of(self, event: _Event, data_json: bytes | None) -> UsageEvent:
         time = event.time
         if time is not None and time.tzinfo is not UTC:
-            if time.tzinfo is None:
-                raise _Unusual
             time = time.astimezone(UTC)
-        return self._made(event.source, event.id, event.type, event.subject, time, event.data)
+        return UsageEvent(
+            self.tenant,
+            event.source,
+            event.id,
+            event.type,
+            event.subject,
+            time,
+            self.arrived_at,
+            event.data,
+            data_json,
+        )
 
     def _read_carefully(self, raw: bytes) -> UsageEvent | MalformedEvent:
         text = raw.decode("utf-8", "replace")

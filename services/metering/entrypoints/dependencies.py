@@ -13,7 +13,10 @@ from fastapi import Depends, Request
 from libs.common.clock import Clock
 from libs.common.messaging.bus import Bus
 from libs.common.web.calls import Call, authorised
+from libs.common.web.limits import BodyBudget
 from services.metering.adapters.unit_of_work import MeteringUnitOfWork
+from services.metering.adapters.usage_months import UsageMonths
+from services.metering.domain.usage_event import AcceptWindow
 from services.metering.entrypoints.ingest_queue import IngestQueue
 from services.metering.entrypoints.usage_publisher import UsagePublisher
 from services.metering.entrypoints.usage_request import RequestLimits
@@ -29,11 +32,17 @@ async def _clock(request: Request) -> Clock:
 
 @dataclass(frozen=True, slots=True)
 class Ingest:
-    """What the ingest path needs. With a publisher as its queue, events go through the usage topic."""
+    """What the ingest path needs. With a publisher as its queue, events go through the usage topic.
+
+    What is corrected is stored by the request itself, in months that it makes sure of.
+    """
 
     queue: IngestQueue | UsagePublisher
     clock: Clock
     limits: RequestLimits
+    accept: AcceptWindow
+    months: UsageMonths
+    bodies: BodyBudget
 
     @property
     def is_through_topic(self) -> bool:

@@ -15,6 +15,7 @@ from services.metering.domain.json_pointer import to_pointer
 from services.metering.domain.measurement import DIGITS_MAX
 from services.metering.domain.usage_event import (
     ID_BYTES_MAX,
+    OWN_SOURCES,
     SOURCE_BYTES_MAX,
     SUBJECT_BYTES_MAX,
     TYPE_BYTES_MAX,
@@ -63,6 +64,9 @@ def read_attribute(given: Mapping[str, Any], name: str, reasons: list[Reason]) -
         reasons.append(Reason(f"{name}_not_printable", pointer, "must not hold control characters"))
     elif len(value) > SURELY_SHORT and len(value.encode()) > bytes_max:
         reasons.append(Reason(f"{name}_too_long", pointer, f"has more than {bytes_max} bytes"))
+    elif name == "source" and value.startswith(OWN_SOURCES):
+        told = f'sources that begin with "{OWN_SOURCES}" are said by Perennial of itself'
+        reasons.append(Reason("source_reserved", pointer, told))
     else:
         return value
     return None
@@ -108,14 +112,14 @@ def data_flaws(data: Any, path: tuple[str, ...], depth: int) -> list[Reason]:
         told = f"has more than {DIGITS_MAX} digits when it is written out"
         return [Reason("number_too_long", to_pointer(path), told)]
     if isinstance(data, str):
-        return [] if _is_storable(data) else [_not_storable(path)]
+        return [] if is_storable(data) else [_not_storable(path)]
     if not isinstance(data, dict | list):
         return []
     if depth > DEPTH_MAX:
         return [too_deep(to_pointer(path[:DEPTH_MAX]))]
     found: list[Reason] = []
     for name, value in data.items() if isinstance(data, dict) else enumerate(data):
-        if isinstance(name, str) and not _is_storable(name):
+        if isinstance(name, str) and not is_storable(name):
             found.append(_not_storable(path))
         elif not isinstance(value, int | Decimal | None):
             found += data_flaws(value, (*path, str(name)), depth + 1)
@@ -128,7 +132,7 @@ def _is_unicode(text: str) -> bool:
     return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
-def _is_storable(text: str) -> bool:
+def is_storable(text: str) -> bool:
     return "\0" not in text and (text.isascii() or _is_unicode(text))
 
 

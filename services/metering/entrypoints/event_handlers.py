@@ -119,6 +119,7 @@ async def on_subject_bound(event: _Bound, uow: MeteringUnitOfWork) -> None:
         item_id=told.item_id,
         bound_from=told.bound_from,
         bound_until=told.bound_until,
+        asset_id=told.asset_id,
     )
     await bind_subject(binding, uow=uow)
 

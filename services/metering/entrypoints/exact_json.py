@@ -12,9 +12,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from libs.common.paging import Slice
-from libs.common.web.bodies import decimal_text, instant_text
+from libs.common.web.bodies import instant_text
 from libs.common.web.pagination import page_body
-from services.metering.application.reads import CountedEvent, StoredEvent
+from services.metering.application.reads import StoredEvent
 
 
 class _Placeholder(BaseModel):
@@ -33,9 +33,17 @@ def event_json(event: StoredEvent) -> Mapping[str, Any]:
     }
 
 
-def counted_json(counted: CountedEvent) -> Mapping[str, Any]:
-    value = None if counted.value is None else decimal_text(counted.value)
-    return {**event_json(counted.event), "value": value}
+def marked_json(event: StoredEvent) -> Mapping[str, Any]:
+    """With why it counts no more, if it does not, and which amendment brought it, if one did."""
+    mark = event.corrected
+    told = mark and {
+        "id": mark.id,
+        "kind": mark.kind,
+        "reason": mark.reason,
+        "author": mark.author,
+        "at": _instant(mark.corrected_at),
+    }
+    return {**event_json(event), "corrected": told, "amends": event.amends}
 
 
 def exact_page(request: Request, found: Slice[Mapping[str, Any]]) -> Response:

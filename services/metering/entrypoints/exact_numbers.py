@@ -24,6 +24,8 @@ TOO_LONG = TooLong()
 def exact(text: str) -> int | Decimal:
     """A number with a point or an exponent: 1.50 is 1.5, and 1e2 is 100. Raises: NumberTooLong."""
     number = Decimal(text)
+    if text[-1] != "0" and len(text) <= DIGITS_MAX and "e" not in text and "E" not in text:
+        return number  # as most are written: nothing of it is to be left out
     if len(text) > DIGITS_MAX or "e" in text or "E" in text:
         _, digits, exponent = number.as_tuple()
         assert isinstance(exponent, int), "JSON has neither NaN nor infinity"

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import logging
 from collections import Counter, defaultdict, deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, cast
 
+from libs.common.clock import Clock, SystemClock
 from libs.common.errors import TransientError
+from libs.common.ids import new_uuid7
 from libs.common.messaging.alarm import Alarm
+from libs.common.persistence.direct import DirectTransactions
 from libs.common.persistence.outage import is_lost_race, is_outage
 from libs.common.persistence.unit_of_work import UnitsOfWork
 from libs.common.telemetry import metrics, recorded_traceparent, root_span, service_scope
@@ -24,8 +28,13 @@ from services.metering.application.ingest_usage_events import (
     months_needed,
     one_batch_a_caller,
 )
-from services.metering.domain.usage_event import AcceptWindow, UsageEvent
+from services.metering.domain.usage_event import AcceptWindow
 from services.metering.entrypoints.balance_notes import BalanceNotes
+
+log = logging.getLogger(__name__)
+
+Outcome = list[EventResult] | Exception
+"""A result for each event, once it is committed; or why there is none."""
 
 RACES_MAX = 10
 FURTHER_WRITER_EVENTS = 40  # that wait: while one writer waits for the disk, the other makes its rows
@@ -42,8 +51,18 @@ class IngestBusy(TransientError):
 class _Waiting:
     tenant: str
     batch: UsageBatch
-    done: asyncio.Future[list[EventResult]]
+    done: Callable[[Outcome], None]
     traceparent: str | None
+    is_done: bool = False
+
+    def end(self, outcome: Outcome) -> None:
+        """Only the first outcome is told."""
+        if not self.is_done:
+            self.is_done = True
+            try:
+                self.done(outcome)
+            except Exception:  # his own mistake: the others of the commit are told theirs
+                log.exception("the outcome of usage events could not be told")
 
 
 class IngestQueue:
@@ -65,9 +84,10 @@ class IngestQueue:
         commit_events_max: int,
         queue_events_max: int,
         wake: Sequence[Alarm] = (),
+        clock: Clock | None = None,
     ) -> None:
         self._units, self._months = units, months
-        self._notes = BalanceNotes(units, service=service, wake=wake)
+        self._notes = BalanceNotes(units, service=service, clock=clock or SystemClock(), wake=wake)
         self._service, self._accept = service, accept
         self._writers_max, self._commit_events_max = writers, commit_events_max
         self._queue_events_max = queue_events_max
@@ -83,22 +103,41 @@ class IngestQueue:
 
         Raises: IngestBusy; whatever the batch fails with, or the database.
         """
+        outcome: asyncio.Future[list[EventResult]] = asyncio.get_running_loop().create_future()
+
+        def done(found: Outcome) -> None:
+            if outcome.done():
+                return  # its sender has gone
+            if isinstance(found, Exception):
+                outcome.set_exception(found)
+            else:
+                outcome.set_result(found)
+
+        self.put(tenant, batch, done, recorded_traceparent())
+        return await outcome
+
+    def put(
+        self,
+        tenant: str,
+        batch: UsageBatch,
+        done: Callable[[Outcome], None],
+        traceparent: str | None = None,
+    ) -> None:
+        """The same for who does not wait: `done` is called once. Raises: IngestBusy, and it is not."""
         if self.waiting_events and self.waiting_events + len(batch.events) > self._queue_events_max:
             raise IngestBusy(
                 "too many usage events are waiting to be stored",
                 retry_after_s=1,
                 remedy="Send it again after a moment; what is sent twice is counted once.",
             )
-        done: asyncio.Future[list[EventResult]] = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Waiting(tenant, batch, done, recorded_traceparent()))
-        self._count(len(batch.events))
+        self._waiting.append(_Waiting(tenant, batch, done, traceparent))
+        self.waiting_events += len(batch.events)
         self._untaken_events += len(batch.events)
         if not self._writers or (
             self._untaken_events >= FURTHER_WRITER_EVENTS and len(self._writers) < self._writers_max
         ):
             # In a context of its own: the writer's spans are not the first sender's.
             self._writers.add(asyncio.create_task(self._write(), context=contextvars.Context()))
-        return await done
 
     async def close(self) -> None:
         """Wait for what was taken in."""
@@ -106,26 +145,26 @@ class IngestQueue:
             await asyncio.gather(*self._writers, return_exceptions=True)
         await self._notes.close()
 
-    def _count(self, change: int) -> None:
-        self.waiting_events += change
-        self._gauge.set(self.waiting_events)
-
     async def _write(self) -> None:
+        transactions = self._units.database.direct_transactions()
         try:
             with service_scope(self._service):
                 while self._waiting:
-                    await self._write_some(self._take())
+                    await self._write_some(self._take(), transactions)
+                    if not self._waiting:
+                        await transactions.close()
         finally:  # in the same turn in which nothing was found: whoever comes next starts a writer
             self._writers.discard(cast("asyncio.Task[None]", asyncio.current_task()))
 
-    async def _write_some(self, taken: Sequence[_Waiting]) -> None:
+    async def _write_some(self, taken: Sequence[_Waiting], transactions: DirectTransactions) -> None:
+        self._gauge.set(self.waiting_events)
         try:
-            await self._commit_by_halves(taken)
+            await self._commit_by_halves(taken, transactions)
         finally:
-            for waiting in taken:
-                if not waiting.done.done():  # only if we are being canceled
-                    waiting.done.cancel()
-            self._count(-sum(len(waiting.batch.events) for waiting in taken))
+            for waiting in taken:  # those that are left, only if we are being canceled
+                waiting.end(IngestBusy("the process is ending", retry_after_s=1))
+            self.waiting_events -= sum(len(waiting.batch.events) for waiting in taken)
+            self._gauge.set(self.waiting_events)
 
     def _take(self) -> list[_Waiting]:
         taken = [self._waiting.popleft()]
@@ -136,28 +175,27 @@ class IngestQueue:
         self._untaken_events -= event_count
         return taken
 
-    async def _commit_by_halves(self, taken: Sequence[_Waiting]) -> None:
+    async def _commit_by_halves(self, taken: Sequence[_Waiting], transactions: DirectTransactions) -> None:
         try:
-            results = await self._commit(taken)
+            results = await self._commit(taken, transactions)
         except Exception as error:
             if len(taken) == 1 or is_outage(error):
                 for waiting in taken:
-                    if not waiting.done.done():
-                        waiting.done.set_exception(error)
+                    waiting.end(error)
                 return
             middle = len(taken) // 2
-            await self._commit_by_halves(taken[:middle])
-            await self._commit_by_halves(taken[middle:])
+            await self._commit_by_halves(taken[:middle], transactions)
+            await self._commit_by_halves(taken[middle:], transactions)
             return
-        for status, count in Counter(found.status for result in results for found in result).items():
+        for status, count in Counter([found.status for result in results for found in result]).items():
             metrics.usage_events(self._service, status, count)
         for waiting, result in zip(taken, results, strict=True):
-            if not waiting.done.done():  # its sender may have gone
-                waiting.done.set_result(result)
+            waiting.end(result)
 
-    async def _commit(self, taken: Sequence[_Waiting]) -> list[list[EventResult]]:
+    async def _commit(
+        self, taken: Sequence[_Waiting], transactions: DirectTransactions
+    ) -> list[list[EventResult]]:
         """One transaction for all of them; a lost race repeats the whole."""
-        events = [event for w in taken for event in w.batch.events if isinstance(event, UsageEvent)]
         await self._months.ensure(months_needed([waiting.batch for waiting in taken], self._accept))
         attempt = 1
         while True:
@@ -166,29 +204,37 @@ class IngestQueue:
                     "store usage events",
                     links=[waiting.traceparent for waiting in taken],
                     attributes={
-                        "perennial.usage.events": len(events),
+                        "perennial.usage.events": sum(len(waiting.batch.events) for waiting in taken),
                         "perennial.usage.requests": len(taken),
                     },
                 ):
-                    return await self._store(taken)
+                    return await self._store(taken, transactions)
             except Exception as error:
                 if attempt >= RACES_MAX or not is_lost_race(error):
                     raise
                 await asyncio.sleep(0.01 * attempt)
                 attempt += 1
 
-    async def _store(self, taken: Sequence[_Waiting]) -> list[list[EventResult]]:
+    async def _store(
+        self, taken: Sequence[_Waiting], transactions: DirectTransactions
+    ) -> list[list[EventResult]]:
         by_tenant: dict[str, list[int]] = defaultdict(list)
         for place, waiting in enumerate(taken):
             by_tenant[waiting.tenant].append(place)
         results: list[list[EventResult]] = [[] for _ in taken]
-        async with self._units.open_for_many() as uow:
+        async with self._units.open_directly(transactions) as uow:
             for tenant in sorted(by_tenant):
                 places = by_tenant[tenant]
                 await uow.become(tenant, taken[places[0]].batch.actor)
-                command = IngestUsageEvents(one_batch_a_caller([taken[place].batch for place in places]))
+                command = IngestUsageEvents(
+                    one_batch_a_caller([taken[place].batch for place in places], _new_id)
+                )
                 found = await ingest_usage_events(command, uow=uow, accept=self._accept)
                 for place, result in zip(places, found, strict=True):
                     results[place] = result
         self._notes.add(uow.balances.touched)
         return results
+
+
+def _new_id() -> str:
+    return str(new_uuid7())

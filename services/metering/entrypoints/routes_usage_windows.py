@@ -12,14 +12,15 @@ from libs.common.paging import Slice
 from libs.common.web.pagination import Page, PageDep
 from services.metering.adapters.unit_of_work import MeteringUnitOfWork
 from services.metering.application import queries
-from services.metering.application.reads import WindowFilter
+from services.metering.application.reads import WindowCorrectionFilter, WindowFilter
 from services.metering.domain.usage_window import State
-from services.metering.entrypoints.bodies import AnyId, UsageWindowBody, WindowId
+from services.metering.entrypoints.bodies import AnyId, UsageWindowBody, WindowCorrectionBody, WindowId
 from services.metering.entrypoints.dependencies import PortalReadCall
-from services.metering.entrypoints.exact_json import counted_json, exact_page
-from services.metering.entrypoints.usage_event_bodies import CountedEventBody
+from services.metering.entrypoints.exact_json import exact_page
+from services.metering.entrypoints.usage_answer_bodies import MeasuredEventBody, measured_json
 
 router = APIRouter(prefix="/v1/usage-windows", tags=["usage windows"])
+corrections_router = APIRouter(prefix="/v1/usage-window-corrections", tags=["usage windows"])
 
 
 @router.get("", response_model=Page[UsageWindowBody], summary="List usage windows")
@@ -50,7 +51,40 @@ async def get_usage_window(window_id: WindowId, call: PortalReadCall) -> Respons
 
 
 @router.get(
-    "/{window_id}/events", response_model=Page[CountedEventBody], summary="List the events behind a total"
+    "/{window_id}/corrections",
+    response_model=Page[WindowCorrectionBody],
+    summary="List the corrections of a window",
+)
+async def list_usage_window_corrections(window_id: WindowId, call: PortalReadCall, page: PageDep) -> Response:
+    """In the order in which they were said: the `before` of each is what the one before it came to."""
+    return await _corrections(call, page, WindowCorrectionFilter(window_id=window_id))
+
+
+@corrections_router.get("", response_model=Page[WindowCorrectionBody], summary="List corrections of windows")
+async def list_window_corrections(
+    call: PortalReadCall,
+    page: PageDep,
+    subscription_id: Annotated[AnyId | None, Query()] = None,
+    customer_id: Annotated[AnyId | None, Query()] = None,
+    is_billable: Annotated[bool | None, Query()] = None,
+) -> Response:
+    """Of all windows, in the order in which they were said. With `is_billable=false`: what came too late to be billed."""
+    wanted = WindowCorrectionFilter(
+        subscription_id=subscription_id, customer_id=customer_id, is_billable=is_billable
+    )
+    return await _corrections(call, page, wanted)
+
+
+async def _corrections(call: PortalReadCall, page: PageDep, wanted: WindowCorrectionFilter) -> Response:
+    async def work(uow: MeteringUnitOfWork) -> Slice[WindowCorrectionBody]:
+        found = await queries.list_window_corrections(wanted, page, of=call.customer, uow=uow)
+        return found.map(WindowCorrectionBody.from_domain)
+
+    return await call.page(work)
+
+
+@router.get(
+    "/{window_id}/events", response_model=Page[MeasuredEventBody], summary="List the events behind a total"
 )
 async def list_usage_window_events(
     window_id: WindowId,
@@ -67,6 +101,6 @@ async def list_usage_window_events(
         found = await queries.list_window_events(
             window_id, item_id, price_id, page, of=call.customer, uow=uow
         )
-        return found.map(counted_json)
+        return found.map(measured_json)
 
-    return exact_page(call.request, await call.run(work))
+    return exact_page(call.request, await call.run(work, snapshot=True))

@@ -15,12 +15,21 @@ from libs.common.messaging.bus import Bus
 from libs.common.messaging.due import DueJob, DueRow, Job
 from libs.common.persistence.unit_of_work import UnitsOfWork
 from libs.common.telemetry import metrics
-from services.metering.adapters.rows import late_usage, usage_balance, usage_window
+from services.metering.adapters.rows import (
+    late_usage,
+    usage_alert,
+    usage_balance,
+    usage_retention,
+    usage_window,
+)
 from services.metering.adapters.unit_of_work import MeteringUnitOfWork
 from services.metering.adapters.usage_offsets import USAGE_GROUP
 from services.metering.adapters.usage_results import forget_expired
+from services.metering.adapters.usage_retention import drop_months, keep_from
 from services.metering.application.close_usage_window import CloseUsageWindows, close_usage_windows
 from services.metering.application.correct_usage import CorrectUsage, correct_usage
+from services.metering.application.fire_usage_alerts import FireUsageAlerts, fire_usage_alerts
+from services.metering.application.keep_usage import RESTED, forget_usage
 from services.metering.application.tell_usage_balances import TellUsageBalances, tell_usage_balances
 
 SERVICE = "metering"
@@ -28,6 +37,7 @@ BINDINGS_TOPIC = topic_of("subscriptions")
 OVERDUE_AFTER = timedelta(seconds=60)
 COUNT_EVERY_S = 15.0
 FORGET_EVERY_S = 600.0
+EXPIRE_EVERY_S = 3600.0
 BALANCES_MAX = 500  # items whose balances are summed and said in one turn
 BALANCES_REST_S = 0.5
 BALANCES_REST_FACTOR = (
@@ -37,21 +47,24 @@ BALANCES_REST_FACTOR = (
 Units = UnitsOfWork[MeteringUnitOfWork]
 
 
-def jobs(units: Units, clock: Clock, bus: Bus) -> Sequence[Job]:
+def jobs(units: Units, clock: Clock, bus: Bus, *, raw_kept_days: int | None = None) -> Sequence[Job]:
     """In the order in which they run: corrections first, since somebody was told a wrong total."""
-    late = DueJob("correct_usage", service=SERVICE, table=late_usage, units=units, clock=clock, work=_correct)
+
+    async def correct(rows: Sequence[DueRow], uow: MeteringUnitOfWork) -> None:
+        await correct_usage(CorrectUsage({row.id: row.now for row in rows}), uow=uow, clock=clock)
+
+    late = DueJob("correct_usage", service=SERVICE, table=late_usage, units=units, clock=clock, work=correct)
     return (
         late,
         WindowClosing(units, clock, bus),
+        AlertWatching(units, clock),
         BalanceTelling(units, clock),
         OverdueCount(units, clock),
         UsageLagCount(units, bus),
         ResultsExpiry(units),
+        UsageExpiry(units, clock),
+        MonthsExpiry(units, clock, raw_kept_days),
     )
-
-
-async def _correct(rows: Sequence[DueRow], uow: MeteringUnitOfWork) -> None:
-    await correct_usage(CorrectUsage({row.id: row.now for row in rows}), uow=uow)
 
 
 class WindowClosing:
@@ -60,7 +73,7 @@ class WindowClosing:
     name = "close_usage_windows"
 
     def __init__(self, units: Units, clock: Clock, bus: Bus) -> None:
-        self._bus = bus
+        self._bus, self._clock = bus, clock
         self._due = DueJob(
             self.name, service=SERVICE, table=usage_window, units=units, clock=clock, work=self._close
         )
@@ -85,8 +98,31 @@ class WindowClosing:
 
     async def _close(self, rows: Sequence[DueRow], uow: MeteringUnitOfWork) -> None:
         now_by_id = {row.id: row.now for row in rows}
-        command = CloseUsageWindows(now_by_id, self._ends, self._handled, self._usage_ends)
+        command = CloseUsageWindows(
+            now_by_id, self._ends, self._handled, self._usage_ends, self._clock.system_now()
+        )
         self._moved_count += await close_usage_windows(command, uow=uow)
+
+
+class AlertWatching:
+    """Looks at the alerts that are due: not for usage that was stored, which whoever stored it looked at."""
+
+    name = "fire_usage_alerts"
+
+    def __init__(self, units: Units, clock: Clock) -> None:
+        self._clock = clock
+        self._due = DueJob(
+            self.name, service=SERVICE, table=usage_alert, units=units, clock=clock, work=self._fire
+        )
+
+    async def run_once(self) -> int:
+        return await self._due.run_once()
+
+    async def _fire(self, rows: Sequence[DueRow], uow: MeteringUnitOfWork) -> None:
+        ids = [row.id for row in rows]
+        alerts = await uow.alerts.load(ids)
+        await fire_usage_alerts(FireUsageAlerts(alerts), uow=uow, clock=self._clock)
+        await uow.alerts.settle(ids)
 
 
 class BalanceTelling:
@@ -193,4 +229,48 @@ class ResultsExpiry:
         if time.monotonic() - self._forgot_at >= FORGET_EVERY_S:
             self._forgot_at = time.monotonic()
             await forget_expired(self._units.database)
+        return 0
+
+
+class UsageExpiry:
+    """Deletes raw events of tenants that keep them for a shorter time, a piece in each transaction."""
+
+    name = "forget_usage"
+
+    def __init__(self, units: Units, clock: Clock, *, rested: timedelta = RESTED) -> None:
+        self._clock, self._rested = clock, rested
+        self._due = DueJob(
+            self.name,
+            service=SERVICE,
+            table=usage_retention,
+            units=units,
+            clock=clock,
+            work=self._forget,
+            batch_max=1,
+        )
+
+    async def run_once(self) -> int:
+        return await self._due.run_once()
+
+    async def _forget(self, rows: Sequence[DueRow], uow: MeteringUnitOfWork) -> None:
+        for _ in rows:
+            await forget_usage(uow=uow, clock=self._clock, rested=self._rested)
+
+
+class MonthsExpiry:
+    """Drops the months of raw events that nobody keeps any more: first those that were known before to go."""
+
+    name = "drop_usage_months"
+
+    def __init__(
+        self, units: Units, clock: Clock, kept_days: int | None, *, rested: timedelta = RESTED
+    ) -> None:
+        self._units, self._clock, self._kept_days, self._rested = units, clock, kept_days, rested
+        self._looked_at = -EXPIRE_EVERY_S
+
+    async def run_once(self) -> int:
+        if self._kept_days is not None and time.monotonic() - self._looked_at >= EXPIRE_EVERY_S:
+            self._looked_at = time.monotonic()
+            await drop_months(self._units.database, self._rested)
+            await keep_from(self._units.database, self._clock.system_now() - timedelta(days=self._kept_days))
         return 0

@@ -102,7 +102,7 @@ class UsageConsumer:
         )  # partitions of ours that we read from where they are stored up to
         self._sought: dict[int, int] = {}  # where we asked a partition to go on, until it has
         self.failures = Failures(units, USAGE_GROUP)
-        self._notes = BalanceNotes(units, service=service, wake=wake)
+        self._notes = BalanceNotes(units, service=service, clock=clock, wake=wake)
 
     async def run(self) -> None:
         """Store until told to stop: what is in hand is finished and acknowledged, then the group is left."""

@@ -6,20 +6,26 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field
 
-from libs.common.web.bodies import DecimalText, Instant, StrictBody
+from libs.common.web.bodies import Instant, StrictBody
+from services.metering.application.ingest_usage_events import EventResult
 from services.metering.application.reads import (
     SETTLED_AS,
     BatchResult,
     ConflictView,
     NotStoredView,
+    RejectResolution,
+    RejectState,
     RejectView,
 )
+from services.metering.domain.usage_correction import REASON_LENGTH_MAX, CorrectionKind
 from services.metering.domain.usage_event import (
     ID_BYTES_MAX,
     SOURCE_BYTES_MAX,
     SUBJECT_BYTES_MAX,
     TYPE_BYTES_MAX,
+    MalformedEvent,
     Reason,
+    UsageEvent,
 )
 
 
@@ -99,16 +105,46 @@ class UsageEventBody(StrictBody):
     data: Any
 
 
-class CountedEventBody(UsageEventBody):
-    """An event behind a total; `value` is what the meter took from it, null where it only counts."""
+class CorrectionMarkBody(StrictBody):
+    """Why an event counts no more, since when, and who says so."""
 
-    value: DecimalText | None
+    id: str = Field(examples=["ucor_01jz3v6m1qk0c8n4r2d5s7t9wx"])
+    kind: CorrectionKind
+    reason: str
+    author: str
+    at: Instant
+
+
+class MarkedEventBody(UsageEventBody):
+    """With `corrected`, it counts no more; `amends` is the id of the amendment that brought it."""
+
+    corrected: CorrectionMarkBody | None
+    amends: str | None
+
+
+class RejectResolutionBody(StrictBody):
+    """What was done about a reject: what became of the event sent in its place, or why nobody will send one."""
+
+    outcome: Literal["stored", "duplicate", "dismissed"]
+    resolved_at: Instant
+    resolved_by: str
+    reason: str | None
+
+    @classmethod
+    def from_view(cls, resolution: RejectResolution) -> Self:
+        return cls(
+            outcome=resolution.outcome,
+            resolved_at=resolution.resolved_at,
+            resolved_by=resolution.resolved_by,
+            reason=resolution.note,
+        )
 
 
 class UsageRejectBody(StrictBody):
     """An event that was refused, kept once, however often it was sent."""
 
     id: str
+    state: RejectState
     event_id: str | None
     source: str | None
     type: str | None
@@ -118,12 +154,15 @@ class UsageRejectBody(StrictBody):
     seen_count: int
     first_seen_at: Instant
     last_seen_at: Instant
+    resolution: RejectResolutionBody | None
 
     @classmethod
     def from_view(cls, view: RejectView) -> Self:
-        reject = view.reject
+        reject, resolution = view.reject, view.resolution
         return cls(
             id=reject.id,
+            state=view.state,
+            resolution=None if resolution is None else RejectResolutionBody.from_view(resolution),
             event_id=reject.event_id,
             source=reject.source,
             type=reject.type,
@@ -134,6 +173,33 @@ class UsageRejectBody(StrictBody):
             first_seen_at=view.first_seen_at,
             last_seen_at=view.last_seen_at,
         )
+
+
+class ResubmissionBody(StrictBody):
+    """What became of the event, and the reject after that."""
+
+    result: EventResultBody
+    reject: UsageRejectBody
+
+    @classmethod
+    def from_result(cls, event: UsageEvent | MalformedEvent, result: EventResult, reject: RejectView) -> Self:
+        told = EventResultBody(
+            id=event.event_id,
+            source=event.source,
+            status=result.status,
+            reasons=[ReasonBody.from_domain(reason) for reason in result.reasons] or None,
+        )
+        return cls(result=told, reject=UsageRejectBody.from_view(reject))
+
+
+class DismissalBody(StrictBody):
+    """Why nobody will put the event right."""
+
+    reason: Annotated[
+        str,
+        Field(min_length=1, max_length=REASON_LENGTH_MAX, examples=["A test of the new engine."]),
+        AfterValidator(plain),
+    ]
 
 
 class UsageConflictBody(StrictBody):

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import ClassVar
+from typing import ClassVar, Self
 
 from starlette.requests import Request
 
 from libs.common.errors import TooLarge
-from libs.common.web.limits import BodyTooLarge
-from libs.common.web.problem import BadRequest, RequestTimedOut, UnsupportedMedia
+from libs.common.web.limits import BodyBudget
+from libs.common.web.problem import RequestTimedOut, UnsupportedMedia
 from services.metering.domain.usage_event import MalformedEvent, UsageEvent
 from services.metering.entrypoints.cloud_events import (
+    EVENT_BYTES_MAX,
     Reader,
     attributes_from_headers,
     split_array,
@@ -23,10 +23,12 @@ from services.metering.entrypoints.cloud_events import (
     split_object,
 )
 from services.metering.entrypoints.event_flaws import is_json_media
+from services.metering.entrypoints.ingest_queue import IngestBusy
+from services.metering.entrypoints.unpacking import ENCODINGS, BodyMalformed, unpack
 
 BODY_TIMEOUT_S = 30.0
-PIECE_BYTES = 262_144
 TURN_EVENTS = 500
+AT_ONCE_BYTES_MAX = 131_072  # a few milliseconds of work, and never more than one event may have
 
 CLOUDEVENT, CLOUDEVENTS_BATCH = "application/cloudevents+json", "application/cloudevents-batch+json"
 JSON, NDJSON = "application/json", "application/x-ndjson"
@@ -41,11 +43,6 @@ class TooManyEvents(TooLarge):
     title: ClassVar[str] = "The request holds too many events"
 
 
-class BodyMalformed(BadRequest):
-    code: ClassVar[str] = "body_malformed"
-    title: ClassVar[str] = "The body cannot be unpacked or is not UTF-8"
-
-
 @dataclass(frozen=True, slots=True)
 class RequestLimits:
     """`bytes_max` holds for the body as it is sent, and for what it unpacks to."""
@@ -54,15 +51,40 @@ class RequestLimits:
     bytes_max: int
 
 
+class BodyHold:
+    """What one request has in hand of its body, packed and unpacked, for as long as it is looked at and stored."""
+
+    def __init__(self, bodies: BodyBudget) -> None:
+        self._bodies = bodies
+        self._held_bytes = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bodies.give(self._held_bytes)
+
+    def take(self, byte_count: int) -> None:
+        """Raises: IngestBusy."""
+        if not self._bodies.take(byte_count):
+            raise IngestBusy(
+                "the bodies of too many requests are waiting to be stored",
+                retry_after_s=1,
+                remedy="Send it again after a moment; what is sent twice is counted once.",
+            )
+        self._held_bytes += byte_count
+
+
 async def read_events(
-    request: Request, *, tenant: str, arrived_at: datetime, limits: RequestLimits
+    request: Request, *, tenant: str, arrived_at: datetime, limits: RequestLimits, hold: BodyHold
 ) -> Sequence[Event]:
     """The events of a request, in order, malformed ones among them.
 
-    Raises: UnsupportedMedia, BodyTooLarge, TooManyEvents, BodyMalformed, UnreadableEvents, RequestTimedOut.
+    Raises: UnsupportedMedia, BodyTooLarge, TooManyEvents, BodyMalformed, UnreadableEvents, RequestTimedOut, IngestBusy.
     """
     media_type = request.headers.get("content-type", "").split(";")[0].strip().lower()
-    body = await _unpacked(request, await _body(request), limits.bytes_max)
+    packed = await _body(request, hold, length_max=None)
+    body = await _unpacked(request, packed, limits.bytes_max, hold)
     if BINARY_MODE not in request.headers or media_type in (CLOUDEVENT, CLOUDEVENTS_BATCH):
         return await read_body(body, media_type, tenant=tenant, arrived_at=arrived_at, limits=limits)
     _check_text(body)
@@ -72,6 +94,21 @@ async def read_events(
     return [reader.read_attributes(attributes_from_headers(request.headers, body), "")]
 
 
+async def read_text(request: Request, limits: RequestLimits, hold: BodyHold) -> bytes:
+    """The body of a request that corrects usage: JSON, whose numbers are to stay exact. It may be read once more.
+
+    Raises: UnsupportedMedia, BodyTooLarge, BodyMalformed, RequestTimedOut, IngestBusy.
+    """
+    if request.headers.get("content-type", "").split(";")[0].strip().lower() != JSON:
+        raise UnsupportedMedia(
+            "this route reads application/json only", remedy="Send the header Content-Type: application/json."
+        )
+    packed = await _body(request, hold, length_max=limits.bytes_max)
+    body = await _unpacked(request, packed, limits.bytes_max, hold)
+    _check_text(body)
+    return body
+
+
 async def read_body(
     body: bytes, media_type: str, *, tenant: str, arrived_at: datetime, limits: RequestLimits
 ) -> Sequence[Event]:
@@ -79,24 +116,58 @@ async def read_body(
 
     Raises: UnsupportedMedia, TooManyEvents, BodyMalformed, UnreadableEvents.
     """
+    if len(body) <= AT_ONCE_BYTES_MAX:
+        return read_at_once(body, media_type, tenant=tenant, arrived_at=arrived_at, limits=limits)
     _check_text(body)
-    reader = Reader(tenant, arrived_at, specversion_needed=media_type in (CLOUDEVENT, CLOUDEVENTS_BATCH))
-    found = _splitter(media_type, body)(body)
-    if len(found) > limits.events_max:
+    reader = _reader(media_type, tenant, arrived_at)
+    split = _splitter(media_type, body)
+    found = split(body)
+    _check_count(len(found), limits)
+    events: list[Event] = []
+    for start in range(0, len(found), TURN_EVENTS):
+        some = found[start : start + TURN_EVENTS]
+        if split is split_array and max(map(len, some)) <= EVENT_BYTES_MAX:
+            events += reader.read_array(b"[%b]" % b",".join(some))
+        else:
+            events += [reader.read(raw) for raw in some]
+        await asyncio.sleep(0)
+    return events
+
+
+def read_at_once(
+    body: bytes, media_type: str, *, tenant: str, arrived_at: datetime, limits: RequestLimits
+) -> Sequence[Event]:
+    """The same for at most AT_ONCE_BYTES_MAX bytes, which nobody has to wait for."""
+    _check_text(body)
+    reader = _reader(media_type, tenant, arrived_at)
+    split = _splitter(media_type, body)
+    events: list[Event]
+    if split is split_array:
+        events = reader.read_array(body)
+    elif split is split_object and (event := reader.read_usual(body)) is not None:
+        events = [event]
+    else:
+        events = [reader.read(raw) for raw in split(body)]
+    _check_count(len(events), limits)
+    return events
+
+
+def _reader(media_type: str, tenant: str, arrived_at: datetime) -> Reader:
+    return Reader(tenant, arrived_at, media_type in (CLOUDEVENT, CLOUDEVENTS_BATCH))
+
+
+def _check_count(count: int, limits: RequestLimits) -> None:
+    if count > limits.events_max:
         raise TooManyEvents(
             f"a request holds at most {limits.events_max} events",
             events_max=limits.events_max,
             remedy="Send them in several requests; what is sent twice is counted once.",
         )
-    events: list[Event] = []
-    for start in range(0, len(found), TURN_EVENTS):
-        events += [reader.read(raw) for raw in found[start : start + TURN_EVENTS]]
-        if len(found) > TURN_EVENTS:
-            await asyncio.sleep(0)
-    return events
 
 
 def _check_text(body: bytes) -> None:
+    if body.isascii():
+        return
     try:
         body.decode()
     except UnicodeDecodeError as error:
@@ -119,40 +190,34 @@ def _splitter(media_type: str, body: bytes) -> Callable[[bytes], Sequence[bytes]
     )
 
 
-async def _body(request: Request) -> bytes:
-    """How much may come is bounded before us, how long it may take is not."""
+async def _body(request: Request, hold: BodyHold, *, length_max: int | None) -> bytes:
+    """How much may come is bounded before us; how long it may take, and how much all bring together, is not.
+
+    Where nothing says how long it is, it is counted as it comes, or, with `length_max`, as if it were as long as that.
+    """
+    declared = request.headers.get("content-length")
+    length = length_max if declared is None else int(declared)
     try:
         async with asyncio.timeout(BODY_TIMEOUT_S):
-            return await request.body()
+            if length is not None:
+                hold.take(length)
+                return await request.body()
+            parts: list[bytes] = []
+            async for part in request.stream():
+                hold.take(len(part))
+                parts.append(part)
+            return b"".join(parts)
     except TimeoutError:
         raise RequestTimedOut(f"the body did not arrive within {BODY_TIMEOUT_S:g} seconds") from None
 
 
-async def _unpacked(request: Request, body: bytes, bytes_max: int) -> bytes:
-    """Unpacked piece by piece, so that a small body that unpacks to a huge one is refused in time."""
-    encoding = request.headers.get("content-encoding", "identity").strip().lower()
-    if encoding == "identity":
+async def _unpacked(request: Request, body: bytes, bytes_max: int, hold: BodyHold) -> bytes:
+    encodings = ",".join(request.headers.getlist("content-encoding")).strip().lower() or "identity"
+    if encodings == "identity":
         return body
-    if encoding != "gzip":
-        raise UnsupportedMedia("only gzip can be unpacked here", remedy="Send it with gzip, or as it is.")
-    unpacker = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
-    pieces: list[bytes] = []
-    length = 0
-    rest = body
-    try:
-        while rest and not unpacker.eof:
-            pieces.append(unpacker.decompress(rest, PIECE_BYTES))
-            rest = unpacker.unconsumed_tail
-            length += len(pieces[-1])
-            if length > bytes_max:
-                raise BodyTooLarge(
-                    f"the body unpacks to more than {bytes_max} bytes",
-                    bytes_max=bytes_max,
-                    remedy="Send it in smaller parts.",
-                )
-            await asyncio.sleep(0)
-    except zlib.error:
-        raise BodyMalformed("the body is not gzip") from None
-    if not unpacker.eof or unpacker.unused_data:
-        raise BodyMalformed("the body is not one whole gzip member")
-    return b"".join(pieces)
+    if encodings not in ENCODINGS:
+        raise UnsupportedMedia(
+            f"{'several encodings' if ',' in encodings else 'this encoding'} cannot be unpacked here",
+            remedy=f"Pack it once, with {' or '.join(ENCODINGS)}, or send it as it is.",
+        )
+    return await unpack(body, encodings, bytes_max=bytes_max, take=hold.take)
