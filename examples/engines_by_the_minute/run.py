@@ -151,7 +151,7 @@ async def _send(perennial: Perennial, story: Story, data: Path, fleet: Fleet, sc
         )
     rate = sent.total / screen.durations_s["flights"]
     told = ", ".join(f"{count:,} {status}" for status, count in sent.statuses.most_common())
-    screen.told("flights", f"{told}; {rate:,.0f}/s")
+    screen.told("flights", f"{told}; {rate:,.0f} events a second")
     screen.show_rejected(sent)
     return sent
 

@@ -17,7 +17,7 @@ from examples.engines_by_the_minute.told import Stopped
 
 BINDINGS_A_BATCH = 1_000
 EVENTS_A_BATCH = 2_000
-REQUESTS_AT_ONCE = 3
+REQUESTS_AT_ONCE = 4  # while some are stored, the next are made
 CLOUD_EVENTS = "application/cloudevents-batch+json"
 
 T = TypeVar("T")

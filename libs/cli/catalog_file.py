@@ -27,9 +27,15 @@ WHOLE = frozenset(
         "stacking_order",
         "redemptions_max",
         "redemptions_per_customer_max",
+        "window_days",
+        "register_digits",
+        "decimals",
+        "in_a_row",
     )
 )
-FLAGS = frozenset(("publish", "charges_first_flat_at_zero", "overage_allowed", "requires_payment_method"))
+FLAGS = frozenset(
+    ("publish", "charges_first_flat_at_zero", "overage_allowed", "requires_payment_method", "keeps", "by_day")
+)
 FREE = frozenset(("metadata", "filter"))  # whose keys are the tenant's own words
 
 DEPTH_MAX = Bounds().depth_max

@@ -177,7 +177,8 @@ _CHECKS: dict[str, tuple[str, str]] = {
                        ELSE a.due_at < k.now AND k.now IS NOT NULL END""",
         "SELECT count(*) FROM payment_attempt WHERE due_at IS NOT NULL",
     ),
-    # Named, so that nobody takes what was billed for what was used: the difference is billed in a later release.
+    # Named, so that nobody takes what was billed for what was used: the difference is billed in a later release. What
+    # came later than the plan bills it is no difference that is open.
     "late_usage_not_billed": (
         """SELECT w.id, w.subscription_id, w.period_index, later.item_id, billed.quantity AS billed,
                   later.quantity AS used
@@ -186,8 +187,8 @@ _CHECKS: dict[str, tuple[str, str]] = {
            LEFT JOIN closed_window c ON c.id = w.id
            LEFT JOIN LATERAL jsonb_to_recordset(c.totals) AS billed(item_id text, price_id text, quantity numeric)
                 ON billed.item_id = later.item_id AND billed.price_id IS NOT DISTINCT FROM later.price_id
-           WHERE later.quantity <> coalesce(billed.quantity, 0)""",
-        "SELECT count(*) FROM corrected_window",
+           WHERE w.billable_revision > 0 AND later.quantity <> coalesce(billed.quantity, 0)""",
+        "SELECT count(*) FROM corrected_window WHERE billable_revision > 0",
     ),
 }
 

@@ -445,6 +445,9 @@ def correction_to_row(correction: UsageCorrection) -> dict[str, Any]:
         "period_index": correction.period_index,
         "revision": correction.revision,
         "totals": _totals_to_json(correction.totals),
+        "policy": correction.policy,
+        "is_billable": correction.is_billable,
+        "billable_revision": correction.billable_revision,
     }
 
 
@@ -455,6 +458,9 @@ def correction_from_row(row: Row) -> UsageCorrection:
         period_index=row["period_index"],
         revision=row["revision"],
         totals=tuple(item_usage_from(UsageTotalV1.model_validate(total)) for total in row["totals"]),
+        policy=row["policy"],
+        is_billable=row["is_billable"],
+        billable_revision=row["billable_revision"],
     )
 
 

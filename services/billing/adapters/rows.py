@@ -295,6 +295,9 @@ corrected_window = Table(
     Column("period_index", Integer, nullable=False),
     Column("revision", Integer, nullable=False),
     json_column("totals"),
+    Column("policy", Text, nullable=False, server_default="next_invoice"),
+    Column("is_billable", Boolean, nullable=False, server_default=text("true")),
+    Column("billable_revision", Integer, nullable=False, server_default=text("0")),
 )
 
 # What the catalog published, whole. It never changes.

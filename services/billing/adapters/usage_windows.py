@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from sqlalchemy import select, tuple_
 
@@ -11,6 +12,17 @@ from libs.common.persistence.unit_of_work import UnitOfWork
 from services.billing.adapters import mapping, rows
 from services.billing.adapters.period_terms import PeriodKey, listed
 from services.billing.domain.charge import UsageCorrection, UsageOfPeriod
+
+# An older one that comes late may still say that something is to be billed.
+_NEWER_CORRECTION = """
+    ON CONFLICT (id) DO UPDATE SET
+        billable_revision = greatest(corrected_window.billable_revision, excluded.billable_revision),
+        revision = greatest(corrected_window.revision, excluded.revision),
+        (totals, policy, is_billable) = (SELECT newest.totals, newest.policy, newest.is_billable FROM (VALUES
+            (corrected_window.revision, corrected_window.totals, corrected_window.policy, corrected_window.is_billable),
+            (excluded.revision, excluded.totals, excluded.policy, excluded.is_billable)
+        ) AS newest(revision, totals, policy, is_billable) ORDER BY newest.revision DESC LIMIT 1)
+"""
 
 
 class UsageWindowRepository:
@@ -60,9 +72,10 @@ class UsageWindowRepository:
         self._loaded[usage.subscription_id, usage.period_index] = usage
 
     def keep_newest_correction(self, correction: UsageCorrection) -> None:
-        known = self._corrections.get(correction.window_id)
-        if known is None or known.revision < correction.revision:
-            self._corrections[correction.window_id] = correction
+        known = self._corrections.get(correction.window_id, correction)
+        newest = max(known, correction, key=lambda told: told.revision)
+        billable = max(known.billable_revision, correction.billable_revision)
+        self._corrections[correction.window_id] = replace(newest, billable_revision=billable)
 
     async def flush(self) -> None:
         added, self._added = self._added, []
@@ -77,6 +90,5 @@ class UsageWindowRepository:
             self._uow.connection,
             rows.corrected_window,
             [{"tenant": tenant, **mapping.correction_to_row(corrections[id])} for id in sorted(corrections)],
-            tail="ON CONFLICT (id) DO UPDATE SET revision = excluded.revision, totals = excluded.totals "
-            "WHERE corrected_window.revision < excluded.revision",
+            tail=_NEWER_CORRECTION,
         )

@@ -25,6 +25,7 @@ from services.billing.domain.rating.usage import Usage
 
 ChargeKind = Literal["advance", "arrears", "usage", "once", "fee", "commitment"]
 CountedBy = Literal["day", "second", "whole"]
+LateUsagePolicy = Literal["next_invoice", "note_at_once", "draft_only"]
 
 WHOLE = Fraction(1)
 
@@ -62,13 +63,20 @@ class UsageOfPeriod:
 
 @dataclass(frozen=True, slots=True)
 class UsageCorrection:
-    """What the totals of a closed window came to later; the highest `revision` is the newest."""
+    """What the totals of a closed window came to later; the highest `revision` is the newest.
+
+    `policy` is what the plan wants done with it. What is not `is_billable` came later than the plan allows: it is kept
+    and told, and not billed. `billable_revision` is the newest revision that is to be billed, 0 if none is.
+    """
 
     window_id: str
     subscription_id: str
     period_index: int
     revision: int
     totals: tuple[ItemUsage, ...]
+    policy: LateUsagePolicy = "next_invoice"
+    is_billable: bool = True
+    billable_revision: int = 0
 
 
 @dataclass(frozen=True, slots=True)

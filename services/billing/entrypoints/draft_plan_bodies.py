@@ -174,7 +174,7 @@ class DraftCommitmentBody(StrictBody):
 
 class DraftPlanBody(StrictBody):
     """A plan as `POST /v1/plans` or a catalog document takes it, not saved. That its products and meters exist is not
-    asked here. What says nothing of amounts, such as `features` and `publish`, may stand there.
+    asked here. What says nothing of amounts, such as `features`, `late_usage` and `publish`, may stand there.
     """
 
     model_config = ConfigDict(
@@ -212,6 +212,7 @@ class DraftPlanBody(StrictBody):
     trial: DraftTrialBody | None = None
     commitments: list[DraftCommitmentBody] = Field(default_factory=list, max_length=LIST_LENGTH_MAX)
     features: list[dict[str, Any]] = Field(default_factory=list, max_length=LIST_LENGTH_MAX)
+    late_usage: dict[str, Any] = Field(default_factory=dict, max_length=LIST_LENGTH_MAX)
     publish: Flag = False
     valid_from: Instant | None = Field(default=None, examples=[None])
     valid_until: Instant | None = Field(default=None, examples=[None])

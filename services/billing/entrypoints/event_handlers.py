@@ -172,6 +172,9 @@ async def on_usage_corrected(event: UsageCorrectedV1, uow: BillingUnitOfWork) ->
         period_index=event.period_index,
         revision=event.revision,
         totals=_totals(event.totals),
+        policy=event.policy,
+        is_billable=event.is_billable,
+        billable_revision=event.revision if event.is_billable else 0,
     )
     await correct_usage(CorrectUsage(correction), uow=uow)
 

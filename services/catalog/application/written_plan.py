@@ -9,6 +9,7 @@ from decimal import Decimal
 from libs.common.periods import Interval
 from services.catalog.domain.commitment import Commitment
 from services.catalog.domain.feature_grant import FeatureGrant
+from services.catalog.domain.late_usage import AS_BY_DEFAULT, LateUsage
 from services.catalog.domain.phase import Phase
 from services.catalog.domain.plan import Plan
 from services.catalog.domain.plan_draft import PlanDraft, PlanKind
@@ -55,6 +56,7 @@ class WrittenPlan:
     trial: Trial | None = None
     commitments: tuple[Commitment, ...] = ()
     features: tuple[WrittenGrant, ...] = ()
+    late_usage: LateUsage = AS_BY_DEFAULT
     external_id: str | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
 
@@ -69,6 +71,7 @@ _PLAIN_PARTS = (
     "phases",
     "trial",
     "commitments",
+    "late_usage",
 )
 
 

@@ -8,6 +8,7 @@ from itertools import groupby
 from typing import Any, Literal, Protocol
 
 from services.catalog.domain.document import document_of
+from services.catalog.domain.late_usage import LateUsage
 from services.catalog.domain.plan_draft import PlanDraft
 from services.catalog.domain.plan_words import (
     called,
@@ -64,6 +65,9 @@ def plan_changes(before: PlanDraft, after: PlanDraft) -> tuple[Change, ...]:
         *_part_changes("phases", "phase", before.phases, after.phases),
         *_part_changes("commitments", "commitment", before.commitments, after.commitments),
         *_part_changes("features", "feature", before.features, after.features),
+        *field_changes(
+            before.late_usage, after.late_usage, "/late_usage", LateUsage.__slots__, of=" of late usage"
+        ),
     )
 
 

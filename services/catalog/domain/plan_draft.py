@@ -14,6 +14,7 @@ from services.catalog.domain.feature import Feature
 from services.catalog.domain.feature_grant import FeatureGrant, grant_faults
 from services.catalog.domain.interval_nesting import length_faults, nesting_faults
 from services.catalog.domain.known_meter import KnownMeter
+from services.catalog.domain.late_usage import AS_BY_DEFAULT, LateUsage, late_usage_faults
 from services.catalog.domain.phase import Phase, phase_faults
 from services.catalog.domain.price import Price
 from services.catalog.domain.price_faults import price_faults
@@ -59,6 +60,7 @@ class PlanDraft:
     trial: Trial | None = None
     commitments: tuple[Commitment, ...] = ()
     features: tuple[FeatureGrant, ...] = ()
+    late_usage: LateUsage = AS_BY_DEFAULT
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +116,7 @@ def _draft_faults(draft: PlanDraft, known: Known) -> Iterator[InputError]:
         yield from _naming_faults(price, known, at)
     yield from commitment_faults(draft.commitments, draft.prices, draft.interval, "/commitments")
     yield from grant_faults(draft.features, known.features, "/features")
+    yield from late_usage_faults(draft.late_usage, "/late_usage", is_add_on=draft.kind == "add_on")
 
 
 def _currency_faults(draft: PlanDraft) -> Iterator[InputError]:
@@ -190,5 +193,8 @@ def _naming_faults(price: Price, known: Known, at: str) -> Iterator[InputError]:
         yield {"pointer": f"{at}/product_id", "detail": detail}
     meter = known.meters.get(price.meter) if price.kind == "usage" and price.meter is not None else None
     if meter is not None and meter.unit is not None and price.unit not in (None, meter.unit):
-        detail = f"the meter {meter.code} counts in {meter.unit}: leave unit out, or use another meter"
+        detail = (
+            f"the price is for each {price.unit}, and its meter {meter.code} counts in {meter.unit}: "
+            f"leave unit out to charge by {meter.unit}, or use a meter that counts in {price.unit}"
+        )
         yield {"pointer": f"{at}/unit", "detail": detail}

@@ -25,6 +25,7 @@ _CALLED = {
     "for_plans": "plans that it goes with",
     "product_id": "product",
     "tax_behavior": "tax",
+    "window_days": "number of days",
 }
 
 _UNTOLD = frozenset(("code", "feature_id"))  # who reads of a part knows its code; ids mean nothing to people

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Self
 
-from pydantic import BeforeValidator, ConfigDict, Field, StringConstraints, WithJsonSchema
+from pydantic import BeforeValidator, ConfigDict, Field, StringConstraints, WithJsonSchema, model_validator
 
-from libs.common.web.bodies import Code, Description, Flag, Instant, StrictBody
+from libs.common.expression import LENGTH_MAX as EXPRESSION_LENGTH_MAX
+from libs.common.web.bodies import Code, DecimalText, Description, Flag, Instant, StrictBody
 from services.catalog.application.catalog_changes import Action, CatalogImport
 from services.catalog.application.catalog_document import FORMAT, PlanEntry, ThingKind
 from services.catalog.application.create_coupon import CreateCoupon
@@ -28,7 +29,13 @@ from services.catalog.entrypoints.price_bodies import (
 )
 
 MetersWord = Annotated[str, StringConstraints(min_length=1, max_length=256)]
+MetersExpression = Annotated[str, StringConstraints(min_length=1, max_length=EXPRESSION_LENGTH_MAX)]
 FilterValue = Annotated[str, StringConstraints(max_length=256)]
+MetersNumber = Annotated[int, Field(strict=True, ge=0)]
+MeterFilter = Annotated[
+    dict[MetersWord, Annotated[list[FilterValue | None], Field(max_length=LIST_LENGTH_MAX)]],
+    Field(max_length=LIST_LENGTH_MAX),
+]
 
 
 def _format(value: object) -> object:
@@ -79,30 +86,75 @@ _COUPON: dict[str, Any] = {
 }
 
 
+class MeterDimensionBody(StrictBody):
+    """What usage is grouped by, worked out of each event."""
+
+    model_config = examples({"name": "band", "expression": 'floor(event("/distance") / 500)'})
+
+    name: MetersWord
+    expression: MetersExpression
+
+
+class MeterEstimateBody(StrictBody):
+    """What a counter that nobody has read is taken to have counted."""
+
+    policy: MetersWord | None = None
+    periods: MetersNumber | None = None
+    in_a_row: MetersNumber | None = None
+
+
+class MeterCounterBody(StrictBody):
+    """The counters of a meter that takes readings."""
+
+    model_config = examples({"register_digits": 6, "estimate": {"periods": 3}})
+
+    register_digits: MetersNumber | None = None
+    decimals: MetersNumber | None = None
+    rate_max: DecimalText | None = None
+    estimate: MeterEstimateBody | None = None
+    backwards: MetersWord | None = None
+
+
 class MeterEntryBody(StrictBody):
     """A meter, for whoever defines it at metering (POST /v1/meters), as the command line does.
 
-    The catalog only looks whether it is known, and counts in the same way and unit.
+    The catalog only looks whether it is known, and counts in the same way and unit. One with a `counter` takes readings:
+    its event type, aggregation and value follow, and are left out.
     """
 
     model_config = examples(_METER)
 
     code: Code
-    event_type: MetersWord = Field(examples=["light.delivered"])
-    aggregation: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,39}$")] = Field(
-        examples=["sum"]
+    event_type: MetersWord | None = Field(default=None, examples=["light.delivered"])
+    aggregation: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,39}$")] | None = Field(
+        default=None, examples=["sum"]
     )
+    counter: MeterCounterBody | None = None
     value: MetersWord | None = Field(default=None, examples=["/klm_h"])
-    group_by: list[MetersWord] = Field(default_factory=list, max_length=LIST_LENGTH_MAX)
-    filter: dict[MetersWord, Annotated[list[FilterValue], Field(max_length=LIST_LENGTH_MAX)]] = Field(
-        default_factory=dict, max_length=LIST_LENGTH_MAX
-    )
+    value_expression: MetersExpression | None = None
+    group_by: list[MetersWord | MeterDimensionBody] = Field(default_factory=list, max_length=LIST_LENGTH_MAX)
+    filter: MeterFilter = Field(default_factory=dict)
+    exclude: list[MeterFilter] = Field(default_factory=list, max_length=LIST_LENGTH_MAX)
+    filter_expression: MetersExpression | None = None
+    operation: MetersWord | None = None
+    keeps: Flag = False
+    level: MetersWord | None = None
+    per: MetersWord | None = None
+    by_day: Flag = False
+    peak_of: MetersWord | None = None
     unit: Unit | None = None
     description: Description | None = None
 
+    @model_validator(mode="after")
+    def _reads_events_or_counters(self) -> Self:
+        if self.counter is None and (self.event_type is None or self.aggregation is None):
+            raise ValueError("needs event_type and aggregation, or a counter")
+        return self
+
     def to_entry(self) -> KnownMeter:
+        """What a counter counts is added up."""
         return KnownMeter(
-            code=self.code, meter_id="", aggregation=self.aggregation, unit=self.unit, version=0
+            code=self.code, meter_id="", aggregation=self.aggregation or "sum", unit=self.unit, version=0
         )
 
 

@@ -65,6 +65,7 @@ _FIRST_OF_PLANS = (
     "prices",
     "commitments",
     "features",
+    "late_usage",
 )
 _FIRST_OF_PRICES = ("code", "product", "description", "kind", "timing", "meter", "model", "currency")
 

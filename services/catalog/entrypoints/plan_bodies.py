@@ -23,6 +23,7 @@ from libs.common.web.bodies import (
 )
 from services.catalog.application.written_plan import WrittenPlan
 from services.catalog.domain.feature import FeatureKind
+from services.catalog.domain.late_usage import WINDOW_DAYS_MAX, LateUsagePolicy
 from services.catalog.domain.plan import Plan, PlanStatus
 from services.catalog.domain.plan_draft import PlanDraft, PlanKind
 from services.catalog.domain.plan_version import plan_version_id
@@ -60,6 +61,20 @@ class TrialBody(PartBody):
     interval: IntervalBody
     amount: DecimalText | None = Field(default=None, examples=[None])
     requires_payment_method: Flag = False
+
+
+class LateUsageBody(PartBody):
+    """What becomes of usage that comes, or is taken back, after its period was billed: it is put right on the
+    `next_invoice`, on a document of its own (`note_at_once`), or on a draft that a person finalizes (`draft_only`).
+
+    Of `window_days`, day 0 is the date on which the period ended; what changes after the last is kept and reported, and
+    not billed. Null: without end.
+    """
+
+    model_config = examples({"policy": "note_at_once", "window_days": 35})
+
+    policy: LateUsagePolicy = "next_invoice"
+    window_days: Annotated[int, Field(strict=True, ge=0, le=WINDOW_DAYS_MAX)] | None = None
 
 
 class CommitmentBody(PartBody):
@@ -163,6 +178,7 @@ class PlanPartsBody(StrictBody):
     trial: TrialBody | None = None
     commitments: list[CommitmentBody] = Field(default_factory=list, max_length=LIST_LENGTH_MAX)
     features: list[FeatureGrantWriteBody] = Field(default_factory=list, max_length=LIST_LENGTH_MAX)
+    late_usage: LateUsageBody = LateUsageBody()
 
 
 class PlanCreateBody(PlanPartsBody):
@@ -221,6 +237,7 @@ class PlanChangeBody(StrictBody):
     trial: TrialBody | None = None
     commitments: list[CommitmentBody] | None = Field(default=None, max_length=LIST_LENGTH_MAX)
     features: list[FeatureGrantWriteBody] | None = Field(default=None, max_length=LIST_LENGTH_MAX)
+    late_usage: LateUsageBody | None = None
     external_id: ExternalId | None = None
     metadata: Metadata | None = None
 
@@ -242,6 +259,7 @@ _EMPTY: Mapping[str, Any] = {
     "phases": (),
     "commitments": (),
     "features": (),
+    "late_usage": {},
     "metadata": {},
 }
 
@@ -272,6 +290,7 @@ PUBLISHED_PARTS: dict[str, Any] = {
     "trial": None,
     "commitments": [],
     "features": [],
+    "late_usage": {"policy": "next_invoice", "window_days": 35},
 }
 
 
@@ -291,6 +310,7 @@ class PlanDraftBody(PartBody):
     trial: TrialBody | None
     commitments: list[CommitmentBody]
     features: list[FeatureGrantBody]
+    late_usage: LateUsageBody
 
     @classmethod
     def from_domain(cls, draft: PlanDraft) -> Self:

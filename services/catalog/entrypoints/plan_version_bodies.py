@@ -19,6 +19,7 @@ from services.catalog.entrypoints.plan_bodies import (
     PUBLISHED_PARTS,
     CommitmentBody,
     FeatureGrantBody,
+    LateUsageBody,
     PhaseBody,
     TrialBody,
 )
@@ -80,6 +81,7 @@ class PlanVersionBody(PartBody):
     trial: TrialBody | None
     commitments: list[CommitmentBody]
     features: list[FeatureGrantBody]
+    late_usage: LateUsageBody
     valid_from: Instant | None
     valid_until: Instant | None
     published_at: Instant
@@ -118,6 +120,7 @@ _OF_THE_CONTENT = (
     "trial",
     "commitments",
     "features",
+    "late_usage",
 )
 
 

@@ -17,7 +17,7 @@ from sqlalchemy import (
     func,
     text,
 )
-from sqlalchemy.dialects.postgresql import ExcludeConstraint
+from sqlalchemy.dialects.postgresql import UUID, ExcludeConstraint
 
 from libs.common.persistence.base import (
     currency_column,
@@ -289,6 +289,7 @@ subject_binding = Table(
     instant("bound_until", nullable=True),
     Column("test_clock_id", Text),
     instant("created_at"),
+    Column("asset_id", Text),
     CheckConstraint("bound_from <= bound_until", name="forward"),
     # The subject has one item on a meter at any instant, whoever binds it at the same time.
     ExcludeConstraint(
@@ -303,6 +304,14 @@ subject_binding = Table(
     Index("ix_subject_binding_tenant_created_at_id", "tenant", "created_at", "id"),
     Index("ix_subject_binding_tenant_subscription_id", "tenant", "subscription_id"),
     Index("ix_subject_binding_tenant_item_id", "tenant", "item_id"),
+    Index(
+        "ix_subject_binding_tenant_asset_id",
+        "tenant",
+        "asset_id",
+        "created_at",
+        "id",
+        postgresql_where=text("asset_id IS NOT NULL"),
+    ),
 )
 
 test_clock = Table(
@@ -496,6 +505,20 @@ usage_balance = Table(
     decimal_column("quantity"),
     Column("aggregation", Text, nullable=False),
     instant("as_of", nullable=True),
-    CheckConstraint("aggregation IN ('count', 'sum', 'max')", name="aggregation"),
+    CheckConstraint(
+        "aggregation IN "
+        "('count', 'sum', 'min', 'max', 'average', 'latest', 'unique', 'time_weighted', 'peak')",
+        name="aggregation",
+    ),
     Index("ix_usage_balance_tenant_subscription_id", "tenant", "subscription_id", "period_start"),
+)
+
+# What is made of the usage on a meter, as metering told when it was defined.
+known_meter = Table(
+    "known_meter",
+    metadata,
+    Column("tenant", UUID(as_uuid=False), primary_key=True),
+    Column("code", Text, primary_key=True),
+    Column("aggregation", Text, nullable=False),
+    Column("version", Integer, nullable=False),
 )

@@ -114,6 +114,7 @@ class SubjectBindingRepository(Repository[SubjectBinding]):
             (column.meter, wanted.meter),
             (column.item_id, wanted.item_id),
             (column.subscription_id, wanted.subscription_id),
+            (column.asset_id, wanted.asset_id),
         ):
             if value is not None:
                 statement = statement.where(filtered == value)

@@ -11,6 +11,7 @@ from libs.common.persistence.unit_of_work import ConstraintErrors, UnitOfWork
 from services.subscriptions.adapters.customers import CustomerRepository
 from services.subscriptions.adapters.entitlements import EntitlementReads
 from services.subscriptions.adapters.invoice_standings import InvoiceStandingRepository
+from services.subscriptions.adapters.known_meters import KnownMeters
 from services.subscriptions.adapters.payment_methods import KnownPaymentMethods
 from services.subscriptions.adapters.plan_moves import PlanMoveRepository
 from services.subscriptions.adapters.plans import PlanCopies
@@ -69,6 +70,7 @@ class SubscriptionsUnitOfWork(UnitOfWork):
         self.quotes = QuoteRepository(self)
         self.receipts = ReceiptRepository(self)
         self.entitlements = EntitlementReads(self)
+        self.known_meters = KnownMeters(self)
         self.usage_balances = UsageBalances(self)
         self.test_clocks = TestClockRepository(self)
         self.clock_moves = ClockMoveRepository(self)
@@ -84,6 +86,7 @@ class SubscriptionsUnitOfWork(UnitOfWork):
             self.timeline,
             self.quotes,
             self.receipts,
+            self.known_meters,
             self.usage_balances,
             self.test_clocks,
             self.clock_moves,

@@ -15,7 +15,7 @@ from libs.common.contracts.metering import UsageBalanceUpdatedV1, UsageCorrected
 from libs.common.persistence.base import bulk_insert, raw
 from libs.common.persistence.unit_of_work import UnitOfWork
 from services.subscriptions.adapters.rows import usage_balance
-from services.subscriptions.domain.entitlement import UsageBalance
+from services.subscriptions.domain.entitlement import Aggregation, UsageBalance, together
 
 # An item that changed its meter within the period counts on the last one.
 _UNDER_WAY = """
@@ -24,21 +24,26 @@ _UNDER_WAY = """
         as_of = excluded.as_of
     WHERE usage_balance.version < excluded.version AND usage_balance.window_version = 0
 """
-# The parts of an item at several prices come as their sum and their maximum: the meter, if it was told of, knows which.
+# The parts of an item at several prices come as each of what they can come to together: the meter knows which.
 _CLOSED = """
     INSERT INTO usage_balance AS b (tenant, subscription_id, item_id, meter, period_index, period_start, version,
                                     window_version, quantity, aggregation)
-    SELECT $1::uuid, subscription_id, item_id, meter, period_index, period_start, 0, window_version, total, 'sum'
+    SELECT $1::uuid, told.subscription_id, told.item_id, told.meter, told.period_index, told.period_start, 0,
+           told.window_version,
+           CASE WHEN kind.aggregation IN ('max', 'peak') THEN told.greatest
+                WHEN kind.aggregation = 'min' THEN told.least
+                WHEN kind.aggregation IN ('latest', 'average') THEN told.last ELSE told.total END,
+           kind.aggregation
     FROM unnest($2::text[], $3::text[], $4::text[], $5::int[], $6::timestamptz[], $7::int[], $8::numeric[],
-                $9::numeric[])
-        AS told(subscription_id, item_id, meter, period_index, period_start, window_version, total, maximum)
+                $9::numeric[], $10::numeric[], $11::numeric[])
+        AS told(subscription_id, item_id, meter, period_index, period_start, window_version, total, greatest, least, last)
+    LEFT JOIN known_meter m ON m.code = told.meter
+    LEFT JOIN usage_balance known ON known.item_id = told.item_id AND known.period_index = told.period_index
+        AND known.meter = told.meter
+    CROSS JOIN LATERAL (SELECT coalesce(m.aggregation, known.aggregation, 'sum') AS aggregation) kind
     ON CONFLICT (item_id, period_index) DO UPDATE SET window_version = excluded.window_version,
-        meter = excluded.meter, period_start = excluded.period_start,
-        quantity = CASE WHEN b.aggregation = 'max' THEN (
-            SELECT max(told.maximum)
-            FROM unnest($3::text[], $5::int[], $7::int[], $9::numeric[]) AS told(id, number, version, maximum)
-            WHERE (told.id, told.number, told.version) = (b.item_id, b.period_index, excluded.window_version)
-        ) ELSE excluded.quantity END
+        meter = excluded.meter, period_start = excluded.period_start, quantity = excluded.quantity,
+        aggregation = excluded.aggregation
     WHERE b.window_version < excluded.window_version
 """
 _SINCE = """
@@ -46,6 +51,9 @@ _SINCE = """
     FROM unnest($1::text[], $2::timestamptz[]) AS wanted(id, start)
     JOIN usage_balance b ON b.subscription_id = wanted.id AND b.period_start >= wanted.start
 """
+
+# One of each kind, in the order of the columns above.
+_EACH: tuple[Aggregation, ...] = ("sum", "max", "min", "latest")
 
 _Closed = UsageWindowClosedV1 | UsageCorrectedV1
 _Key = tuple[str, int]
@@ -125,7 +133,6 @@ def _by_item(closed: Any) -> dict[_Key, tuple[Any, ...]]:
                 event.period_index,
                 event.window_start,
                 event.version,
-                sum(parts, Decimal(0)),
-                max(parts),
+                *(together(aggregation, parts) for aggregation in _EACH),
             )
     return found

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from libs.common.contracts.catalog import PlanV1, PriceV1
 from libs.common.errors import InputError, InvalidInput
 from libs.common.expression import PRICE_TOTALS, parse
+from services.subscriptions.application.ports import UnitOfWork
+from services.subscriptions.domain.entitlement import Aggregation
 
 # Whoever can bill one more takes it out of here or puts it in, with a journey that shows it.
 MODELS_BILLED = frozenset(
@@ -43,11 +45,15 @@ class PlanNotBillableYet(InvalidInput):
     title = "Subscriptions cannot run this plan yet"
 
 
-def refuse_unbillable(plan: PlanV1, *, pointer: str) -> None:
+async def refuse_unbillable(plan: PlanV1, *, pointer: str, uow: UnitOfWork) -> None:
     """Raises: PlanNotBillableYet, with each part of the plan that stands in the way."""
+    capacities = {
+        price.meter for price in plan.prices if price.model == "capacity" and price.meter is not None
+    }
+    aggregations = await uow.known_meters.aggregations(capacities) if capacities else {}
     faults: list[InputError] = [
         {"pointer": pointer, "detail": f"{fault['pointer']} of the plan: {fault['detail']}"}
-        for fault in _faults(plan)
+        for fault in _faults(plan, aggregations)
     ]
     if faults:
         raise PlanNotBillableYet(
@@ -59,12 +65,12 @@ def refuse_unbillable(plan: PlanV1, *, pointer: str) -> None:
         )
 
 
-def _faults(plan: PlanV1) -> Iterator[InputError]:
+def _faults(plan: PlanV1, aggregations: Mapping[str, Aggregation]) -> Iterator[InputError]:
     for position, commitment in enumerate(plan.commitments):
         if commitment.per == "year":
             yield {"pointer": f"/commitments/{position}/per", "detail": "is not settled by the year yet"}
     for position, price in enumerate(plan.prices):
-        for field, detail in _price_faults(price, plan):
+        for field, detail in (*_price_faults(price, plan), *_capacity_faults(price, aggregations)):
             yield {"pointer": f"/prices/{position}/{field}", "detail": detail}
 
 
@@ -74,8 +80,6 @@ def _price_faults(price: PriceV1, plan: PlanV1) -> Iterator[tuple[str, str]]:
         yield "kind", f"{price.kind} prices in {price.timing} are not billed yet"
     if price.model not in MODELS_BILLED:
         yield "model", f"{price.model} prices are not billed yet"
-    if price.capacity_basis == "time_weighted":
-        yield "capacity_basis", "a mean over time is not billed yet"
     if price.model == "expression" and parse(price.expression or "", PRICE_TOTALS).needs_events:
         yield "expression", "a sum over single events is not billed yet"
     for field in EVENTS_NEEDED:
@@ -89,6 +93,29 @@ def _price_faults(price: PriceV1, plan: PlanV1) -> Iterator[tuple[str, str]]:
         yield (
             "allowance_interval_unit",
             "an allowance that is no whole number of billing periods is not billed yet",
+        )
+
+
+def _capacity_faults(price: PriceV1, aggregations: Mapping[str, Aggregation]) -> Iterator[tuple[str, str]]:
+    """The window has one number for the period, so that its meter must be one that takes the peak, or the mean.
+
+    A meter from before meters were told of here is none that weighs by time.
+    """
+    if price.model != "capacity":
+        return
+    known = aggregations.get(price.meter or "")
+    if price.capacity_basis == "time_weighted" and known != "time_weighted":
+        measured = (
+            f"its meter {price.meter} takes the {known}" if known else f"no meter {price.meter} is known"
+        )
+        yield (
+            "capacity_basis",
+            f"{measured}: a mean over time is billed of a meter whose aggregation is time_weighted",
+        )
+    if price.capacity_basis == "peak" and known not in (None, "max", "peak"):
+        yield (
+            "capacity_basis",
+            f"its meter {price.meter} takes the {known}: a peak is billed of a meter whose aggregation is max or peak",
         )
 
 

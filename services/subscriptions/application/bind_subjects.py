@@ -60,6 +60,7 @@ class BindSubject:
     bound_until: datetime | None = None
     item_id: str | None = None
     subscription_id: str | None = None
+    asset_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +145,7 @@ async def _decide(
 def _result(candidate: SubjectBinding, others: Sequence[SubjectBinding]) -> Created | Unchanged | Overlapping:
     for other in others:
         if other.id == candidate.id:
-            same = agrees(other, candidate.item_id, candidate.bound_until)
+            same = agrees(other, candidate)
             return Unchanged(other) if same else Overlapping(other)
     for other in others:
         if other.overlaps(candidate.bound_from, candidate.bound_until):
@@ -189,6 +190,7 @@ def _candidate(
         bound_until=command.bound_until,
         test_clock_id=subscription.test_clock_id,
         created_at=created_at,
+        asset_id=command.asset_id,
     )
 
 

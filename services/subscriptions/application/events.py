@@ -266,6 +266,7 @@ async def _snapshot(subscription: Subscription, uow: UnitOfWork) -> Subscription
         commitments=_commitments(plan, subscription.currency),
         billed_until=subscription.billed_until,
         proration=_proration(subscription.proration),
+        late_usage=plan.late_usage,
     )
 
 
@@ -355,4 +356,5 @@ def _binding(binding: SubjectBinding) -> SubjectBindingV1:
         item_id=binding.item_id,
         bound_from=binding.bound_from,
         bound_until=binding.bound_until,
+        asset_id=binding.asset_id,
     )

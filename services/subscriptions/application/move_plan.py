@@ -79,7 +79,7 @@ async def start_plan_move(command: MovePlan, *, uow: UnitOfWork, clock: Clock) -
                 number=plan.plan_version,
                 status=standing.state,
             )
-    refuse_unbillable(plan, pointer="/to_plan_version_id")
+    await refuse_unbillable(plan, pointer="/to_plan_version_id", uow=uow)
     system_now = clock.system_now()
     move = PlanMove(
         id=new_id("plm", system_now),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,13 +10,18 @@ from typing import Any, Literal, Protocol
 
 from libs.common.contracts.catalog import PlanOverlayV1, PlanV1
 from libs.common.contracts.envelope import Event
-from libs.common.contracts.metering import UsageBalanceUpdatedV1, UsageCorrectedV1, UsageWindowClosedV1
+from libs.common.contracts.metering import (
+    MeterDefinedV1,
+    UsageBalanceUpdatedV1,
+    UsageCorrectedV1,
+    UsageWindowClosedV1,
+)
 from libs.common.paging import PageRequest, Slice
 from services.subscriptions.domain.billing_period import BillingPeriod
 from services.subscriptions.domain.clock_rest import Look, Offsets
 from services.subscriptions.domain.customer import Customer, InTheWay
 from services.subscriptions.domain.early_termination import EarlyTerminationQuote
-from services.subscriptions.domain.entitlement import Granting, UsageBalance
+from services.subscriptions.domain.entitlement import Aggregation, Granting, UsageBalance
 from services.subscriptions.domain.invoice_standing import InvoiceStanding
 from services.subscriptions.domain.plan import PlanStanding, SaleState
 from services.subscriptions.domain.plan_move import MoveOutcome, MoveResult, PlanMove
@@ -281,6 +286,7 @@ class BindingFilter:
     item_id: str | None = None
     subscription_id: str | None = None
     meter: str | None = None
+    asset_id: str | None = None
     customer_id: str | None = None
 
 
@@ -412,6 +418,16 @@ class UsageBalances(Protocol):
         ...
 
 
+class KnownMeters(Protocol):
+    """What is made of the usage on meters, as metering told."""
+
+    def keep(self, event: MeterDefinedV1) -> None: ...
+
+    async def aggregations(self, codes: Collection[str]) -> Mapping[str, Aggregation]:
+        """By code, of those that were told of."""
+        ...
+
+
 class UnitOfWork(Protocol):
     @property
     def tenant(self) -> str: ...
@@ -457,6 +473,9 @@ class UnitOfWork(Protocol):
 
     @property
     def usage_balances(self) -> UsageBalances: ...
+
+    @property
+    def known_meters(self) -> KnownMeters: ...
 
     @property
     def test_clocks(self) -> TestClocks: ...

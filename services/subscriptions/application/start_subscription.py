@@ -183,7 +183,7 @@ async def find_sold(
             overlay = await uow.plans.get_overlay(overlay_id)
             if overlay.customer_id != customer_id or await uow.plans.is_withdrawn(overlay_id):
                 raise PlanNotFound("the customer has no such plan overlay")
-        refuse_unbillable(overlay.plan, pointer=f"{pointer}/plan_overlay_id")
+        await refuse_unbillable(overlay.plan, pointer=f"{pointer}/plan_overlay_id", uow=uow)
         return overlay.plan, overlay
     if plan_version_id is not None:
         at = f"{pointer}/plan_version_id"
@@ -196,7 +196,7 @@ async def find_sold(
             plan = await uow.plans.get_newest(plan_code, now)
     standing = await uow.plans.standing_of(plan)
     refuse_unsold(standing, now, plan=plan.code, number=plan.plan_version, pointer=at)
-    refuse_unbillable(plan, pointer=at)
+    await refuse_unbillable(plan, pointer=at, uow=uow)
     return plan, None
 
 
@@ -219,7 +219,7 @@ async def find_add_on(
             plan=plan_code,
             for_plans=list(add_on.for_plans),
         )
-    refuse_unbillable(add_on, pointer=pointer)
+    await refuse_unbillable(add_on, pointer=pointer, uow=uow)
     return offer_of(add_on, currency=currency, pointer=pointer)
 
 

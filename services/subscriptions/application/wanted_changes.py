@@ -243,7 +243,7 @@ async def _offer(
     if version_id != subscription.plan_version_id:
         standing = await uow.plans.standing_of(plan)
         refuse_unsold(standing, now, plan=plan.code, number=plan.plan_version, pointer=pointer)
-    refuse_unbillable(plan, pointer=pointer)
+    await refuse_unbillable(plan, pointer=pointer, uow=uow)
     return offer_of(plan, currency=currency, overlay_id=overlay_id)
 
 
@@ -304,7 +304,7 @@ async def _refuse_unfit(
 ) -> None:
     if add_on.kind != "add_on":
         raise AddOnDoesNotFit("this is a plan, and no add-on", plan=add_on.code)
-    refuse_unbillable(add_on, pointer=pointer)
+    await refuse_unbillable(add_on, pointer=pointer, uow=uow)
     if add_on.for_plans and plan_code not in add_on.for_plans:
         raise AddOnDoesNotFit(
             f"the add-on does not go with {plan_code}", add_on=add_on.code, plans=sorted(add_on.for_plans)

@@ -13,7 +13,7 @@ from services.subscriptions.domain.billing_period import Calendar
 from services.subscriptions.domain.lifecycle import SubscriptionState
 
 FeatureKind = Literal["switch", "limit", "metered"]
-Aggregation = Literal["count", "sum", "max"]
+Aggregation = Literal["count", "sum", "min", "max", "average", "latest", "unique", "time_weighted", "peak"]
 NotAllowed = Literal[
     "used_up",
     "limit_is_zero",
@@ -227,7 +227,28 @@ def _metered(
 
 
 def _total(balances: Sequence[UsageBalance]) -> Decimal:
-    """Parts add up, except on a meter that keeps the highest value: there the highest of them counts."""
-    if any(balance.aggregation == "max" for balance in balances):
-        return max(balance.quantity for balance in balances)
-    return sum((balance.quantity for balance in balances), ZERO)
+    """All of a meter, hence of one aggregation."""
+    if not balances:
+        return ZERO
+    in_order = sorted(
+        balances, key=lambda balance: (balance.period_start, balance.as_of or balance.period_start)
+    )
+    return together(in_order[-1].aggregation, [balance.quantity for balance in in_order])
+
+
+def together(aggregation: Aggregation, quantities: Sequence[Decimal]) -> Decimal:
+    """What several parts of usage on one meter come to, of periods, prices or items, in the order of their times.
+
+    What adds up is added up, the different things of each part too. Of peaks and greatest values it is the greatest, of
+    least values the least. Of a level that is read it is the last one, and so it is of averages: what the parts weigh
+    is not told.
+    """
+    match aggregation:
+        case "max" | "peak":
+            return max(quantities, default=ZERO)
+        case "min":
+            return min(quantities, default=ZERO)
+        case "latest" | "average":
+            return quantities[-1] if quantities else ZERO
+        case "count" | "sum" | "unique" | "time_weighted":
+            return sum(quantities, ZERO)

@@ -39,7 +39,10 @@ class SubjectBoundElsewhere(Conflict):
 
 @dataclass(frozen=True, slots=True)
 class SubjectBinding:
-    """Half-open from `bound_from` to `bound_until` (None: open); empty when it was released at its beginning."""
+    """Half-open from `bound_from` to `bound_until` (None: open); empty when it was released at its beginning.
+
+    `asset_id` is the thing that the subject is, or is built into, by whatever id the business has for it.
+    """
 
     id: str
     subject: str
@@ -51,6 +54,7 @@ class SubjectBinding:
     test_clock_id: str | None
     created_at: datetime
     version: int = 1
+    asset_id: str | None = None
 
     def overlaps(self, bound_from: datetime, bound_until: datetime | None) -> bool:
         """Whether some instant lies in both."""
@@ -73,12 +77,13 @@ def check_bounds(bound_from: datetime, bound_until: datetime | None) -> None:
         raise BindingReversed("bound_until must be later than bound_from", pointer="/bound_until")
 
 
-def agrees(existing: SubjectBinding, item_id: str, bound_until: datetime | None) -> bool:
-    """Whether a request for this item and end, from the same instant, asks for nothing but what there is.
+def agrees(existing: SubjectBinding, wanted: SubjectBinding) -> bool:
+    """Whether a request for this item, thing and end, from the same instant, asks for nothing but what there is.
 
     A binding that was released since it was made agrees with the request that made it.
     """
-    return existing.item_id == item_id and (existing.bound_until == bound_until or existing.version > 1)
+    same = (existing.item_id, existing.asset_id) == (wanted.item_id, wanted.asset_id)
+    return same and (existing.bound_until == wanted.bound_until or existing.version > 1)
 
 
 def release(binding: SubjectBinding, at: datetime) -> SubjectBinding | None:

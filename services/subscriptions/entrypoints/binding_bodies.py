@@ -31,13 +31,17 @@ def _plain(value: str) -> str:
 BindingId = Annotated[str, identifier("bnd"), Field(examples=["bnd_4c0r1n8k2d5s7t9wx01jz3v6m1"])]
 Subject = Annotated[str, Field(min_length=1, max_length=255, examples=["N14228"]), AfterValidator(_plain)]
 
+AssetId = Annotated[
+    str, Field(min_length=1, max_length=100, examples=["ast_luminaire-4711"]), AfterValidator(_plain)
+]
+
 
 class BindingCreateBody(StrictBody):
     """From `bound_from` until `bound_until`, usage of the subject on the meter counts for one item.
 
     The item is named by `item_id`, or as the one item of `subscription_id` that is priced by the meter. Either
     bound may lie in the past; without `bound_until` the binding lasts until it is released, or until the
-    subscription ends.
+    subscription ends. `asset_id` is the thing that the subject is, or is built into: usage can be asked for by it.
     """
 
     subject: Subject
@@ -46,6 +50,7 @@ class BindingCreateBody(StrictBody):
     subscription_id: SubscriptionId | None = None
     bound_from: Instant
     bound_until: Instant | None = None
+    asset_id: AssetId | None = None
 
     @model_validator(mode="after")
     def _one_target(self) -> Self:
@@ -61,6 +66,7 @@ class BindingCreateBody(StrictBody):
             bound_until=self.bound_until,
             item_id=self.item_id,
             subscription_id=self.subscription_id,
+            asset_id=self.asset_id,
         )
 
 
@@ -127,6 +133,7 @@ class BindingBody(StrictBody):
     item_id: str
     bound_from: Instant
     bound_until: Instant | None
+    asset_id: str | None
     version: int
     created_at: Instant
 
@@ -140,6 +147,7 @@ class BindingBody(StrictBody):
             item_id=binding.item_id,
             bound_from=binding.bound_from,
             bound_until=binding.bound_until,
+            asset_id=binding.asset_id,
             version=binding.version,
             created_at=binding.created_at,
         )

@@ -22,6 +22,7 @@ from libs.common.contracts.catalog import (
 )
 from libs.common.contracts.envelope import Event
 from libs.common.contracts.metering import (
+    MeterDefinedV1,
     UsageBalanceUpdatedV1,
     UsageCorrectedV1,
     UsageWindowClosedV1,
@@ -96,6 +97,10 @@ async def on_usage_balance_updated(event: UsageBalanceUpdatedV1, uow: Subscripti
     uow.usage_balances.keep(event)
 
 
+async def on_meter_defined(event: MeterDefinedV1, uow: SubscriptionsUnitOfWork) -> None:
+    uow.known_meters.keep(event)
+
+
 async def on_invoice_paid(event: InvoicePaidV1, uow: SubscriptionsUnitOfWork) -> None:
     _note(event, event.invoice.subscription_id, uow)
     await record_payment_outcome(_outcome(event, InvoiceStanding.PAID), uow=uow)
@@ -145,6 +150,7 @@ HANDLERS: HandlerGroup[SubscriptionsUnitOfWork] = HandlerGroup(
         UsageWindowClosedV1: on_usage_told,
         UsageCorrectedV1: on_usage_told,
         UsageBalanceUpdatedV1: on_usage_balance_updated,
+        MeterDefinedV1: on_meter_defined,
         PaymentFailedV1: on_payment_failed,
         InvoicePaidV1: on_invoice_paid,
     },

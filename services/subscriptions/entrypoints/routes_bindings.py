@@ -16,6 +16,7 @@ from services.subscriptions.application.bind_subjects import bind_subjects
 from services.subscriptions.application.ports import BindingFilter
 from services.subscriptions.application.release_subject import ReleaseSubject, release_subject
 from services.subscriptions.entrypoints.binding_bodies import (
+    AssetId,
     BindingBody,
     BindingId,
     BindingResultBody,
@@ -55,9 +56,12 @@ async def list_subject_bindings(
     item_id: Annotated[ItemId | None, Query()] = None,
     subscription_id: Annotated[SubscriptionId | None, Query()] = None,
     meter: Annotated[Code | None, Query()] = None,
+    asset_id: Annotated[AssetId | None, Query()] = None,
 ) -> Response:
     """Oldest first, those that are over included."""
-    wanted = BindingFilter(subject=subject, item_id=item_id, subscription_id=subscription_id, meter=meter)
+    wanted = BindingFilter(
+        subject=subject, item_id=item_id, subscription_id=subscription_id, meter=meter, asset_id=asset_id
+    )
 
     async def work(uow: SubscriptionsUnitOfWork) -> Slice[BindingBody]:
         found = await queries.list_bindings(wanted, page, portal_customer=call.customer, uow=uow)
