@@ -1,4 +1,4 @@
-"""One origin for four services: the first segment after /v1 belongs to exactly one of them."""
+"""One origin for four services: the first segment after /v1 or /api/v1 belongs to exactly one of them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import httpx
 from fastapi import FastAPI
+from fastapi.routing import iter_route_contexts
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
@@ -17,13 +18,24 @@ from libs.common.runtime import Service
 from libs.common.serving.origin import TITLE, openapi_documents, told_together
 from libs.common.telemetry import metrics_app, within_service
 from libs.common.web.docs import docs_routes
+from libs.common.web.gate import GUARDED
 
 
 def segments_of(app: FastAPI) -> set[str]:
-    """The first path segments after /v1 that the app answers."""
+    """The beginnings of paths, up to the first segment after /v1 or /api/v1, that the app answers.
+
+    Of its routes: its document would say them too, and takes longer to make than all else at the start.
+    """
     paths = [getattr(route, "path", "") for route in app.routes]
-    paths += list(app.openapi().get("paths", {}))
-    return {path.split("/")[2] for path in paths if path.startswith("/v1/")}
+    paths += [context.path or "" for context in iter_route_contexts(app.routes)]
+    return {found for path in paths if (found := _segment(path)) is not None}
+
+
+def _segment(path: str) -> str | None:
+    for prefix in GUARDED:
+        if path.startswith(prefix):
+            return prefix + path[len(prefix) :].partition("/")[0]
+    return None
 
 
 class Origin:
@@ -34,7 +46,7 @@ class Origin:
         for service in services:
             app = within_service(service.app, service.name)
             for segment in segments_of(service.app):
-                assert segment not in self._owners, f"/v1/{segment} belongs to two services"
+                assert segment not in self._owners, f"{segment} belongs to two services"
                 self._owners[segment] = app
         self._apps = {service.name: service.app for service in services}
         self._own = Starlette(
@@ -53,9 +65,10 @@ class Origin:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path: str = scope.get("path", "")
-        if scope["type"] == "http" and path.startswith("/v1/"):
-            owner = self._owners.get(path.split("/", 3)[2], self._any)  # who owns none answers 404 as well
-            await owner(scope, receive, send)
+        if scope["type"] == "http" and (segment := _segment(path)) is not None:
+            await self._owners.get(segment, self._any)(
+                scope, receive, send
+            )  # who owns none answers 404 as well
             return
         if path == "/metrics":
             await metrics_app(scope, receive, send)

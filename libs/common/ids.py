@@ -29,32 +29,37 @@ _SHIFTS = range(5 * (BODY_LENGTH - 2), -1, -10)
 class _Entropy:
     """The system's random bytes, fetched many at a time: a system call for each id costs more than all else of it."""
 
-    FETCHED = 4_096
+    WORD_BYTES, FETCHED_WORDS = 16, 256
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._bytes, self._taken, self._fetched_by = b"", 0, 0
+        self._words: list[bytes] = []
+        self._fetched_by = 0
 
-    def take(self, count: int) -> bytes:
-        with self._lock:
-            # A process that was forked has another thread's number, and must not go on with the same bytes.
-            asks = threading.get_native_id()
-            if asks != self._fetched_by or self._taken + count > len(self._bytes):
-                self._bytes, self._taken, self._fetched_by = secrets.token_bytes(self.FETCHED), 0, asks
-            start = self._taken
-            self._taken = start + count
-            return self._bytes[start : self._taken]
+    def word(self) -> bytes:
+        """Sixteen bytes that nobody else is given, in whatever thread."""
+        # A process that was forked has another thread's number, and must not go on with the same bytes.
+        asks = threading.get_native_id()
+        if asks == self._fetched_by:
+            try:
+                return self._words.pop()
+            except IndexError:
+                pass
+        fetched = secrets.token_bytes(self.WORD_BYTES * self.FETCHED_WORDS)
+        starts = range(self.WORD_BYTES, len(fetched), self.WORD_BYTES)
+        self._words, self._fetched_by = [fetched[start : start + self.WORD_BYTES] for start in starts], asks
+        return fetched[: self.WORD_BYTES]
 
     def bits(self, count: int) -> int:
-        return int.from_bytes(self.take((count + 7) // 8), "big") & (1 << count) - 1
+        """At most 128."""
+        return int.from_bytes(self.word(), "big") & (1 << count) - 1
 
 
 _entropy = _Entropy()
 
 
-def random_hex(byte_count: int) -> str:
-    """For what must differ from all others of its kind, as ids of requests; not for secrets."""
-    return _entropy.take(byte_count).hex()
+def random_hex() -> str:
+    """32 digits, for what must differ from all others of its kind, as ids of requests; not for secrets."""
+    return _entropy.word().hex()
 
 
 def new_id(prefix: str, at: datetime | None = None) -> str:

@@ -29,6 +29,8 @@ from sqlalchemy.dialects.postgresql import JSONB, UUID
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.type_api import TypeEngine
 
+from libs.common.persistence.direct import DirectConnection
+
 CONSTRAINT_NAMES = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
     "uq": "uq_%(table_name)s_%(column_0_N_name)s",
@@ -98,9 +100,19 @@ def due_columns() -> tuple[Column[Any], ...]:
 
 async def raw(connection: AsyncConnection) -> asyncpg.Connection[Any]:
     """The asyncpg connection under a SQLAlchemy one, inside the same transaction."""
+    if isinstance(connection, DirectConnection):
+        return await connection.ready()
     proxied = await connection.get_raw_connection()
     driver: asyncpg.Connection[Any] = proxied.driver_connection  # type: ignore[assignment]
     return driver
+
+
+async def run(connection: AsyncConnection, statement: str) -> None:
+    """One that has neither parameters nor an answer; on a direct connection it travels with what waits there."""
+    if isinstance(connection, DirectConnection):
+        await connection.run(statement)
+    else:
+        await (await raw(connection)).execute(statement)
 
 
 def is_among(column: ColumnElement[Any], values: Iterable[str]) -> ColumnElement[bool]:

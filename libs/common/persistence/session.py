@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from sqlalchemy.pool import QueuePool
 
 from libs.common.access.tenancy import ENTER, FINDER
+from libs.common.persistence.direct import DirectConnection, DirectTransactions
 from libs.common.persistence.standing import StandingConnection
 
 _ENTER = text(ENTER)
@@ -55,6 +56,10 @@ class Database:
             await enter(connection, role, tenant)
             yield connection
 
+    def direct_transactions(self) -> DirectTransactions:
+        """For whoever makes many small ones. They borrow a connection of the pool until they are closed."""
+        return DirectTransactions(self.engine)
+
     def connections_in_use(self) -> int:
         """How many connections are at work just now, at most `connections_max`."""
         pool = self.engine.pool
@@ -88,6 +93,9 @@ def _leave_out_closed(connection: Any, *_: object) -> None:
 
 async def enter(connection: AsyncConnection, role: str, tenant: str = "") -> None:
     """Become `role`, and work for `tenant`, until the transaction ends or this is called again."""
+    if isinstance(connection, DirectConnection):
+        connection.enter(role, tenant)
+        return
     await connection.execute(_ENTER, {"role": role, "tenant": tenant})
 
 

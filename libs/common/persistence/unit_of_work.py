@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import Any, ClassVar, Generic, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, TypeVar, cast
 
 import asyncpg
 from sqlalchemy.exc import IntegrityError
@@ -15,6 +15,7 @@ from libs.common.clock import TestClock
 from libs.common.errors import Conflict, ServiceError
 from libs.common.messaging.outbox import Outbox
 from libs.common.persistence.base import bulk_insert
+from libs.common.persistence.direct import DirectTransactions
 from libs.common.persistence.known_clocks import KnownClocks
 from libs.common.persistence.machinery import Machinery
 from libs.common.persistence.session import Database, enter
@@ -137,16 +138,35 @@ class UnitsOfWork(Generic[U]):
         self._make = make
 
     @asynccontextmanager
-    async def open(self, tenant: str, actor: str) -> AsyncIterator[U]:
-        """A unit of work for one tenant. Commits on leaving, unless an error leaves first."""
-        async with self.open_for_many() as uow:
+    async def open(self, tenant: str, actor: str, *, snapshot: bool = False) -> AsyncIterator[U]:
+        """A unit of work for one tenant. Commits on leaving, unless an error leaves first.
+
+        In a `snapshot` all that is read is as it was when the first statement began, whatever others commit meanwhile.
+        """
+        async with self._begin(snapshot=snapshot) as uow:
             await uow.become(tenant, actor)
             yield uow
 
     @asynccontextmanager
     async def open_for_many(self) -> AsyncIterator[U]:
         """A unit of work that has no tenant yet: the consumer and the schedulers set one after another."""
-        async with self.database.engine.connect() as connection, connection.begin():
-            uow = self._make(connection)
+        async with self._begin(snapshot=False) as uow:
+            yield uow
+
+    @asynccontextmanager
+    async def _begin(self, *, snapshot: bool) -> AsyncIterator[U]:
+        async with self.database.engine.connect() as connection:
+            if snapshot:
+                await connection.execution_options(isolation_level="REPEATABLE READ")
+            async with connection.begin():
+                uow = self._make(connection)
+                yield uow
+                await uow.flush()
+
+    @asynccontextmanager
+    async def open_directly(self, transactions: DirectTransactions) -> AsyncIterator[U]:
+        """As `open_for_many`, for work of which every statement speaks to the driver."""
+        async with transactions.begin() as connection:
+            uow = self._make(cast(AsyncConnection, connection))
             yield uow
             await uow.flush()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 
-YOUNG_OBJECTS = 20_000  # the default, 700, is what a dozen requests leave behind
+YOUNG_OBJECTS = 50_000  # the default, 700, is what a dozen requests leave behind
 GENERATIONS = (20, 20)
 
 

@@ -8,7 +8,8 @@ how long a body may take.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
+from functools import partial
 from typing import Any, ClassVar, cast
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
@@ -31,6 +32,7 @@ class _HotCycle:
         "admitted",
         "arrived",
         "disconnected",
+        "holds",
         "keep_alive",
         "lane",
         "parts",
@@ -46,6 +48,13 @@ class _HotCycle:
         self.arrived = False
         self.disconnected = self.response_complete = False
         self.timer: asyncio.TimerHandle | None = None
+        self.holds = True
+
+    def give_back(self) -> None:
+        """The room that its body was given."""
+        if self.holds:
+            self.holds = False
+            self.admitted.route.bodies.give(self.admitted.length)
 
 
 class HotProtocol(HttpToolsProtocol):
@@ -53,6 +62,7 @@ class HotProtocol(HttpToolsProtocol):
 
     hot: ClassVar[Hot] = {}
     _head: ClassVar[tuple[Any, bytes]] = (None, b"")
+    _rests_since: float | None = None  # by the loop's clock; None while a request is on its way
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
@@ -60,6 +70,12 @@ class HotProtocol(HttpToolsProtocol):
         if isinstance(hot, _HotCycle) and not hot.arrived and hot.timer is None:
             timeout_s = hot.admitted.route.body_timeout_s
             hot.timer = self.loop.call_later(timeout_s, self._give_up, hot)
+
+    def on_message_begin(self) -> None:
+        """The scope, which only the app wants, is made when it is known that the app is asked."""
+        self.url = b""
+        self.expect_100_continue = False
+        self.headers = []
 
     def on_headers_complete(self) -> None:
         known = self.hot.get(self.url)
@@ -74,10 +90,17 @@ class HotProtocol(HttpToolsProtocol):
         ):
             admitted = known[0].admit(known[1], self.headers)
         if known is None or admitted is None:
+            self._make_scope()
             super().on_headers_complete()
             return
         hot = _HotCycle(known[0], admitted, keep_alive=self.parser.should_keep_alive())
         self.cycle = cast("RequestResponseCycle", hot)
+
+    def _make_scope(self) -> None:
+        url, headers, expects = self.url, self.headers, self.expect_100_continue
+        super().on_message_begin()
+        self.url, self.expect_100_continue = url, expects
+        self.headers += headers
 
     def on_body(self, body: bytes) -> None:
         if isinstance(self.cycle, _HotCycle):
@@ -101,7 +124,12 @@ class HotProtocol(HttpToolsProtocol):
         hot.arrived = True
         if hot.timer is not None:
             hot.timer.cancel()
-        task = self.loop.create_task(self._answer(hot, body))
+        if body is not None and hot.lane.begin(hot.admitted, body, partial(self._answered, hot)):
+            return
+        self._start(self._answer(hot, body))
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = self.loop.create_task(work)
         task.add_done_callback(self.tasks.discard)
         self.tasks.add(task)
 
@@ -111,26 +139,72 @@ class HotProtocol(HttpToolsProtocol):
         except (
             BaseException
         ):  # a mistake of ours, or the end of the process: rather no answer than a silent one
+            hot.give_back()
             self.transport.close()
             raise
+        await self._write_when_possible(hot, answer)
+
+    def _answered(self, hot: _HotCycle, answer: Answer) -> None:
+        if self.flow.write_paused:
+            self._start(self._write_when_possible(hot, answer))
+        else:
+            self._write(hot, answer)
+
+    async def _write_when_possible(self, hot: _HotCycle, answer: Answer) -> None:
+        """Who asks on and does not read is not answered on."""
         if self.flow.write_paused and not hot.disconnected:
             await self.flow.drain()
+        self._write(hot, answer)
+
+    def _write(self, hot: _HotCycle, answer: Answer) -> None:
+        """Head and body in one piece."""
+        hot.give_back()
         hot.response_complete = True
         if not hot.disconnected:
-            self.transport.write(self._bytes_of(answer, keep_alive=hot.keep_alive))
+            ending = b"\r\n" if hot.keep_alive else b"connection: close\r\n\r\n"
+            self.transport.write(
+                b"".join((STATUS_LINE[answer.status], self._default_head(), answer.head, ending, answer.body))
+            )
             if not hot.keep_alive:
                 self.transport.close()
         self.on_response_complete()
 
-    def _bytes_of(self, answer: Answer, *, keep_alive: bool) -> bytes:
-        """Head and body in one piece."""
-        head = [STATUS_LINE[answer.status], self._default_head()]
-        for name, value in answer.headers:
-            head += (name, b": ", value, b"\r\n")
-        if not keep_alive:
-            head.append(b"connection: close\r\n")
-        head += (b"\r\n", answer.body)
-        return b"".join(head)
+    def on_response_complete(self) -> None:
+        """As the server does, but that one timer watches the connection, and not one for each request on it."""
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+            return
+        self._rests_since = self.loop.time()
+        if self.timeout_keep_alive_task is None:
+            self._watch(self.timeout_keep_alive)
+
+    def _unset_keepalive_if_required(self) -> None:
+        self._rests_since = None
+
+    def _watch(self, seconds: float) -> None:
+        self.timeout_keep_alive_task = self.loop.call_later(seconds, self.timeout_keep_alive_handler)
+
+    def timeout_keep_alive_handler(self) -> None:
+        self.timeout_keep_alive_task = None
+        if self._rests_since is None:
+            return  # a request is on its way: its end begins the watch again
+        left_s = self._rests_since + self.timeout_keep_alive - self.loop.time()
+        if left_s > 0:
+            self._watch(left_s)
+        else:
+            super().timeout_keep_alive_handler()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        if isinstance(self.cycle, _HotCycle) and not self.cycle.arrived:
+            self.cycle.give_back()
+        if self.timeout_keep_alive_task is not None:
+            self.timeout_keep_alive_task.cancel()
+            self.timeout_keep_alive_task = None
 
     def _default_head(self) -> bytes:
         """The server's own headers, the date above all, which it replaces every second."""

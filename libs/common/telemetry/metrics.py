@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter as Tally
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 from prometheus_client import (
@@ -197,6 +197,11 @@ _requests_by_labels: dict[tuple[str, str, str, int], tuple[Counter, Histogram]] 
 
 def http_request(service: str, route: str, method: str, status: int, elapsed_s: float) -> None:
     """One answered request; status 0 when no answer was given."""
+    http_requests(service, route, method, status, (elapsed_s,))
+
+
+def http_requests(service: str, route: str, method: str, status: int, elapsed_s: Sequence[float]) -> None:
+    """Several that came to the same, and how long each took."""
     key = (service, route, method, status)
     children = _requests_by_labels.get(key)
     if children is None:
@@ -205,8 +210,9 @@ def http_request(service: str, route: str, method: str, status: int, elapsed_s: 
             _http_seconds.labels(service, route, method),
         )
         _requests_by_labels[key] = children
-    children[0].inc()
-    children[1].observe(elapsed_s)
+    children[0].inc(len(elapsed_s))
+    for seconds in elapsed_s:
+        children[1].observe(seconds)
 
 
 def in_flight(service: str) -> Gauge:

@@ -56,9 +56,11 @@ class TenantNeeded(Forbidden):
 
 
 class OpenUow(Protocol[U_co]):
-    """Opens a unit of work; it commits on a clean exit."""
+    """Opens a unit of work; it commits on a clean exit. In a `snapshot` nothing changes while it is read."""
 
-    def __call__(self, tenant: str, actor: str) -> AbstractAsyncContextManager[U_co]: ...
+    def __call__(
+        self, tenant: str, actor: str, *, snapshot: bool = False
+    ) -> AbstractAsyncContextManager[U_co]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +101,9 @@ class Call(Generic[U]):
         self._version_checked = True
         etag.check_matches(self.request, version)
 
-    async def run(self, work: Callable[[U], Awaitable[T]], *, awaiting: Awaited = ()) -> T:
+    async def run(
+        self, work: Callable[[U], Awaitable[T]], *, awaiting: Awaited = (), snapshot: bool = False
+    ) -> T:
         """`work` in a transaction of its own, committed when this returns.
 
         `awaiting` names the errors that may only mean that another service's news has not arrived yet: the
@@ -109,7 +113,9 @@ class Call(Generic[U]):
         attempt = 1
         while True:
             try:
-                async with self._open_uow(tenant=self.tenant, actor=self.caller.actor) as uow:
+                async with self._open_uow(
+                    tenant=self.tenant, actor=self.caller.actor, snapshot=snapshot
+                ) as uow:
                     return await work(uow)  # the commit comes before the return
             except awaiting:
                 if time.monotonic() >= give_up_at:

@@ -99,7 +99,7 @@ def _request_id(scope: Scope) -> str:
 
 def request_id_from(given: bytes) -> str:
     """The caller's own, when it is harmless in a log line; else a new one."""
-    return given.decode("ascii") if _REQUEST_ID_OF_CALLER.fullmatch(given) else random_hex(16)
+    return given.decode("ascii") if _REQUEST_ID_OF_CALLER.fullmatch(given) else random_hex()
 
 
 def _trace_id(scope: Scope) -> str:
@@ -109,4 +109,4 @@ def _trace_id(scope: Scope) -> str:
         return format(context.trace_id, "032x")
     given = _TRACEPARENT.fullmatch(_header(scope, b"traceparent"))
     trace_id = given.group(1).decode("ascii") if given else _NO_TRACE
-    return trace_id if trace_id != _NO_TRACE else random_hex(16)
+    return trace_id if trace_id != _NO_TRACE else random_hex()

@@ -1,4 +1,4 @@
-"""Who comes in: every path under /v1 needs a good token, whether or not its route remembers to ask.
+"""Who comes in: every path that is guarded needs a good token, whether or not its route remembers to ask.
 
 It stands before the body is read, so that a stranger cannot make us read one. Requests with a token that was
 verified lately are counted by token; all others by address, so that guessing tokens has a price.
@@ -15,7 +15,7 @@ from libs.common.web.context import CALLER
 from libs.common.web.limits import Limits
 from libs.common.web.rates import RateLimiter
 
-GUARDED = "/v1/"
+GUARDED = ("/v1/", "/api/v1/")  # the second is how OpenMeter's clients address it
 
 
 def callers_of(limits: Limits) -> RateLimiter:

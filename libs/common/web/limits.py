@@ -68,6 +68,29 @@ def _of_longest_prefix(by_prefix: Mapping[str, int], path: str, otherwise: int) 
     return by_prefix[max(fitting, key=len)] if fitting else otherwise
 
 
+class BodyBudget:
+    """How many bytes of bodies one process has in hand at most, however many requests bring them.
+
+    One that is longer than all that is allowed is taken when it is the only one. What was taken is given back.
+    """
+
+    __slots__ = ("_bytes_max", "held_bytes")
+
+    def __init__(self, bytes_max: int) -> None:
+        self._bytes_max = bytes_max
+        self.held_bytes = 0
+
+    def take(self, byte_count: int) -> bool:
+        """False when there is no room: the sender is to come again."""
+        if self.held_bytes and self.held_bytes + byte_count > self._bytes_max:
+            return False
+        self.held_bytes += byte_count
+        return True
+
+    def give(self, byte_count: int) -> None:
+        self.held_bytes -= byte_count
+
+
 class BodyLimits:
     """Reads JSON bodies whole, bounded and checked, and hands them on; bounds all others as they stream."""
 

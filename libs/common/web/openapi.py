@@ -49,7 +49,7 @@ def route_accesses(app: FastAPI) -> list[RouteAccess]:
     ]
 
 
-def check_routes(app: FastAPI, *, guarded: str, open_prefixes: tuple[str, ...]) -> None:
+def check_routes(app: FastAPI, *, guarded: tuple[str, ...], open_prefixes: tuple[str, ...]) -> None:
     """Mistakes that must not wait for a request: a route without a scope, or one name for two routes."""
     names: set[str] = set()
     for name, path, _, found in _routes(app):

@@ -85,7 +85,7 @@ def page_request(
     created_to: Annotated[Instant | None, Query(description="Created before this instant.")] = None,
 ) -> PageRequest:
     """Raises: CursorInvalid."""
-    after = _cursors(request).decode(cursor, place=_place(request)) if cursor is not None else None
+    after = read_cursor(request, cursor) if cursor is not None else None
     return PageRequest(limit=limit, after=after, created_from=created_from, created_to=created_to)
 
 
@@ -96,10 +96,21 @@ def page_body(request: Request, found: Slice[B]) -> tuple[Page[B], dict[str, str
     """The body, and the header that leads to the next page under the same filters."""
     if found.next is None:
         return _page(found.items, None), {}
-    cursor = _cursors(request).encode(found.next, place=_place(request))
+    cursor, headers = tell_cursor(request, found.next)
+    return _page(found.items, cursor), headers
+
+
+def read_cursor(request: Request, cursor: str) -> Position:
+    """Where the page before ended. Raises: CursorInvalid."""
+    return _cursors(request).decode(cursor, place=_place(request))
+
+
+def tell_cursor(request: Request, position: Position) -> tuple[str, dict[str, str]]:
+    """The cursor of the next page, and the header that leads there under the same filters."""
+    cursor = _cursors(request).encode(position, place=_place(request))
     kept = [(name, value) for name, value in request.query_params.multi_items() if name != "cursor"]
     link = f'<{request.url.path}?{urlencode([*kept, ("cursor", cursor)])}>; rel="next"'
-    return _page(found.items, cursor), {"link": link}
+    return cursor, {"link": link}
 
 
 def _page(items: Sequence[B], cursor: str | None) -> Page[B]:
