@@ -176,8 +176,17 @@ async def test_an_unknown_invoice_is_not_found(uow: MemoryBilling, story: Story)
 
 
 async def test_the_newest_correction_is_kept(uow: MemoryBilling, story: Story) -> None:
-    for revision, minutes in ((2, "12"), (3, "13"), (1, "11")):
-        correction = UsageCorrection("uwin_1", story.subscription_id, 0, revision, (used(story, minutes),))
+    for revision, minutes, billable in ((2, "12", True), (3, "13", False), (1, "11", True)):
+        correction = UsageCorrection(
+            "uwin_1",
+            story.subscription_id,
+            0,
+            revision,
+            (used(story, minutes),),
+            is_billable=billable,
+            billable_revision=revision if billable else 0,
+        )
         await correct_usage(CorrectUsage(correction), uow=uow)
-    assert uow.usage_windows.corrections["uwin_1"].revision == 3
+    kept = uow.usage_windows.corrections["uwin_1"]
+    assert (kept.revision, kept.is_billable, kept.billable_revision) == (3, False, 2)
     assert (uow.told, uow.invoices.by_id) == ([], {})

@@ -114,6 +114,11 @@ def plans(draw: st.DrawFn, code: str) -> dict[str, Any]:
         "metadata": st.dictionaries(st.sampled_from(["a", "b"]), words),
         "publish": st.just(False),
     }
+    if code != "add":
+        optional["late_usage"] = st.fixed_dictionaries(
+            {"policy": st.sampled_from(["next_invoice", "note_at_once", "draft_only"])},
+            optional={"window_days": st.sampled_from([0, 1, 35])},
+        )
     bounds = {"valid_from": st.just("2026-01-01T00:00:00Z"), "valid_until": st.just("2027-01-01T00:00:00Z")}
     plan = {
         "code": code,

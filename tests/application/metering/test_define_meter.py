@@ -19,7 +19,8 @@ async def test_a_meter_is_defined_back_filled_and_told(
     uow: MemoryMeteringUnitOfWork, clock: FixedClock
 ) -> None:
     meter = await define_meter(COMMAND, uow=uow, clock=clock)
-    assert uow.usage.calls == ["stop_writers", "back_fill minutes"]
+    assert uow.usage.calls == ["stop_writers"]
+    assert (await uow.back_fills.get(meter.id)).state == "done"
     assert uow.late.noted == [("meter", "minutes")]
     [event] = uow.outbox.events
     assert isinstance(event, MeterDefinedV1)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import random
-from datetime import timedelta
+from datetime import datetime, timedelta
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,6 +15,7 @@ from services.metering.application.ingest_usage_events import (
     UsageBatch,
     ingest_usage_events,
 )
+from services.metering.domain.meter import MeterOptions
 from services.metering.domain.metered_item import MeteredItem
 from services.metering.domain.usage_event import AcceptWindow, MalformedEvent, Reason, UsageEvent
 from services.metering.domain.usage_window import UsageWindow
@@ -95,29 +97,46 @@ async def test_only_what_is_new_is_summed(uow: MemoryMeteringUnitOfWork) -> None
     assert [[a.total for a in sums.additions()] for sums in uow.usage.added] == [[1], [2]]
 
 
+def a_due_window(end: datetime) -> UsageWindow:
+    return UsageWindow(
+        id="uwin_1",
+        subscription_id="sub_1",
+        customer_id="cus_1",
+        period_index=0,
+        version=1,
+        state="due",
+        window_start=AT - timedelta(days=9),
+        window_end=end,
+        items=(MeteredItem("si_1", "minutes"),),
+        clock_id=None,
+        created_at=AT,
+    )
+
+
 async def test_usage_is_late_only_before_the_end_of_a_window_that_is_no_longer_open(
     uow: MemoryMeteringUnitOfWork,
 ) -> None:
     await uow.meters.insert(a_meter())
-    uow.windows.add(
-        UsageWindow(
-            id="uwin_1",
-            subscription_id="sub_1",
-            customer_id="cus_1",
-            period_index=0,
-            version=1,
-            state="due",
-            window_start=AT - timedelta(days=9),
-            window_end=AT,
-            items=(MeteredItem("si_1", "minutes"),),
-            clock_id=None,
-            created_at=AT,
-        )
-    )
+    uow.windows.add(a_due_window(end=AT))
     await statuses(uow, a_batch(an_event("on the edge", time=AT)))
     assert uow.late.noted == []
-    await statuses(uow, a_batch(an_event("late", time=AT - timedelta(microseconds=1))))
-    assert [touched.subject for touched in uow.late.noted] == ["N1"]
+    late, later = an_event("late", time=AT - timedelta(microseconds=1)), an_event("later", time=AT)
+    await statuses(uow, a_batch(late, later, late))
+    assert uow.late.noted == [("late", "minutes", "N1", late.occurred_at, late.key)]
+    await statuses(uow, a_batch(late))  # a duplicate changes nothing
+    assert len(uow.late.noted) == 1
+
+
+@pytest.mark.parametrize(("by_day", "is_late"), [(False, False), (True, True)])
+async def test_a_change_that_weighs_from_the_start_of_its_day_may_count_before_it_happens(
+    uow: MemoryMeteringUnitOfWork, by_day: bool, is_late: bool
+) -> None:
+    options = MeterOptions(level="change", per="window", by_day=by_day)
+    await uow.meters.insert(a_meter(aggregation="time_weighted", options=options))
+    window = a_due_window(end=AT - timedelta(hours=3))
+    uow.windows.add(window)
+    await statuses(uow, a_batch(an_event("same day", time=AT)))
+    assert bool(uow.late.noted) == is_late
 
 
 @given(seed=st.integers(0, 2**32), length=st.integers(0, 30))

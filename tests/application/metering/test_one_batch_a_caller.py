@@ -15,7 +15,7 @@ def test_requests_of_one_caller_become_one_batch_and_keep_their_arrivals() -> No
         UsageBatch("b2", "token:bob", FIRST, ()),
         UsageBatch("b3", "token:ada", SECOND, ()),
     ]
-    assert one_batch_a_caller(batches) == [
+    assert one_batch_a_caller(batches, lambda: "made") == [
         UsageBatch("b1", "token:ada", FIRST, ()),
         UsageBatch("b2", "token:bob", FIRST, ()),
         UsageBatch("b1", "token:ada", SECOND, ()),

@@ -22,18 +22,21 @@ from services.metering.application.open_usage_window import (
     change_usage_window,
     open_usage_window,
 )
-from services.metering.application.ports import LateNote
+from services.metering.application.ports import LateNote, MeteredSubscription
 from services.metering.application.preview_usage_windows import preview_usage_windows
+from services.metering.domain.late_usage import ChangedEvent, ChangedEvents, LateUsageTerms
 from services.metering.domain.metered_item import MeteredItem, Span
 from services.metering.domain.subject_binding import SubjectBinding
 from services.metering.domain.usage_event import AcceptWindow
 from services.metering.domain.usage_window import UsageWindow, window_id
 from tests.application.metering.memory import AT, MemoryMeteringUnitOfWork, an_event
+from tests.support.clocks import FixedClock
 from tests.unit.metering.meters import a_meter
 
 START, END = datetime(2025, 1, 1, tzinfo=UTC), datetime(2025, 2, 1, tzinfo=UTC)
 GRACE = timedelta(hours=1)
 NOW = END + GRACE
+CLOCK = FixedClock()
 BINDING = SubjectBinding("sbd_1", 1, "N1", "minutes", "sub_1", "si_1", START, None)
 
 
@@ -60,7 +63,7 @@ async def ingest(uow: MemoryMeteringUnitOfWork, id: str, minutes: int) -> None:
 
 async def close(uow: MemoryMeteringUnitOfWork, ends: int = 0, handled: int = 0, usage_end: int = 0) -> int:
     now_by_id = {id: NOW for id, window in uow.windows.by_id.items() if window.due_at is not None}
-    command = CloseUsageWindows(now_by_id, {0: ends}, {0: handled}, {0: usage_end})
+    command = CloseUsageWindows(now_by_id, {0: ends}, {0: handled}, {0: usage_end}, END)
     return await close_usage_windows(command, uow=uow)
 
 
@@ -128,6 +131,22 @@ async def test_a_window_does_not_close_while_a_message_of_its_tenant_is_tried_ag
     assert only(uow).state == "closed"
 
 
+async def test_a_window_does_not_close_while_one_of_its_meters_is_filled_and_says_so(
+    uow: MemoryMeteringUnitOfWork,
+) -> None:
+    await end_usage_window(a_period(), grace=GRACE, uow=uow)
+    assert only(uow).waits_for == ("grace",)
+    uow.meters.filling = {"minutes"}
+    for _ in range(3):
+        await close(uow, ends=1)
+    assert (only(uow).state, only(uow).waits_for) == ("due", ("bindings", "back_fill"))
+    await close(uow, ends=1, handled=1)
+    assert only(uow).waits_for == ("back_fill",)
+    uow.meters.filling = {"trips"}
+    await close(uow, ends=1, handled=1)
+    assert (only(uow).state, only(uow).waits_for) == ("closed", ())
+
+
 async def test_a_window_does_not_close_before_the_usage_that_was_accepted_is_stored(
     uow: MemoryMeteringUnitOfWork,
 ) -> None:
@@ -157,8 +176,8 @@ async def test_late_usage_corrects_its_window_once_however_many_notes_there_are(
     window = await closed_window(uow)
     await ingest(uow, "late", 2)
     for _ in range(2):
-        uow.late.notes = [LateNote(f"late_{n}", window.id) for n in range(3)]
-        await correct_usage(CorrectUsage({note.id: NOW for note in uow.late.notes}), uow=uow)
+        uow.late.notes = [LateNote(f"late_{n}", window.id, NOW) for n in range(3)]
+        await correct_usage(CorrectUsage({note.id: NOW for note in uow.late.notes}), uow=uow, clock=CLOCK)
         assert uow.late.notes == []
     corrections = [event for event in uow.outbox.events if isinstance(event, UsageCorrectedV1)]
     assert [(c.revision, c.version, c.before[0].quantity, c.totals[0].quantity) for c in corrections] == [
@@ -166,13 +185,108 @@ async def test_late_usage_corrects_its_window_once_however_many_notes_there_are(
     ]
 
 
+async def correct(uow: MemoryMeteringUnitOfWork, window_id: str, noted_at: datetime = NOW) -> int:
+    uow.late.notes = [LateNote("late_1", window_id, noted_at)]
+    return await correct_usage(CorrectUsage({"late_1": noted_at}), uow=uow, clock=CLOCK)
+
+
+def said(uow: MemoryMeteringUnitOfWork) -> list[UsageCorrectedV1]:
+    return [event for event in uow.outbox.events if isinstance(event, UsageCorrectedV1)]
+
+
+async def test_a_correction_names_the_difference_and_the_events_and_is_kept_as_it_was_said(
+    uow: MemoryMeteringUnitOfWork,
+) -> None:
+    window = await closed_window(uow)
+    await ingest(uow, "late", 2)
+    assert uow.late.noted[-1] == ("late", "minutes", "N1", AT, an_event("late").key)
+    uow.late.events = {window.id: ChangedEvents((ChangedEvent("s", "late", "late"),), 101)}
+    await correct(uow, window.id)
+    [event] = said(uow)
+    assert [(d.item_id, d.meter, d.quantity, d.event_count) for d in event.differences] == [
+        ("si_1", "minutes", 2, 1)
+    ]
+    assert [(e.source, e.event_id, e.cause) for e in event.events] == [("s", "late", "late")]
+    assert (event.changed_event_count, event.policy, event.is_billable) == (101, "next_invoice", True)
+    [kept] = uow.window_corrections.added
+    assert (kept.revision, kept.before, kept.totals) == (1, window.totals, only(uow).totals)
+    assert (kept.corrected_at, kept.events.count, kept.customer_id) == (NOW, 101, "cus_1")
+
+
+async def test_what_comes_back_to_what_was_said_says_the_difference_each_time(
+    uow: MemoryMeteringUnitOfWork,
+) -> None:
+    window = await closed_window(uow)
+    for _ in range(2):
+        await ingest(uow, "late", 2)
+        await correct(uow, window.id)
+        uow.usage.events.pop(an_event("late", 2).key)  # as if it were voided
+        await correct(uow, window.id)
+    told = [
+        (c.revision, c.before[0].quantity, c.totals[0].quantity, c.differences[0].quantity) for c in said(uow)
+    ]
+    assert told == [(1, 5, 7, 2), (2, 7, 5, -2), (3, 5, 7, 2), (4, 7, 5, -2)]
+
+
+@pytest.mark.parametrize(
+    ("days", "noted_at", "billable"),
+    [
+        (None, END + timedelta(days=900), True),
+        (0, END + timedelta(hours=23), True),
+        (0, END + timedelta(days=1), False),
+        (35, END + timedelta(days=35, hours=23), True),
+        (35, END + timedelta(days=36), False),
+    ],
+)
+async def test_the_plan_says_what_becomes_of_late_usage_and_for_how_long_it_is_billed(
+    uow: MemoryMeteringUnitOfWork, days: int | None, noted_at: datetime, billable: bool
+) -> None:
+    window = await closed_window(uow)
+    uow.subscriptions.learn(
+        MeteredSubscription("sub_1", 1, "cus_1", "UTC", None, (), LateUsageTerms("draft_only", days))
+    )
+    await ingest(uow, "late", 2)
+    await correct(uow, window.id, noted_at)
+    [event] = said(uow)
+    assert (event.policy, event.is_billable) == ("draft_only", billable)
+
+
+async def test_the_first_of_the_changes_decides_whether_a_correction_is_billed(
+    uow: MemoryMeteringUnitOfWork,
+) -> None:
+    """It was noted in time, and whoever counts later takes nothing from anyone."""
+    window = await closed_window(uow)
+    uow.subscriptions.learn(
+        MeteredSubscription("sub_1", 1, "cus_1", "UTC", None, (), LateUsageTerms(window_days=0))
+    )
+    await ingest(uow, "late", 2)
+    late = END + timedelta(days=3)
+    uow.late.notes = [LateNote("late_1", window.id, late), LateNote("late_2", window.id, NOW)]
+    await correct_usage(CorrectUsage({"late_1": late}), uow=uow, clock=CLOCK)
+    assert [event.is_billable for event in said(uow)] == [True]
+    assert uow.late.notes == []  # all notes of a window are answered together
+
+
+async def test_a_closed_window_is_not_counted_again_while_its_meter_is_filled(
+    uow: MemoryMeteringUnitOfWork,
+) -> None:
+    window = await closed_window(uow)
+    await ingest(uow, "late", 2)
+    uow.meters.filling = {"minutes"}
+    assert await correct(uow, window.id) == 0
+    assert uow.late.resting == {"late_1": CLOCK.now + timedelta(seconds=2)}
+    assert [note.id for note in uow.late.notes] == ["late_1"]
+    uow.meters.filling = set()
+    assert await correct(uow, window.id) == 1
+
+
 async def test_a_note_about_a_window_that_is_not_closed_yet_is_left_to_its_closing(
     uow: MemoryMeteringUnitOfWork,
 ) -> None:
     await end_usage_window(a_period(), grace=GRACE, uow=uow)
     await close(uow)
-    uow.late.notes = [LateNote("late_1", only(uow).id)]
-    assert await correct_usage(CorrectUsage({"late_1": NOW}), uow=uow) == 0
+    uow.late.notes = [LateNote("late_1", only(uow).id, NOW)]
+    assert await correct_usage(CorrectUsage({"late_1": NOW}), uow=uow, clock=CLOCK) == 0
     assert uow.late.notes == []
     assert uow.outbox.appended == []
 
@@ -230,8 +344,8 @@ async def test_terms_of_a_closed_window_ask_for_a_recount(uow: MemoryMeteringUni
     uow.late.noted.clear()
     await change_usage_window(a_period(version=4, items=PRICES, has_terms=True), grace=GRACE, uow=uow)
     assert uow.late.noted == [("window", window.id)]
-    uow.late.notes = [LateNote("late_1", window.id)]
-    await correct_usage(CorrectUsage({"late_1": NOW}), uow=uow)
+    uow.late.notes = [LateNote("late_1", window.id, NOW)]
+    await correct_usage(CorrectUsage({"late_1": NOW}), uow=uow, clock=CLOCK)
     [correction] = [event for event in uow.outbox.events if isinstance(event, UsageCorrectedV1)]
     assert [(t.price_id, t.quantity) for t in correction.before] == [(None, 5)]
     assert [(t.price_id, t.quantity) for t in correction.totals] == [("p1", 0), ("p2", 5)]

@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import pytest
 
-from libs.common.contracts.catalog import CommitmentV1, PlanV1
+from libs.common.contracts.catalog import CommitmentV1, LateUsageV1, PlanV1
 from libs.common.contracts.subscriptions import SubscriptionStartedV1
 from libs.common.errors import DomainError
 from services.subscriptions.application.billable import PlanNotBillableYet
@@ -25,6 +25,7 @@ from services.subscriptions.application.start_subscription import (
     start_subscription,
 )
 from services.subscriptions.domain.customer import CustomerNotFound
+from services.subscriptions.domain.entitlement import Aggregation
 from services.subscriptions.domain.plan import PlanNotFound, PlanRetired, PlanVersionNotOnSale, SaleState
 from services.subscriptions.domain.subscription import SubscriptionState, TermReversed
 from services.subscriptions.domain.subscription_item import QuantityWithoutPrice
@@ -147,6 +148,55 @@ async def test_a_plan_that_cannot_be_billed_yet_is_refused_with_each_part_that_s
         "/prices/1/fixed_amount_per_event",
     ]
     assert {error["pointer"] for error in refused.value.errors} == {"/plan"}
+
+
+@pytest.mark.parametrize(
+    ("basis", "aggregation", "is_refused"),
+    [
+        ("time_weighted", "time_weighted", False),
+        ("time_weighted", "max", True),
+        ("time_weighted", "average", True),  # of events, and not of time
+        ("time_weighted", None, True),
+        ("peak", "peak", False),
+        ("peak", "max", False),
+        ("peak", None, False),  # defined before meters were told of
+        ("peak", "sum", True),
+        ("peak", "time_weighted", True),
+    ],
+)
+async def test_a_capacity_is_billed_of_a_meter_that_takes_the_peak_or_the_mean(
+    uow: MemorySubscriptionsUnitOfWork,
+    clock: FixedClock,
+    basis: str,
+    aggregation: Aggregation | None,
+    is_refused: bool,
+) -> None:
+    aircraft, minutes = a_plan().prices
+    capacity = minutes.model_copy(update={"model": "capacity", "capacity_basis": basis})
+    await keep_plan(
+        KeepPlan(a_plan(plan_version_id="plv_9", plan_version=9, prices=(aircraft, capacity))), uow=uow
+    )
+    if aggregation is not None:
+        uow.known_meters.by_code[minutes.meter or ""] = aggregation
+    command = StartSubscription(CUSTOMER, plan_code="power")
+    if not is_refused:
+        await start_subscription(command, uow=uow, clock=clock)
+        return
+    with pytest.raises(PlanNotBillableYet) as refused:
+        await start_subscription(command, uow=uow, clock=clock)
+    [error] = refused.value.errors
+    assert error["detail"].startswith("/prices/1/capacity_basis of the plan: ")
+    assert (minutes.meter or "?") in error["detail"]
+
+
+async def test_an_agreement_is_told_with_what_its_plan_says_of_late_usage(
+    uow: MemorySubscriptionsUnitOfWork, clock: FixedClock
+) -> None:
+    terms = LateUsageV1(policy="note_at_once", window_days=35)
+    await keep_plan(KeepPlan(a_plan(plan_version_id="plv_9", plan_version=9, late_usage=terms)), uow=uow)
+    await start_subscription(StartSubscription(CUSTOMER, plan_code="power"), uow=uow, clock=clock)
+    [started] = [event for event in uow.outbox.events if isinstance(event, SubscriptionStartedV1)]
+    assert started.subscription.late_usage == terms
 
 
 def bounded(number: int, begin: str | None = None, end: str | None = None) -> PlanV1:

@@ -344,6 +344,18 @@ def test_every_check_is_proven() -> None:
     assert proven >= {*_CHECKS, "rated_again_gives_the_same"}
 
 
+@pytest.mark.parametrize(("first_is_billable", "named"), [(True, 1), (False, 0)])
+async def test_late_usage_is_named_as_not_billed_unless_it_came_too_late_to_be(
+    own_bench: Workbench, tenant: str, first_is_billable: bool, named: int
+) -> None:
+    story = Story(tenant)
+    await own_bench.hear(story.started(), story.window_closed(0, "10"))
+    for revision, is_billable in ((1, first_is_billable), (2, False)):
+        corrected = story.usage_corrected(0, "10", "12", revision=revision)
+        await own_bench.hear(corrected.model_copy(update={"is_billable": is_billable}))
+    assert len(failing(await own_bench.audit()).get("late_usage_not_billed", [])) == named
+
+
 async def test_a_missing_seller_is_named_with_its_reason(own_bench: Workbench) -> None:
     await own_bench.hear(Story(new_tenant(), metered=False).started())
     (problem,) = failing(await own_bench.audit())["complete_drafts_are_finalized"]

@@ -14,7 +14,7 @@ from tests.integration.billing.workbench import Workbench, after
 from tests.support.billing import Story
 
 STATEMENTS_MAX = 30
-BATCH = 500
+BATCH = 150
 
 
 @contextmanager

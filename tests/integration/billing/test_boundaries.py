@@ -285,11 +285,16 @@ async def test_a_correction_is_kept_and_changes_nothing_that_was_billed(
     await bench.add_seller(tenant)
     story = Story(tenant)
     await bench.hear(story.started(), story.renewed(1))
-    second = story.usage_corrected(0, "12", "15", revision=2)
+    second = story.usage_corrected(0, "12", "15", revision=2).model_copy(
+        update={"policy": "note_at_once", "is_billable": False}
+    )
     events: list[Event] = [story.window_closed(0, "10"), second, story.usage_corrected(0, "10", "12")]
     await bench.hear(*(reversed(events) if correction_first else events))
-    kept = await bench.rows("SELECT revision, totals FROM corrected_window WHERE tenant = $1", tenant)
+    kept = await bench.rows("SELECT * FROM corrected_window WHERE tenant = $1", tenant)
     assert [(row["revision"], '"15"' in row["totals"]) for row in kept] == [(2, True)]
+    assert [(row["policy"], row["is_billable"], row["billable_revision"]) for row in kept] == [
+        ("note_at_once", False, 1)
+    ]
     assert (await standing(bench, tenant))[1][:2] == ("finalized", 245200)
 
 

@@ -230,11 +230,17 @@ async def test_what_is_patched_changes_and_the_rest_stays(catalog: ServiceUnderT
         tried = (await patch(3, trial=trial, prices=[{**FEE, "unit_amount": "7"}])).json()
         assert tried["draft"]["trial"] == trial
         assert [price["unit_amount"] for price in tried["draft"]["prices"]] == ["7"]
-        assert (await patch(4, trial=None)).json()["draft"]["trial"] is None
+        late = {"policy": "note_at_once", "window_days": 35}
+        assert (await patch(4, trial=None, late_usage=late)).json()["draft"]["late_usage"] == late
+        put_back = (await patch(5, late_usage=None)).json()["draft"]
+        assert (put_back["trial"], put_back["late_usage"]) == (
+            None,
+            {"policy": "next_invoice", "window_days": None},
+        )
 
-        nothing = await patch(5, name=None, prices=None, currency=None)
+        nothing = await patch(6, name=None, prices=None, currency=None)
         assert (nothing.status_code, pointers(nothing)) == (422, ["/name", "/currency", "/prices"])
-        wrong = await patch(5, currency="EUR")
+        wrong = await patch(6, currency="EUR")
         assert (wrong.json()["code"], pointers(wrong)) == ("plan_invalid", ["/currency"])
 
 

@@ -16,7 +16,7 @@ import httpx
 
 from libs.common.clock import SystemClock
 from libs.common.contracts import topic_of
-from libs.common.contracts.catalog import PriceV1
+from libs.common.contracts.catalog import LateUsageV1, PriceV1
 from libs.common.contracts.envelope import Envelope, Event
 from libs.common.contracts.subscriptions import (
     BillingPeriodV1,
@@ -39,6 +39,7 @@ from libs.common.ids import new_id
 from libs.common.messaging.bus import Bus, Delivery
 from libs.common.messaging.consumer import Consumer
 from libs.common.persistence.session import asyncpg_dsn
+from services.metering.adapters.audit import audit_metering
 from services.metering.entrypoints.event_handlers import handlers
 from services.metering.entrypoints.scheduler import jobs
 from tests.support.service_under_test import ServiceUnderTest, UnusedBus
@@ -189,6 +190,7 @@ class Story:
         self.item_id = new_id("si")
         self.version = 0
         self.billed_until: datetime | None = None
+        self.zone, self.late_usage = "UTC", LateUsageV1()
 
     def price(self, id: str = "prc_1", **changes: Any) -> PriceV1:
         price = PriceV1(
@@ -212,7 +214,8 @@ class Story:
             plan_version_id="plv_1",
             plan_name="Plan",
             currency="USD",
-            zone="UTC",
+            zone=self.zone,
+            late_usage=self.late_usage,
             anchor_on=utc("2025-01-01").date(),
             interval_unit="month",
             interval_count=1,
@@ -328,6 +331,20 @@ class Story:
             clock_id=self.clock,
             now=utc(now),
         )
+
+
+async def audited(metering: Metering) -> list[str]:
+    """What an audit finds wrong with this tenant's sums, totals and identities."""
+    report = await audit_metering(metering.service.parts.audit_database)
+    wanted = {"running_sums", "members_of_sums", "window_totals", "keys_and_events", "usage_batches"}
+    checks = [check for check in report.checks if check.name in wanted]
+    assert len(checks) == len(wanted)
+    return [
+        f"{check.name}: {problem}"
+        for check in checks
+        for problem in check.problems
+        if metering.tenant in problem or check.name == "window_totals"
+    ]
 
 
 def statuses(told: Mapping[str, Any]) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -10,7 +9,6 @@ from typing import Any
 import pytest
 
 from tests.integration.metering.harness import (
-    FLIGHT,
     READ,
     SOURCE,
     WRITE,
@@ -301,28 +299,6 @@ async def test_ten_thousand_events_at_once_are_stored(metering: Metering) -> Non
     assert await metering.usage(subject="N1") == [("10000", 10_000)]
 
 
-async def test_gzip_is_unpacked(metering: Metering) -> None:
-    body = gzip.compress(json.dumps([flight("a", AT)]).encode())
-    answer = await post(metering, body, **{"content-type": BATCH, "content-encoding": "gzip"})
-    assert statuses(answer.json()) == ["stored"]
-
-
-@pytest.mark.parametrize(
-    ("body", "status", "code"),
-    [
-        (gzip.compress(b" " * 200_000_000), 413, "body_too_large"),
-        (gzip.compress(b"[]")[:-4], 400, "body_malformed"),
-        (b"no gzip", 400, "body_malformed"),
-    ],
-    ids=["bomb", "cut", "none"],
-)
-async def test_a_gzip_bomb_and_bad_gzip_are_refused(
-    metering: Metering, body: bytes, status: int, code: str
-) -> None:
-    answer = await post(metering, body, **{"content-type": BATCH, "content-encoding": "gzip"})
-    assert (answer.status_code, answer.json()["code"]) == (status, code)
-
-
 async def test_lines_are_events_and_a_bad_line_is_one_bad_event(metering: Metering) -> None:
     half = json.dumps(flight("h", AT, data="\ud800"))
     lines = [json.dumps(flight("a", AT)), "", "{not json", half, json.dumps(flight("b", AT)), ""]
@@ -332,38 +308,12 @@ async def test_lines_are_events_and_a_bad_line_is_one_bad_event(metering: Meteri
     assert codes(answer.json()["results"][2]) == [("text_not_storable", "/data")]
 
 
-async def test_an_event_in_http_binary_mode_is_the_same_event(metering: Metering) -> None:
-    await metering.define()
-    headers = {
-        "ce-specversion": "1.0",
-        "ce-id": "a%20b",
-        "ce-source": SOURCE,
-        "ce-type": FLIGHT,
-        "ce-subject": "N1",
-        "ce-time": AT,
-        "content-type": "application/vnd.flights+json; charset=utf-8",
-    }
-    answer = await post(metering, b'{"minutes": 5.0}', **headers)
-    assert answer.json()["results"] == [{"id": "a b", "source": SOURCE, "status": "stored"}]
-    assert statuses(await metering.send(flight("a b", AT, 5))) == ["duplicate"]
-
-
 async def test_cloudevents_media_types_need_the_specversion(metering: Metering) -> None:
     event = flight("a", AT)
     del event["specversion"]
     answer = await post(metering, json.dumps([event]).encode(), **{"content-type": BATCH})
     assert codes(answer.json()["results"][0]) == [("specversion_missing", "/specversion")]
     assert statuses(await metering.send(event)) == ["stored"]
-
-
-@pytest.mark.parametrize(
-    "headers",
-    [{"content-type": "text/plain"}, {"content-type": BATCH, "content-encoding": "br"}],
-    ids=["text", "brotli"],
-)
-async def test_other_media_are_415(metering: Metering, headers: dict[str, str]) -> None:
-    answer = await post(metering, b"[]", **headers)
-    assert answer.status_code == 415
 
 
 async def test_an_empty_batch_is_an_answer(metering: Metering) -> None:

@@ -91,8 +91,16 @@ async def test_usage_of_an_item_a_subscription_and_a_customer_is_what_was_bound(
         ({"subject": "N1", "meter": "none"}, 404, "meter_not_found"),
         ({"subject": "N1", "group_by": "carrier"}, 422, "dimension_unknown"),
         ({"subject": "N1", "from": "2030-01-01T00:00:00Z"}, 422, "empty_range"),
-        ({"subject": "N1", "window": "hour"}, 422, "too_many_windows"),
-        ({"subject": "N1", "window": "week"}, 422, "invalid_parameters"),
+        ({"asset_id": "ast_1"}, 404, "metered_item_not_found"),
+        ({"subject": "N1", "filter": "carrier:AA"}, 422, "dimension_unknown"),
+        ({"subject": "N1", "filter": "carrier"}, 422, "usage_filter_unclear"),
+        ({"subject": "N1", "filter": "carrier:\n"}, 422, "invalid_parameters"),
+        ({"subject": "N1", "window": "minute", "format": "csv"}, 422, "too_many_windows"),
+        ({"subject": "N1", "window": "fortnight"}, 422, "invalid_parameters"),
+        ({"subject": "N1", "fill": "some"}, 422, "invalid_parameters"),
+        ({"subject": "N1", "format": "xml"}, 422, "invalid_parameters"),
+        ({"subject": "N1", "limit": "5001"}, 422, "invalid_parameters"),
+        ({"subject": "N1", "cursor": "W10.W10"}, 400, "cursor_invalid"),
         ({"subject": "N1", "zone": "Mars/Base"}, 422, "invalid_parameters"),
     ],
 )
@@ -261,6 +269,9 @@ async def test_the_fast_answer_is_the_slow_one(
             of_item = await rows_of(metering, **wanted, item_id=story.item_id)
             counts = [f for f in inside if any(s == f[1] and a <= f[0] < b for s, (a, b) in held)]
             assert of_item == [brute(kind, counts)]
+            behind = await metering.get("/v1/usage/events", **wanted, item_id=story.item_id, limit="200")
+            values = sorted(Decimal(event["data"]["minutes"]) for event in behind["data"])
+            assert values == sorted(fact[2] for fact in counts)
 
             of_subject = await rows_of(metering, **wanted, subject="N1")
             assert of_subject == [brute(kind, [f for f in inside if f[1] == "N1"])]

@@ -50,6 +50,8 @@ async def test_a_period_is_opened_ended_and_closed_with_its_usage(metering: Mete
             "quantity": "30",
             "event_count": 2,
             "price_id": None,
+            "estimated_quantity": "0",
+            "true_ups": [],
         }
     ]
     assert (await only_window(metering, state="open"))["period_index"] == 1

@@ -25,9 +25,17 @@ MAY_FIND = {
     "idempotency_key": {"tenant", "expires_at"},
     "usage_batch": {"tenant", "expires_at"},
 }
-# Makes a partition, which the app may not; says when balances of all tenants are due, whom a process that begins
-# does not know.
-AS_OWNER = {"ensure_usage_month", "note_all_usage_balances"}
+# Makes a partition, which the app may not; says when balances and alerts of all tenants are due, whom a process that
+# begins does not know; drops raw events that are no longer kept, which the app may only add to.
+AS_OWNER = {
+    "ensure_usage_month",
+    "note_all_usage_balances",
+    "note_all_usage_alerts",
+    "keep_usage_from",
+    "drop_usage_months",
+    "delete_usage",
+    "delete_usage_measurements",
+}
 DUE = {"tenant", "id", "due_at", "clock_id", "retry_at", "attempts"}
 
 _TENANT_TABLES = """
@@ -36,6 +44,8 @@ _TENANT_TABLES = """
            OR has_table_privilege($1, c.oid, 'DELETE, TRUNCATE') AS reachable
     FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'tenant' AND NOT a.attisdropped
     WHERE c.relkind IN ('r', 'p', 'f', 'm', 'v')
+      -- Through such a view everybody sees what the policies of its tables let him see.
+      AND NOT (c.relkind = 'v' AND c.reloptions @> '{security_invoker=true}')
       AND c.relnamespace NOT IN ('pg_catalog'::regnamespace, 'information_schema'::regnamespace)
 """
 _POLICIES = """

@@ -26,7 +26,7 @@ async def test_subjects_are_bound_listed_and_released(story: Story) -> None:
         item = usage_item(made)
         asked = [
             a_binding_of(item, "N1", bound_until=FEB),
-            a_binding_of(item, "N1", bound_from=FEB),
+            a_binding_of(item, "N1", bound_from=FEB, asset_id="ast_engine-7"),
             a_binding_of(item, "N1", bound_from="2025-01-15T00:00:00Z", bound_until=MAR),
             a_binding_of("si_00000000000000000000000009", "N2"),
             {
@@ -53,6 +53,11 @@ async def test_subjects_are_bound_listed_and_released(story: Story) -> None:
         path = f"/v1/subject-bindings/{second['binding_id']}"
         shown = (await client.get(path)).json()
         assert (shown["subject"], shown["bound_from"], shown["bound_until"]) == ("N1", FEB, None)
+        assert shown["asset_id"] == "ast_engine-7"
+        [otherwise] = await story.bind(
+            client, a_binding_of(item, "N1", bound_from=FEB, asset_id="ast_engine-8")
+        )
+        assert (otherwise["status"], otherwise["conflicts_with"]) == ("conflict", second["binding_id"])
         passed = await client.post(f"{path}/release", json={"at": MAR}, headers=version(2))
         released = await client.post(f"{path}/release", json={"at": MAR}, headers=version(1))
         repeated = await client.post(f"{path}/release", json={"at": MAR})
@@ -71,6 +76,7 @@ async def test_subjects_are_bound_listed_and_released(story: Story) -> None:
         assert set(await found(item_id=item)) == set(await found(meter="flying-minutes")) == ids
         assert await found(subject="N3") == [fifth["binding_id"]]
         assert await found(subject="N9") == []
+        assert await found(asset_id="ast_engine-7") == [second["binding_id"]]
     assert await story.types(*ids) == ["subject.bound"] * 3 + ["subject.released"]
 
 

@@ -11,6 +11,8 @@ import pytest
 
 from libs.common.contracts.catalog import FeatureGrantV1
 from libs.common.contracts.metering import (
+    AggregationV1,
+    MeterDefinedV1,
     UsageBalanceUpdatedV1,
     UsageCorrectedV1,
     UsageTotalV1,
@@ -194,16 +196,40 @@ async def test_what_is_said_when_the_window_closes_holds_from_then_on(story: Sto
         assert (await asked(client, subscription))["minutes"]["used"] == "50"
 
 
-@pytest.mark.parametrize("told_before", [True, False])
-async def test_parts_of_a_maximum_are_no_sum_once_it_was_told_what_the_meter_does(
-    story: Story, told_before: bool
+@pytest.mark.parametrize("told_by", ["meter", "balance"])
+@pytest.mark.parametrize(
+    ("aggregation", "together"),
+    [("sum", "34"), ("max", "30"), ("peak", "30"), ("min", "4"), ("latest", "4"), ("time_weighted", "34")],
+)
+async def test_what_the_parts_of_a_window_come_to_is_told_by_what_the_meter_does(
+    story: Story, aggregation: AggregationV1, together: str, told_by: str
 ) -> None:
     async with story.client() as client:
         subscription = await a_subscription(story, client)
-        if told_before:
-            await story.hear(balance(story, subscription, 20, aggregation="max"))
+        if told_by == "balance":
+            await story.hear(balance(story, subscription, 20, aggregation=aggregation))
+        else:
+            await story.hear(defined(story, aggregation, version=2), defined(story, "count"))
         await story.hear(closed(story, subscription, ("prc_1", 30), ("prc_2", 4)))
-        assert (await asked(client, subscription))["minutes"]["used"] == ("30" if told_before else "34")
+        assert (await asked(client, subscription))["minutes"]["used"] == together
+
+
+def defined(story: Story, aggregation: AggregationV1, version: int = 1) -> MeterDefinedV1:
+    return MeterDefinedV1(
+        tenant=story.tenant,
+        version=version,
+        occurred_at=NOW,
+        meter_id="mtr_1",
+        code=MINUTES,
+        aggregation=aggregation,
+    )
+
+
+async def test_parts_of_a_meter_that_nobody_told_of_add_up(story: Story) -> None:
+    async with story.client() as client:
+        subscription = await a_subscription(story, client)
+        await story.hear(closed(story, subscription, ("prc_1", 30), ("prc_2", 4)))
+        assert (await asked(client, subscription))["minutes"]["used"] == "34"
 
 
 async def test_a_suspended_subscription_grants_nothing_and_says_why(story: Story) -> None:

@@ -11,7 +11,7 @@ import pytest
 from libs.common.access.tenancy import APP
 from libs.common.clock import SystemClock
 from libs.common.contracts.catalog import PlanOverlaidV1, PlanOverlayV1, PlanOverlayWithdrawnV1
-from libs.common.contracts.metering import UsageBalanceUpdatedV1
+from libs.common.contracts.metering import MeterDefinedV1, UsageBalanceUpdatedV1
 from libs.common.ids import new_id
 from libs.common.persistence.session import asyncpg_dsn
 from services.subscriptions.adapters import rows
@@ -124,6 +124,7 @@ async def _live_on(story: Story) -> None:
     )
     about = {"tenant": story.tenant, "occurred_at": NOW}
     await story.hear(
+        MeterDefinedV1(**about, meter_id="mtr_1", code=MINUTES, aggregation="sum"),
         PlanOverlaidV1(**about, overlay=overlay),
         PlanOverlayWithdrawnV1(
             **about, overlay_id=overlay.overlay_id, customer_id=overlay.customer_id, version=2

@@ -13,6 +13,7 @@ from libs.common.periods import Interval
 from services.catalog.domain.commitment import Commitment
 from services.catalog.domain.document import document_of
 from services.catalog.domain.feature_grant import FeatureGrant
+from services.catalog.domain.late_usage import LateUsage
 from services.catalog.domain.phase import Phase
 from services.catalog.domain.plan_diff import in_words, plan_changes, validity_changes
 from services.catalog.domain.plan_draft import PlanDraft
@@ -125,6 +126,14 @@ CASES = [
         ("/trial", "/phases/0", "/features/0/limit"),
         "The trial falls away, interval 14 days before. The phase ramp: falls away. "
         "The feature seats: the limit goes from 5 to 10, 100 % more.",
+    ),
+    Case(
+        "late_usage",
+        a_draft(late_usage=LateUsage("draft_only", 35)),
+        a_draft(late_usage=LateUsage("note_at_once")),
+        ("/late_usage/policy", "/late_usage/window_days"),
+        "The policy of late usage changes from draft_only to note_at_once; "
+        "the number of days of late usage falls away, 35 before.",
     ),
     Case(
         "words_for_what_is_no_number",

@@ -11,6 +11,7 @@ import pytest
 from libs.common.periods import Interval
 from services.catalog.domain.commitment import Commitment
 from services.catalog.domain.known_meter import KnownMeter
+from services.catalog.domain.late_usage import LateUsage
 from services.catalog.domain.phase import Phase
 from services.catalog.domain.plan_draft import (
     PRICES_MAX,
@@ -88,6 +89,9 @@ CASES = [
     Case("unknown_plan", a_draft(kind="add_on", for_plans=("power", "heat")), ("/for_plans/1",)),
     Case("plan_twice", a_draft(kind="add_on", for_plans=("power", "power")), ("/for_plans/1",)),
     Case("bad_trial", a_draft(trial=Trial(YEARLY)), ("/trial/interval/unit",)),
+    Case("late_before_the_end", a_draft(late_usage=LateUsage(window_days=-1)), ("/late_usage/window_days",)),
+    Case("late_for_eleven_years", a_draft(late_usage=LateUsage(window_days=3661)), ("/late_usage/window_days",)),
+    Case("late_usage_of_an_add_on", a_draft(kind="add_on", late_usage=LateUsage("draft_only")), ("/late_usage",)),
     Case(
         "unknown_committed_price",
         a_draft(commitments=(Commitment("least", "", "USD", ("other",), minimum_amount=ONE),)),
@@ -128,10 +132,22 @@ def test_check_draft_lists_every_fault(case: Case) -> None:
         a_draft(kind="add_on"),
         a_draft(kind="add_on", for_plans=("power", "light")),
         a_draft(commitments=(Commitment("least", "", "USD", ("minutes",), minimum_amount=ONE),)),
+        a_draft(late_usage=LateUsage("note_at_once", 0)),
+        a_draft(late_usage=LateUsage("draft_only", 3660)),
     ],
 )
 def test_check_draft_lets_a_good_one_pass(draft: PlanDraft) -> None:
     check_draft(draft, KNOWN)
+
+
+def test_a_price_for_another_unit_than_its_meter_counts_in_is_told_both() -> None:
+    with pytest.raises(PlanInvalid) as refused:
+        check_draft(a_draft(a_usage_price(unit="km")), KNOWN)
+    [fault] = refused.value.errors
+    assert fault["detail"] == (
+        "the price is for each km, and its meter flying-minutes counts in minute: "
+        "leave unit out to charge by minute, or use a meter that counts in km"
+    )
 
 
 def test_unknown_meters_alone_are_an_error_of_their_own_that_may_be_waited_for() -> None:

@@ -74,5 +74,5 @@ def test_a_forked_process_makes_ids_of_its_own() -> None:
 
 
 def test_random_bytes_never_run_out_and_never_come_twice() -> None:
-    assert len({random_hex(16) for _ in range(2_000)}) == 2_000
-    assert {len(random_hex(16)) for _ in range(300)} == {32}
+    assert len({random_hex() for _ in range(2_000)}) == 2_000
+    assert {len(random_hex()) for _ in range(300)} == {32}

@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from services.metering.domain.json_pointer import InvalidPointer
 from services.metering.domain.measurement import measure, objections
-from services.metering.domain.meter import InvalidMeter
+from services.metering.domain.meter import InvalidMeter, MeterOptions
 from tests.unit.metering.meters import a_meter
 
 
@@ -106,3 +107,104 @@ def test_what_a_filter_leaves_out_may_be_unreadable() -> None:
 def test_buckets_that_would_not_fit_a_quarter_of_an_hour_are_refused(bucket_s: int) -> None:
     with pytest.raises(InvalidMeter):
         a_meter(bucket_s=bucket_s)
+
+
+@pytest.mark.parametrize(
+    ("data", "counts"),
+    [
+        ({"minutes": 1}, True),
+        ({"minutes": 1, "city": None}, True),
+        ({"minutes": 1, "city": "paris", "country": "france"}, True),
+        ({"minutes": 1, "city": "rome"}, False),
+        ({"minutes": 1, "city": "caen"}, False),
+        ({"minutes": 1, "city": "paris", "country": "texas"}, False),
+    ],
+)
+def test_what_is_missing_can_be_let_in_and_what_matches_all_of_an_exclusion_is_out(
+    data: Any, counts: bool
+) -> None:
+    meter = a_meter(
+        filter={"/city": ["paris", "caen", None]},
+        exclude=[{"/city": ["caen"]}, {"/city": ["paris"], "/country": ["texas", "ontario"]}],
+    )
+    assert (measure(meter, data) is not None) == counts
+
+
+@pytest.mark.parametrize(
+    ("data", "member", "is_in", "reason"),
+    [
+        ({"user": "a"}, "a", True, None),
+        ({"user": 7, "op": "add"}, "7", True, None),
+        ({"user": "a", "op": "remove"}, "a", False, None),
+        ({"user": "a", "op": "borrow"}, None, True, "operation_unknown"),
+        ({"user": ["a"]}, None, True, "value_unreadable"),
+        ({"user": "é" * 129}, None, True, "value_unreadable"),
+        ({}, None, True, "value_missing"),
+    ],
+)
+def test_what_is_counted_once(data: Any, member: str | None, is_in: bool, reason: str | None) -> None:
+    meter = a_meter(aggregation="unique", value="/user", options=MeterOptions(operation=("op",)))
+    measured = measure(meter, data)
+    assert (None if measured is None else (measured.member, measured.is_in)) == (
+        None if member is None else (member, is_in)
+    )
+    assert [r.code for r in objections(meter, data)] == ([reason] if reason else [])
+
+
+@pytest.mark.parametrize(
+    ("expression", "data", "value"),
+    [
+        ('event("/bytes") / 1000', {"bytes": 1500}, "1.5"),
+        ('event("/a") / 3', {"a": 2}, "0.666666666667"),
+        ('event("/a") / 3', {"a": -2}, "-0.666666666667"),
+        ('event("/a") * event("/b", 2)', {"a": "1.25"}, "2.5"),
+        ('if(event("/kind") == "night", 0, event("/a"))', {"kind": "night", "a": 5}, "0"),
+        ('event("/a") / event("/b")', {"a": 1, "b": 0}, None),
+        ('event("/a")', {}, None),
+        ('event("/a") * event("/a")', {"a": "9" * 30}, None),
+    ],
+)
+def test_a_value_that_is_worked_out(expression: str, data: Any, value: str | None) -> None:
+    meter = a_meter(value_expression=expression)
+    measured = measure(meter, data)
+    assert (None if measured is None else measured.value) == (None if value is None else Decimal(value))
+    assert [r.code for r in objections(meter, data)] == ([] if value else ["value_not_worked_out"])
+
+
+def test_dimensions_and_filters_that_are_worked_out() -> None:
+    meter = a_meter(
+        aggregation="count",
+        group_by=["carrier", ("longhaul", 'if(event("/distance") > 3000, 1, 0)')],
+        filter_expression='event("/air_time", 0) > 0',
+    )
+    assert meter.is_computed
+    far, near = {"carrier": "UA", "distance": 4000, "air_time": 1}, {"distance": 10, "air_time": 1}
+    assert [measured.group for data in (far, near) if (measured := measure(meter, data))] == [
+        '["UA", "1"]',
+        '[null, "0"]',
+    ]
+    assert measure(meter, {"distance": 10}) is None
+
+
+@pytest.mark.parametrize(
+    ("wrong", "pointer"),
+    [
+        ({"aggregation": "unique", "value": None}, "/value"),
+        ({"value": None}, "/value"),
+        ({"value_expression": "1 +"}, "/value_expression"),
+        ({"filter_expression": '"a"'}, "/filter_expression"),
+        ({"group_by": [("x", "oops")]}, "/group_by"),
+        ({"options": MeterOptions(keeps=True)}, "/keeps"),
+        ({"aggregation": "unique", "options": MeterOptions(keeps=True)}, "/operation"),
+        ({"options": MeterOptions(per="day")}, "/per"),
+        ({"aggregation": "time_weighted", "options": MeterOptions(by_day=True)}, "/by_day"),
+        ({"options": MeterOptions(peak_of="1h")}, "/peak_of"),
+        ({"filter": {"/a": []}}, "/filter"),
+        ({"filter": {"a": ["1"]}}, "/filter"),
+        ({"exclude": [{"/a": []}]}, "/exclude/0"),
+    ],
+)
+def test_a_meter_that_makes_no_sense_is_refused_and_says_where(wrong: dict[str, Any], pointer: str) -> None:
+    with pytest.raises((InvalidMeter, InvalidPointer)) as refused:
+        a_meter(**wrong)
+    assert refused.value.pointer == pointer

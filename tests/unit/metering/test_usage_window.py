@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -16,9 +17,9 @@ from services.metering.domain.usage_window import (
     close,
     correct,
     finish,
-    may_close,
     must_be_counted_again,
     note_due,
+    obstacles,
     tell_bounds,
     tell_terms,
     window_id,
@@ -132,6 +133,11 @@ def test_a_period_that_was_cut_to_nothing_measures_nothing() -> None:
     assert (window.measured_items, list(window.spans())) == ((), [])
 
 
+def hindered(window: UsageWindow, **given: Any) -> tuple[str, ...]:
+    known = {"handled": {}, "usage_stored": {}, "are_retried": False, "filling": (), **given}
+    return obstacles(window, **known)
+
+
 @pytest.mark.parametrize(
     ("handled", "reached"),
     [({0: 5, 1: 3}, True), ({0: 9, 1: 3}, True), ({0: 5, 1: 2}, False), ({0: 5}, False), ({}, False)],
@@ -140,14 +146,35 @@ def test_a_window_may_close_when_all_that_it_awaits_is_handled(
     handled: dict[int, int], reached: bool
 ) -> None:
     due = note_due(ended(a_window()))
-    assert not may_close(due, handled, handled)  # nothing was noted yet
-    assert may_close(await_offsets(due, {0: 5, 1: 3}, {}), handled, {}) == reached
-    assert may_close(await_offsets(due, {}, {0: 5, 1: 3}), {}, handled) == reached
+    assert hindered(await_offsets(due, {0: 5, 1: 3}, {}), handled=handled) == (
+        () if reached else ("bindings",)
+    )
+    assert hindered(await_offsets(due, {}, {0: 5, 1: 3}), usage_stored=handled) == (
+        () if reached else ("usage",)
+    )
 
 
 def test_partitions_that_held_nothing_are_not_waited_for() -> None:
     due = await_offsets(note_due(ended(a_window())), {0: 0, 1: 0}, {0: 0})
-    assert may_close(due, {}, {})
+    assert hindered(due) == ()
+
+
+def test_a_window_waits_for_each_of_its_meters_to_be_filled_and_for_messages_that_failed() -> None:
+    due = await_offsets(note_due(ended(a_window())), {0: 1}, {})
+    assert hindered(due, filling={"minutes", "other"}, are_retried=True) == (
+        "bindings",
+        "retries",
+        "back_fill",
+    )
+    assert hindered(due, handled={0: 1}, filling={"other"}) == ()
+
+
+def test_what_a_window_waits_for_is_told_from_the_end_of_its_period_until_it_closes() -> None:
+    assert a_window().waits_for == ()
+    assert ended(a_window()).waits_for == ("grace",)
+    due = replace(note_due(ended(a_window())), held_by=("usage",))
+    assert due.waits_for == ("usage",)
+    assert close(due, [], LATER).waits_for == ()
 
 
 def test_closing_says_the_totals_once() -> None:

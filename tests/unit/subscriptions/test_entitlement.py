@@ -152,6 +152,10 @@ CASES = [
     Case("a_year_of_months", MILEAGE, [used(n * 1000, day(n, 15), meter="km") for n in (1, 2, 6)], 9000, 9000, None),
     Case("the_year_before", MILEAGE, [used(900, day(12, 15, 2024), meter="km")], 0, 18_000, None),
     Case("the_highest_counts", WASHES, [used(7, aggregation="max"), used(4, aggregation="max")], 7, 5, None),
+    Case("of_peaks_the_highest", WASHES, [used(7, aggregation="peak"), used(4, aggregation="peak")], 7, 5, None),
+    Case("the_least_counts", WASHES, [used(7, aggregation="min"), used(4, aggregation="min")], 4, 8, None),
+    Case("things_add_up", WASHES, [used(7, aggregation="unique"), used(4, aggregation="unique")], 11, 1, None),
+    Case("levels_add_up", WASHES, [used(n, aggregation="time_weighted") for n in (7, 1)], 8, 4, None),
     Case("more_often_than_it_is_told", DAILY, [used(50)], None, None, None),
 ]  # fmt: skip
 
@@ -160,6 +164,15 @@ CASES = [
 def test_what_is_left_of_an_allowance(case: Case) -> None:
     answer = only(entitlements_of([a_granting(case.grant)], case.balances))
     assert (answer.used, answer.remaining, answer.reason) == (case.used, case.remaining, case.reason)
+
+
+@pytest.mark.parametrize("aggregation", ["latest", "average"])
+def test_of_a_level_that_is_read_the_last_one_counts_in_whatever_order_they_come(
+    aggregation: Aggregation,
+) -> None:
+    first, last = used(9, day(6, 15), aggregation=aggregation), used(4, day(6, 18), aggregation=aggregation)
+    for balances in ([first, last], [last, first]):
+        assert only(entitlements_of([a_granting(WASHES)], balances)).used == 4
 
 
 @pytest.mark.parametrize(

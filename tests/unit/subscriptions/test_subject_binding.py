@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from typing import NamedTuple
 
@@ -68,13 +69,14 @@ def test_an_id_is_of_the_instant_however_it_is_spelled() -> None:
 
 def test_a_repeat_agrees_also_after_a_release() -> None:
     binding = a_binding()
-    assert agrees(binding, binding.item_id, None)
-    assert not agrees(binding, "si_other", None)
-    assert not agrees(binding, binding.item_id, MAR)
+    assert agrees(binding, binding)
+    assert not agrees(binding, replace(binding, item_id="si_other"))
+    assert not agrees(binding, replace(binding, bound_until=MAR))
+    assert not agrees(binding, replace(binding, asset_id="ast_1"))
     released = release(binding, FEB)
     assert released is not None
-    assert agrees(released, binding.item_id, None)
-    assert not agrees(released, "si_other", None)
+    assert agrees(released, binding)
+    assert not agrees(released, replace(binding, item_id="si_other"))
 
 
 def test_a_release_only_shortens() -> None:

@@ -43,12 +43,13 @@ NOT_ABOUT_ONE_SUBSCRIPTION = {
     "CustomerChangedV1",
     "CustomerBalanceChangedV1",
     "MeterDefinedV1",
+    "MeterReadingHeldV1",
     "PaymentMethodChangedV1",
     "TestClockMovedV1",
 }
 """Of a customer, a meter, a clock."""
-LISTED_ELSEWHERE = {"SubjectBoundV1", "SubjectReleasedV1", "UsageBalanceUpdatedV1"}
-"""Bindings have a list of their own, and balances change with every use."""
+LISTED_ELSEWHERE = {"SubjectBoundV1", "SubjectReleasedV1", "UsageBalanceUpdatedV1", "UsageThresholdReachedV1"}
+"""Bindings and alerts have lists of their own, and balances change with every use."""
 
 
 def test_every_event_about_a_subscription_has_words() -> None:

@@ -119,7 +119,7 @@ class Store:
     works: int = 0
 
     @asynccontextmanager
-    async def open_uow(self, tenant: str, actor: str) -> AsyncIterator[NotesUow]:
+    async def open_uow(self, tenant: str, actor: str, *, snapshot: bool = False) -> AsyncIterator[NotesUow]:
         uow = NotesUow(self, tenant, actor)
         yield uow
         if self.failures:

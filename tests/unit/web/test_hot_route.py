@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,7 +26,7 @@ from libs.common.telemetry import TraceBudget
 from libs.common.web.app import create_app, lanes_of
 from libs.common.web.calls import Authorised
 from libs.common.web.hot_route import HotRoute, PlainRequest
-from libs.common.web.limits import Limits
+from libs.common.web.limits import BodyBudget, Limits
 from tests.unit.web.small_app import CURSOR_KEY, TENANT, NoteRefused, Store
 from tests.unit.web.test_calls import problem
 
@@ -58,6 +58,7 @@ class Readings:
     traces: TraceBudget
     pause_s: float = 0.0
     requests: list[PlainRequest] = field(default_factory=list)
+    bodies: BodyBudget = field(default_factory=lambda: BodyBudget(3 * BYTES_MAX))
 
     def token(self, **changes: Any) -> str:
         told: dict[str, Any] = {
@@ -101,6 +102,7 @@ def readings(tmp_path: Path) -> Readings:
     key_file = KeyFile.load_or_create(tmp_path / "keys.json")
     revoked = Revoked()
     traces = TraceBudget(per_s=0, burst=0)
+    bodies = BodyBudget(3 * BYTES_MAX)
     app = create_app(
         service="readings",
         title="Readings",
@@ -124,12 +126,13 @@ def readings(tmp_path: Path) -> Readings:
                 body_bytes_max=BYTES_MAX,
                 body_timeout_s=0.1,
                 traces=traces,
+                bodies=bodies,
                 unusual_headers=frozenset({b"ce-specversion"}),
                 answer=the_lane,
             )
         ],
     )
-    found = Readings(app, key_file, revoked, traces)
+    found = Readings(app, key_file, revoked, traces, bodies=bodies)
     return found
 
 
@@ -351,3 +354,56 @@ async def test_what_was_asked_is_answered_before_the_server_ends(readings: Readi
     assert (await read_answer(reader))[0] == 200
     assert await reader.read() == b""
     writer.close()
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    for _ in range(1_000):
+        if holds():
+            return
+        await asyncio.sleep(0.001)
+    raise AssertionError("it never came to that")
+
+
+async def test_bodies_are_in_hand_until_they_are_answered_however(readings: Readings) -> None:
+    async with readings.client() as client:
+        await way(client)
+        readings.pause_s = 0.05
+        answering = asyncio.create_task(way(client))
+        await until(lambda: bool(readings.requests))
+        assert readings.bodies.held_bytes == len(BODY)
+        assert await answering == "lane"
+        assert readings.bodies.held_bytes == 0
+        for content in (b"refused", b"broken"):
+            assert (await client.post(PATH, content=content)).status_code >= 400
+            assert readings.bodies.held_bytes == 0
+
+
+async def test_where_there_is_no_room_for_a_body_it_is_not_read_in_the_lane(readings: Readings) -> None:
+    async with readings.client() as client:
+        await way(client)
+        assert readings.bodies.take(3 * BYTES_MAX)
+        assert await way(client) == "long"
+        readings.bodies.give(3 * BYTES_MAX)
+        assert await way(client) == "lane"
+
+
+async def test_a_body_whose_sender_has_gone_is_given_back_at_once(readings: Readings) -> None:
+    async with readings.client() as client:
+        await way(client)
+        _, writer = await asyncio.open_connection(client.base_url.host, client.base_url.port)
+        head = f"POST {PATH} HTTP/1.1\r\nhost: x\r\nauthorization: {client.headers['authorization']}\r\n"
+        writer.write(f"{head}content-type: application/json\r\ncontent-length: 50\r\n\r\n[".encode())
+        await writer.drain()
+        await until(lambda: readings.bodies.held_bytes > 0)
+        writer.close()
+        await until(lambda: readings.bodies.held_bytes == 0)
+
+
+def test_a_body_longer_than_all_that_is_allowed_is_taken_when_it_is_the_only_one() -> None:
+    bodies = BodyBudget(10)
+    assert bodies.take(25)
+    assert not bodies.take(1)
+    bodies.give(25)
+    assert bodies.take(9)
+    assert bodies.take(1)
+    assert not bodies.take(1)
