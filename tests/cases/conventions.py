@@ -9,14 +9,12 @@ from fnmatch import fnmatchcase
 
 from tests.cases.case_files import Case
 
-UNNAMED = "no rule"
-
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
     """Cases of `kind` that name `convention` with a phrase like `phrase` (`*` is any text); why they do not run.
 
-    Without a convention, the whole kind is meant; `UNNAMED` means the cases that name none.
+    Without a convention, the whole kind is meant.
     """
 
     area: str
@@ -30,8 +28,6 @@ class Refusal:
             return False
         if self.convention is None:
             return True
-        if self.convention == UNNAMED:
-            return not case.convention
         told = case.convention.get(self.convention)
         return told is not None and fnmatchcase(told, self.phrase)
 
@@ -99,17 +95,16 @@ REFUSED: Sequence[Refusal] = (
     ),
     Refusal(
         "aggregation",
-        "windowed",
-        "Windows in which nothing happened are not listed: an hour of a year without usage costs no line.",
-        "empty_windows",
-        "zero*",
+        "grouped",
+        "How long an event weighs is told by when it was sent, and by what was sent after it: a weight that is told "
+        "beside the events is found in none of them, and a bill could not be checked against them.",
+        "persisted",
     ),
 )
 
 COUPONS = "Coupons on charges and invoices."
 CREDIT_NOTES = "Credit notes."
 WALLETS = "Wallets."
-FUNCTIONS = "Meters count, sum and take the greatest value; the other functions are to come."
 
 # What is not there yet.
 LATER: Sequence[Refusal] = (
@@ -125,25 +120,11 @@ LATER: Sequence[Refusal] = (
         for name in ("fixed_discount", "prorations", "stacking", "discount_order")
     ),
     Refusal("invoices", "invoice_totals", "Customers who are exempt from tax.", "customer"),
-    *(
-        Refusal("aggregation", "aggregate", FUNCTIONS, name)
-        for name in (
-            UNNAMED,
-            "negative_latest",
-            "unique",
-            "proration",
-            "rounding",
-            "weighted_sum",
-            "carry_in",
-            "recurring",
-            "empty",
-        )
+    Refusal(
+        "aggregation",
+        "running_usage",
+        "Usage that is billed while its period runs, at the highest level reached.",
     ),
-    Refusal("aggregation", "grouped", FUNCTIONS),
-    Refusal("aggregation", "level_breakdown", FUNCTIONS),
-    Refusal("aggregation", "per_event", "Usage that is prorated event by event."),
-    Refusal("aggregation", "running_usage", "The price of a period that is still running."),
-    Refusal("aggregation", "late_usage", "Corrections for usage that comes late."),
 )
 
 # What a case may expect that comes later: the case is put off, and counts as neither passed nor refused.

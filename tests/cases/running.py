@@ -22,6 +22,7 @@ RUNNERS: Mapping[str, Mapping[str, Runner]] = {
     "lifecycle": lifecycle.RUNNERS,
 }
 SIDE_BY_SIDE = 8
+SERVED = frozenset({"aggregation", "lifecycle"})  # areas whose cases talk to the services
 UNKNOWN_KIND = "This kind is not known."
 
 
@@ -37,7 +38,7 @@ class Outcome:
 
 def run_cases(cases: Sequence[Case]) -> list[Outcome]:
     """Those of one area. What has a server of its own to talk to runs side by side: it mostly waits."""
-    if any(case.area == "lifecycle" for case in cases):
+    if any(case.area in SERVED for case in cases):
         with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
             return list(pool.map(run_case, cases))
     return [run_case(case) for case in cases]

@@ -1,4 +1,4 @@
-"""The one process that lifecycle cases and lives talk to: started for the first of them, shared by all that follow."""
+"""The one process that cases and lives talk to: started for the first of them, shared by all that follow."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ from deploy.local.child import ChildFailed
 from tests.support.one_process import OneProcess, one_process
 
 Thing = dict[str, Any]
+Query = str | list[str]
 
 PRODUCT = "thing"
-LOOK_EVERY_S = 0.1
+LOOK_EVERY_S = 0.2
 HEARD_WITHIN_S = 60.0
 NOT_HEARD_YET = frozenset({"customer_not_found", "plan_not_found", "catalog_meter_unknown"})
 ARRIVES_WITHIN_S = 300.0  # it takes a few seconds on a machine of its own
@@ -34,11 +35,11 @@ class Perennial:
     def __init__(self, client: httpx.Client) -> None:
         self._client = client
 
-    def get(self, path: str, **query: str) -> Thing:
+    def get(self, path: str, **query: Query) -> Thing:
         body: Thing = self._told(self._client.get(path, params=query)).json()
         return body
 
-    def pages(self, path: str, **query: str) -> list[Thing]:
+    def pages(self, path: str, **query: Query) -> list[Thing]:
         found: list[Thing] = []
         cursor: dict[str, str] = {}
         while True:

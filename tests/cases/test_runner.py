@@ -12,7 +12,7 @@ import pytest
 from tests.cases.__main__ import main
 from tests.cases.case_files import AREAS, Case, cases_of
 from tests.cases.comparison import AnyOf, AnyOrder, Approximately, is_same
-from tests.cases.conventions import LATER, REFUSED, UNNAMED
+from tests.cases.conventions import LATER, REFUSED
 from tests.cases.running import RUNNERS, UNKNOWN_KIND, run_case, why_not
 
 ONE_UNIT: dict[str, Any] = {
@@ -159,13 +159,13 @@ def test_every_refusal_refuses_something_and_has_its_reason() -> None:
     refused = [why_not(case) for case in every]
     unused = [refusal for refusal in (*REFUSED, *LATER) if not any(refusal.covers(case) for case in every)]
     # Kinds that the schema has and the cases that come with these tests have not.
-    assert {refusal.kind for refusal in unused} <= {"credit_application", "late_usage"}
+    assert {refusal.kind for refusal in unused} <= {"credit_application"}
     assert all(refusal.reason.endswith(".") for refusal in refused if refusal is not None)
 
 
 def test_every_kind_has_a_runner_or_a_refusal() -> None:
     for area in AREAS:
-        refused = {r.kind for r in (*REFUSED, *LATER) if r.area == area and r.convention in (None, UNNAMED)}
+        refused = {r.kind for r in (*REFUSED, *LATER) if r.area == area and r.convention is None}
         assert {case.kind for case in cases_of(area)} <= refused | set(RUNNERS[area])
 
 
