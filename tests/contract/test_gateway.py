@@ -7,23 +7,31 @@ import subprocess
 import sys
 from pathlib import Path
 
-from deploy.contracts import contracts
 from libs.common.contracts import SERVICES
+from tests.contract.documents import documents
 
 FILE = Path(__file__).resolve().parents[2] / "deploy" / "gateway" / "Caddyfile"
 TEXT = FILE.read_text(encoding="utf-8")
 
 
 def test_each_service_gets_its_own_segments_and_no_others() -> None:
-    for name, document in contracts():
-        if not name.startswith("openapi-"):
-            continue
-        service = name.removeprefix("openapi-").removesuffix(".json")
+    for service in SERVICES:
+        document = documents()[f"openapi-{service}.json"]
         wanted = {path.split("/")[2] for path in document["paths"] if path.startswith("/v1/")}
         matcher = re.search(rf"^\t@{service} path_regexp \^/v1/\(([a-z|-]+)\)\(/\|\$\)$", TEXT, re.MULTILINE)
         assert matcher, service
         assert matcher[1].split("|") == sorted(wanted), service
         assert re.search(rf"\thandle @{service} \{{\n\t\timport {service}\n\t\}}", TEXT), service
+
+
+def test_addresses_of_others_go_to_the_one_that_answers_them() -> None:
+    found = {}
+    for name, document in documents().items():
+        paths = [path for path in document.get("paths", {}) if not path.startswith("/v1/")]
+        found |= {path: name.removeprefix("openapi-").removesuffix(".json") for path in paths}
+    assert found == {"/api/v1/events": "metering"}
+    for path, service in found.items():
+        assert f"\thandle {path} {{\n\t\timport {service}\n\t}}" in TEXT, path
 
 
 def test_each_service_is_asked_for_its_document_and_its_readiness() -> None:

@@ -82,6 +82,7 @@ class Renewals:
 
     def __init__(self, subject: Subject, count: int) -> None:
         self.subject, self.count = subject, count
+        self.ids: list[str] = []
         self._clock_id = ""
         self._months = 0
 
@@ -111,11 +112,11 @@ class Renewals:
             )
             self._clock_id = clock["id"]
             customers = [await self._make_customer(client, n) for n in range(min(CUSTOMERS, self.count))]
-        ids = await self._subscribe(customers)
+        self.ids = await self._subscribe(customers)
         load = Load(
             port=self.subject.port,
             path="/v1/subject-bindings",
-            make=partial(_binding_bodies, ids),
+            make=partial(_binding_bodies, self.ids),
             token=self.subject.process.token,
             media_type="application/json",
             connections=1,

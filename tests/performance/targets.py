@@ -44,6 +44,13 @@ TARGETS = {
         more_is_better=False,
         judged="figure",
     ),
+    "P6": Target(
+        "a month's usage of one subscription, with ten times as many events of others",
+        "the same answer before those were there",
+        2,
+        1.1,
+        more_is_better=False,
+    ),
     "P7": Target(
         "renewal → finalized invoice, 10,000 subscriptions, whole pipeline, one process",
         "bare writer of the same finished rows",
@@ -88,6 +95,25 @@ TARGETS = {
             "expression",
         )
     },
+    "scale load": Target("ten million events loaded over HTTP", "", 10_000, 25_000, judged="figure"),
+    "scale median": Target(
+        "a month's usage of one subscription among ten million events, median",
+        "",
+        100,
+        10,
+        more_is_better=False,
+        judged="figure",
+    ),
+    "scale p99": Target("the same, p99", "", 250, 25, more_is_better=False, judged="figure"),
+    "scale tables": Target(
+        "tables of events, identities and running sums on disk",
+        "",
+        1_000,
+        500,
+        more_is_better=False,
+        judged="figure",
+    ),
+    "scale indexes": Target("their indexes", "", 1_000, 500, more_is_better=False, judged="figure"),
     "R lines": Target(
         "graduated lines rated by one core, explanations ready to be asked for",
         "",

@@ -172,7 +172,12 @@ def _listener() -> socket.socket:
 async def _served(origin: Origin, listener: socket.socket) -> AsyncIterator[None]:
     """Over HTTP, without uvicorn's signal handlers: they belong to the test run."""
     config = uvicorn.Config(
-        origin, lifespan="off", log_config=None, access_log=False, timeout_graceful_shutdown=2
+        origin,
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=2,
+        timeout_keep_alive=60,  # a connection that is closed as a slow test takes it up again fails the test
     )
     server = uvicorn.Server(config)
     serving = asyncio.create_task(server._serve([listener]))

@@ -474,9 +474,10 @@ class MemoryUsageWindows:
         self.by_period[usage.subscription_id, usage.period_index] = usage
 
     def keep_newest_correction(self, correction: UsageCorrection) -> None:
-        known = self.corrections.get(correction.window_id)
-        if known is None or known.revision < correction.revision:
-            self.corrections[correction.window_id] = correction
+        known = self.corrections.get(correction.window_id, correction)
+        newest = max(known, correction, key=lambda told: told.revision)
+        billable = max(known.billable_revision, correction.billable_revision)
+        self.corrections[correction.window_id] = replace(newest, billable_revision=billable)
 
 
 class MemoryPlanVersions:

@@ -321,7 +321,8 @@ class Fleet:
             there["PERENNIAL_KAFKA_ADVERTISED_HOST"] = "127.0.0.1"
         if self._like(name) in PROCESSES:
             there["PERENNIAL_MEMBER"] = name  # containers have hostnames of their own
-            there |= self._environment | self._own.get(name, {})
+            there |= self._environment
+        there |= self._own.get(name, {})
         # The image has the data folder of the server; the same for whoever asks the log what a line came from.
         return kept | there | {"PYTHONUNBUFFERED": "1", "HOME": str(self._place)}
 

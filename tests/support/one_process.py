@@ -6,6 +6,7 @@ import fcntl
 import os
 import shutil
 import signal
+import socket
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
@@ -92,6 +93,13 @@ def one_process(log: Path, *, port: int = 0, **environment: str) -> Iterator[One
             yield process
         finally:
             process.kill()  # what it leaves is thrown away
+
+
+def free_port() -> int:
+    """One that nobody uses now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def private_folder() -> AbstractContextManager[Path]:

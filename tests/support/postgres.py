@@ -38,7 +38,8 @@ class PostgresForTests:
         """Make a database with a name of its own, as a copy of `template`; returns the name."""
         name = f"{prefix}_{secrets.token_hex(6)}"
         async with self.admin() as admin:
-            await admin.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+            # A copy of files; the other way, through the log, takes six times as long.
+            await admin.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY FILE_COPY')
         return name
 
     async def drop_database(self, name: str) -> None:

@@ -95,28 +95,49 @@ async def service_under_test(
     bus: Bus | None = None,
 ) -> AsyncIterator[ServiceUnderTest]:
     """Serving, until the block ends. `folder` is a private one, for the key file."""
+    async with (
+        service_database(postgres, name) as database,
+        serving(
+            database, name, build, folder=folder, clock=clock, environment=environment, peers=peers, bus=bus
+        ) as service,
+    ):
+        yield service
+
+
+@asynccontextmanager
+async def serving(
+    database: ServiceDatabase,
+    name: str,
+    build: Callable[[Platform], Service],
+    *,
+    folder: Path,
+    clock: Clock | None = None,
+    environment: Mapping[str, str] | None = None,
+    peers: Mapping[str, str] | None = None,
+    bus: Bus | None = None,
+) -> AsyncIterator[ServiceUnderTest]:
+    """A process on a database that may have had others before: with the same `folder`, tokens stay good."""
     key_path = folder / "keys.json"
     keys = KeyFile.load_or_create(key_path)
-    async with service_database(postgres, name) as database:
-        platform = Platform(
-            bus=bus or UnusedBus(),
-            clock=clock or SystemClock(),
-            key_path=key_path,
-            cursor_key=b"a cursor key for tests",
-            environment=environment or {},
-            peers=peers or {},
-            member="test",
-            api_dsn=lambda _: database.api_dsn,
-            worker_dsn=lambda _: database.worker_dsn,
-            audit_dsn=lambda _: database.audit_dsn,
-        )
-        service = build(platform)
-        try:
-            async with running(name, service.api_loops):
-                await _until_ready(service)
-                yield ServiceUnderTest(service, database, keys)
-        finally:
-            await service.close()
+    platform = Platform(
+        bus=bus or UnusedBus(),
+        clock=clock or SystemClock(),
+        key_path=key_path,
+        cursor_key=b"a cursor key for tests",
+        environment=environment or {},
+        peers=peers or {},
+        member="test",
+        api_dsn=lambda _: database.api_dsn,
+        worker_dsn=lambda _: database.worker_dsn,
+        audit_dsn=lambda _: database.audit_dsn,
+    )
+    service = build(platform)
+    try:
+        async with running(name, service.api_loops):
+            await _until_ready(service)
+            yield ServiceUnderTest(service, database, keys)
+    finally:
+        await service.close()
 
 
 async def _until_ready(service: Service) -> None:

@@ -1,4 +1,4 @@
-"""How tests are shared out when several processes run them side by side: `pytest -n 2 --dist loadscope`."""
+"""How tests are shared out when several processes run them side by side: `pytest -n 3 --dist loadscope`."""
 
 from __future__ import annotations
 
@@ -9,25 +9,34 @@ from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
 DEPLOYMENTS = "deployments"
+SECURITY = "security"
+BUSES = "buses"
+SERVED = "served"
 LIVES = "lives"
+AT_ONCE = "tests/model/test_at_once.py"
 
-# Tests that start whole deployments follow one another, so that no two of them share the machine's cores; tests of
-# one folder may share what is dear to make. The first that fits counts; all others of one file stay together.
+# Tests that start whole deployments follow one another, so that no two of them share the machine's cores. Those of
+# the buses wait most of their time, for what is down and comes back: others run meanwhile. Tests that talk to one
+# server, or look at what is dear to make, share it. The first that fits counts; all others of one file stay together.
 _TOGETHER = (
-    ("tests/journeys/security/", "security"),
-    ("tests/journeys/lifecycle/test_ten_years", DEPLOYMENTS),
+    ("tests/contract/", "contract"),
+    ("tests/journeys/security/", SECURITY),
+    ("tests/journeys/lifecycle/test_ten_years", SERVED),
+    ("tests/journeys/offerings/", SERVED),
+    ("tests/journeys/clients/", SERVED),
+    ("tests/cases/test_lifecycle_cases", SERVED),
+    ("tests/cases/test_aggregation_cases", SERVED),
     ("tests/journeys/lifecycle/", LIVES),
     ("tests/journeys/previews/", LIVES),
     ("tests/journeys/", DEPLOYMENTS),
     ("tests/performance/", DEPLOYMENTS),
-    ("tests/cases/test_lifecycle_cases", DEPLOYMENTS),
-    ("tests/model/test_at_once", DEPLOYMENTS),
     ("tests/integration/operations/", DEPLOYMENTS),
-    ("tests/integration/transport/", DEPLOYMENTS),
-    ("tests/integration/metering/test_usage_topic", DEPLOYMENTS),
+    ("tests/integration/transport/", BUSES),
+    ("tests/integration/metering/test_usage_topic", BUSES),
+    ("tests/integration/common/test_embedded_postgres", BUSES),
 )
 # What takes longest begins first.
-_FIRST = (DEPLOYMENTS, "security", LIVES)
+_FIRST = (DEPLOYMENTS, SECURITY, BUSES, SERVED, LIVES, AT_ONCE)
 
 
 def group_of(nodeid: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, date, datetime
@@ -11,6 +11,7 @@ from decimal import Decimal
 from typing import Any, Literal
 
 from libs.common.contracts.catalog import PlanOverlayV1, PlanV1, PriceTierV1, PriceV1
+from libs.common.contracts.metering import MeterDefinedV1
 from libs.common.paging import PageRequest, Slice
 from libs.common.periods import Interval, start_of_day
 from services.subscriptions.application.ports import (
@@ -25,6 +26,7 @@ from services.subscriptions.application.ports import (
 from services.subscriptions.domain.billing_period import BillingPeriod, Calendar
 from services.subscriptions.domain.customer import Customer, CustomerNotFound, InTheWay
 from services.subscriptions.domain.early_termination import EarlyTerminationQuote, QuoteNotFound
+from services.subscriptions.domain.entitlement import Aggregation
 from services.subscriptions.domain.invoice_standing import InvoiceStanding
 from services.subscriptions.domain.plan import PlanNotFound, PlanStanding, SaleState
 from services.subscriptions.domain.plan_move import MoveResult, PlanMove, PlanMoveNotFound
@@ -490,6 +492,17 @@ class MemoryBindings(MemoryRepository[SubjectBinding]):
         return self.page(page, lambda one: wanted.subject in (None, one.subject))
 
 
+class MemoryKnownMeters:
+    def __init__(self) -> None:
+        self.by_code: dict[str, Aggregation] = {}
+
+    def keep(self, event: MeterDefinedV1) -> None:
+        self.by_code[event.code] = event.aggregation
+
+    async def aggregations(self, codes: Collection[str]) -> Mapping[str, Aggregation]:
+        return {code: self.by_code[code] for code in codes if code in self.by_code}
+
+
 class MemoryTimelines:
     def __init__(self) -> None:
         self.entries: list[TimelineEntry] = []
@@ -545,6 +558,7 @@ class MemorySubscriptionsUnitOfWork(MemoryUnitOfWork):
         self.standings = MemoryStandings()
         self.customers = MemoryCustomers(self.subscriptions, self.standings)
         self.bindings = MemoryBindings()
+        self.known_meters = MemoryKnownMeters()
         self.timeline = MemoryTimelines()
         self.quotes: MemoryRepository[EarlyTerminationQuote] = MemoryRepository(
             lambda id: QuoteNotFound("there is no quote with this id")

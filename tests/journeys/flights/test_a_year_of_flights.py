@@ -28,6 +28,7 @@ DEMO = [sys.executable, "-m", "examples.engines_by_the_minute"]
 DEMO_TIMEOUT_S = 300
 ROOT = Path(__file__).resolve().parents[3]
 SLICE = ["--months", "2", "--carriers", "9E,HA,OO"]
+SMALL_SLICE = ["--months", "1", "--carriers", "HA,OO,YV"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +195,24 @@ def test_an_aircraft_bound_after_its_flights_is_billed_for_them(process: OneProc
     assert sum(airline["flights"] for airline in first.written["airlines"]) == 327_346
 
 
-def test_a_second_run_changes_nothing_and_says_so(process: OneProcess, first: Told, second: Told) -> None:
+def test_a_second_run_changes_nothing_and_says_so(process: OneProcess, tmp_path: Path) -> None:
+    told = tell(process, tmp_path, *SMALL_SLICE)
+    again = tell(process, tmp_path, *SMALL_SLICE)
+    assert again.written["nothing_changed"]
+    assert again.written["new"] == {}
+    first_told, then_told = told.written["events"]["statuses"], again.written["events"]["statuses"]
+    assert first_told.keys() == {"stored", "rejected"}
+    assert then_told == {"duplicate": first_told["stored"], "rejected": first_told["rejected"]}
+    assert again.written["airlines"] == told.written["airlines"]
+    assert again.written["clock_steps"] == 0
+    assert "Nothing changed" in again.printed
+    assert "Nothing changed" not in told.printed
+
+
+@pytest.mark.long
+def test_a_second_run_of_the_whole_year_changes_nothing(
+    process: OneProcess, first: Told, second: Told
+) -> None:
     assert second.written["nothing_changed"]
     assert second.written["new"] == {}
     assert second.written["events"]["statuses"] == {"duplicate": 327_346, "rejected": 9_430}

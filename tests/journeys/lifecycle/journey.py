@@ -24,7 +24,7 @@ BEGAN = ["SubscriptionStarted", *BILLED]
 RENEWED = ["SubscriptionRenewed", *BILLED]
 
 ARRIVES_WITHIN_S = 60.0
-LOOK_EVERY_S = 0.02
+LOOK_EVERY_S = 0.05
 NAMES = {type: event.__name__.removesuffix("V1") for type, event in EVENTS.items()}
 
 

@@ -98,8 +98,11 @@ def test_light_as_a_service(perennial: Perennial) -> None:
     life.until("2026-03-01T09:00:00")
     life.ask(it, "activation", on="2026-03-01", reason="acceptance")
     life.bind(it, "light-delivered", at("2026-03-01T00:00:00"))
-    life.use_of("light-delivered", "light.delivered", {"klm_h": "46500"}, at("2026-03-14T08:00:00"))
-    life.use_of("light-delivered", "light.delivered", {"klm_h": "38500"}, at("2026-03-31T20:00:00"))
+    life.read("light-delivered", at("2026-03-01T00:00:00"), "981250", device="A")
+    # Counter A had wrapped when it was taken away.
+    exchange = {"kind": "exchange", "old_end": "27750", "new_start": "12", "device": "B"}
+    life.read("light-delivered", at("2026-03-14T08:00:00"), "12", **exchange)
+    life.read("light-delivered", at("2026-04-01T00:00:00"), "38512", device="B")
     life.until("2026-04-02T00:00:00")
     assert life.totals() == [Decimal("1280.00"), Decimal("1700.00")]
     assert sorted(line.amount for line in life.last().lines) == [
@@ -222,12 +225,12 @@ def test_pay_per_wash(perennial: Perennial) -> None:
     life = Life.begun(perennial, "wash", "2026-05-01T00:00:00")
     it = life.subscribe("pay-per-wash", date(2026, 5, 1))
     life.bind(it, "washes", at("2026-05-01T00:00:00"))
-    for day in range(1, 17):
-        life.use_of("washes", "wash.ended", {"completed": True}, at(f"2026-05-{day:02}T18:00:00"))
-    life.use_of("washes", "wash.ended", {"completed": False}, at("2026-05-20T18:00:00"))
+    life.read("washes", at("2026-05-01T00:00:00"), "1204")
+    life.read("washes", at("2026-06-01T00:00:00"), "1220")
     life.until("2026-06-02T00:00:00")
     assert life.totals() == [Decimal("23.75")]
     life.ask(it, "pause", resumes_on="2026-06-17")  # on holiday from the 2nd: 15 of 30 days
+    life.read("washes", at("2026-07-01T00:00:00"), "1220")
     life.until("2026-06-20T00:00:00")
     life.ask(it, "cancellation", at_period_end=True)
     life.until("2026-07-02T00:00:00")

@@ -13,7 +13,9 @@ from typing import Any
 from libs.common.access.scopes import OPERATE
 from libs.common.runtime import Service
 from libs.common.web.calls import Authorised
+from libs.common.web.gate import GUARDED
 from libs.common.web.openapi import route_accesses
+from tests.journeys.security.story import Story
 
 # What a path parameter names: the prefix of its ids, or what else it is.
 TENANT, MESSAGE, REPLAY, NUMBER = "tenant", "message", "replay", "number"
@@ -36,7 +38,11 @@ PATH_KINDS: Mapping[str, str] = {
     "change_id": "sch",
     "plan_move_id": "plm",
     "meter_id": "mtr",
+    "reading_id": "rdg",
+    "exception_id": "rex",
     "window_id": "uwin",
+    "alert_id": "ualt",
+    "reject_id": "urej",
     "seller_id": "sel",
     "payment_method_id": "pm",
     "customer_balance_id": "bal",
@@ -52,6 +58,7 @@ QUERY_KINDS: Mapping[str, str] = {
     "customer_id": "cus",
     "subscription_id": "sub",
     "item_id": "si",
+    "asset_id": "asset",
     "price_id": "prc",
     "feature": "feature",
     "invoice_id": "inv",
@@ -60,8 +67,10 @@ QUERY_KINDS: Mapping[str, str] = {
     "plan_id": "pln",
     "meter": "meter",
     "subject": "subject",
+    "device": "device",
     "source": "source",
     "id": "event",
+    "event_id": "event",
     "type": "event_type",
     "event_type": "event_type",
     "external_id": "external_id",
@@ -74,6 +83,14 @@ QUERY_KINDS: Mapping[str, str] = {
     "parent_id": "cus",
 }
 QUERY_SENT_TOGETHER: Mapping[str, tuple[str, ...]] = {"id": ("source",)}
+# A question about usage says of which meter, and whose; without its time, it is about this month.
+QUESTIONS: Mapping[str, tuple[str, ...]] = {
+    "/v1/usage": ("meter", "subject"),
+    "/v1/usage/events": ("meter", "subject"),
+}
+QUESTION_TIME = {"from": "2024-01-01T00:00:00Z"}
+# Only counters have what is told of these meters.
+OF_COUNTERS = frozenset(("/v1/reading-consumptions",))
 
 # Query parameters that name nothing: pages, times, states.
 PLAIN_QUERIES = frozenset(
@@ -89,6 +106,10 @@ PLAIN_QUERIES = frozenset(
         "window",
         "zone",
         "group_by",
+        "filter",
+        "fill",
+        "is_billable",
+        "format",
         "account",
         "status",
         "state",
@@ -209,6 +230,9 @@ PLAIN_FIELDS = frozenset(
         "minimum_quantity",
         "features",
         "limit",
+        "marks",
+        "raw_kept_days",
+        "effective_from",
         "allowance",
         "overage_allowed",
         "term",
@@ -229,6 +253,7 @@ PLAIN_FIELDS = frozenset(
         "bindings",
         "subject",
         "bound_from",
+        "asset_id",
         "bound_until",
         "at",
         "at_period_end",
@@ -338,8 +363,53 @@ PLAIN_FIELDS = frozenset(
         "stub",
         "credits_to",
         "credit",
+        "late_usage",
+        "window_days",
+        "counter",
+        "register_digits",
+        "decimals",
+        "rate_max",
+        "estimate",
+        "policy",
+        "in_a_row",
+        "backwards",
+        "read_at",
+        "device",
+        "quality",
+        "old_end",
+        "new_start",
+        "is_certain",
+        "decision",
+        "voids",
+        "amendments",
+        "event",
+        "peak_of",
+        "by_day",
+        "exclude",
+        "value_expression",
+        "filter_expression",
+        "operation",
+        "keeps",
     )
 )
+
+# These judge the entries of a body one by one: under a 200, each has a result of its own.
+BY_ENTRY = frozenset(
+    ("/v1/usage-events", "/v1/usage-events/voids", "/v1/usage-events/amendments", "/v1/meter-readings")
+)
+# As clients of OpenMeter expect it: 204 when nothing is wrong with any, else 400.
+OPENMETER = "/api/v1/events"
+RESUBMISSION = "/v1/usage-rejects/{reject_id}/resubmission"
+# These take bodies as they come, packed ones too, and say by themselves what is wrong with the whole of one.
+UNPACKED = frozenset(
+    ("/v1/usage-events", "/v1/usage-events/voids", "/v1/usage-events/amendments", OPENMETER)
+)
+# Where the usage event stands: it may have attributes that nobody knows, and any data.
+EVENT_PLACES: Mapping[str, tuple[str | int, ...]] = {
+    OPENMETER: (0,),
+    "/v1/usage-events/amendments": ("amendments", 0, "event"),
+    RESUBMISSION: ("event",),
+}
 
 _PARAMETER = re.compile(r"\{([a-z_]+)\}")
 
@@ -383,6 +453,17 @@ class Operation:
     def is_list(self) -> bool:
         return self.method == "GET" and "cursor" in self.queries
 
+    def needs(self, story: Story) -> dict[str, str]:
+        """The query parameters without which nothing is answered, about the story's things."""
+        required = [name for name, parameter in self.queries.items() if parameter.get("required")]
+        named = dict.fromkeys((*required, *QUESTIONS.get(self.path, ())))
+        time = QUESTION_TIME if self.path in QUESTIONS else {}
+        return {**{name: story.first(self.query_kind(name)) for name in named}, **time}
+
+    def query_kind(self, name: str) -> str:
+        """What a query parameter names."""
+        return "counter" if name == "meter" and self.path in OF_COUNTERS else QUERY_KINDS[name]
+
     @property
     def media_types(self) -> tuple[str, ...]:
         return tuple(self.told.get("requestBody", {}).get("content", {}))
@@ -403,7 +484,7 @@ class Operation:
 
 
 def operations_of(services: Mapping[str, Service]) -> list[Operation]:
-    """Every route under /v1. Fails where one is hidden: not in the OpenAPI document, or without an access."""
+    """Every route that is guarded. Fails where one is hidden: not in the OpenAPI document, or without an access."""
     found = []
     for name, service in services.items():
         document = service.app.openapi()
@@ -412,7 +493,7 @@ def operations_of(services: Mapping[str, Service]) -> list[Operation]:
             (method.upper(), path)
             for path, methods in document["paths"].items()
             for method in methods
-            if path.startswith("/v1/")
+            if path.startswith(GUARDED)
         }
         assert told == set(accesses), f"{name}: {told ^ set(accesses)} is hidden or has no access"
         plain = [

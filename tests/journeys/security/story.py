@@ -136,7 +136,11 @@ async def tell(everything: AllServices, name: str) -> Story:
     await _agree(story)
     await _give_away(story)
     await _use(story)
+    await _put_right(story)
+    await _read(story)
+    await _watch(story)
     await _bill(story)
+    await _come_late(story)
     await _owe(story)
     await _preview(story)
     await _simulate(story)
@@ -156,6 +160,9 @@ async def _offer(story: Story) -> None:
         product=f"{name}-engine",
         meter=f"{name}-minutes",
         subject=f"{name}-two-engine",
+        asset=f"{name}-two-asset",
+        device=f"{name}-two-device",
+        counter=f"{name}-light",
         source=f"https://{name}.example/engines",
         event=f"{name}-two-1",
         event_type=f"{name}.flown",
@@ -522,7 +529,7 @@ async def _bind(story: Story, mine: str, started: Mapping[str, Any]) -> None:
     item_id = next(item["id"] for item in started["items"] if item["meter"] == meter)
     shared = {"meter": meter, "bound_from": BEGINNING}
     bindings = [
-        {**shared, "subject": f"{mine}-engine", "item_id": item_id},
+        {**shared, "subject": f"{mine}-engine", "item_id": item_id, "asset_id": f"{mine}-asset"},
         {
             **shared,
             "subject": f"{mine}-spare",
@@ -570,6 +577,33 @@ async def _use(story: Story) -> None:
     await _use_again_through_the_topic(story, events[0])
 
 
+async def _put_right(story: Story) -> None:
+    """Events that no meter reads: voided, amended, refused and sent again, dismissed, and left as they are."""
+    type = f"{story.name}.noted"
+    noted = [an_event(story, "two", number, type=type) for number in (5, 6)]
+    await story.ask("POST", "/api/v1/events", json=noted)
+    known = {"source": noted[0]["source"], "id": noted[0]["id"], "reason": f"{story.name} was asleep"}
+    told = await story.ask("POST", "/v1/usage-events/voids", json={"voids": [known]})
+    assert told["voided"] == 1, told
+    event = {**noted[1], "data": {"note": f"{story.name}-two"}}
+    amended = {"event": event, "reason": f"{story.name} looked again"}
+    told = await story.ask("POST", "/v1/usage-events/amendments", json={"amendments": [amended]})
+    assert told["amended"] == 1, told
+    bad = [an_event(story, "two", number, type=type, time="yesterday") for number in (7, 8, 9)]
+    told = await story.ask("POST", "/v1/usage-events", json=bad)
+    assert told["rejected"] == 3, told
+    found = await story.list("/v1/usage-rejects", state="open")
+    rejects = {reject["event_id"]: reject["id"] for reject in found}
+    event = an_event(story, "two", 7, type=type)
+    path = "/v1/usage-rejects/{reject_id}/resubmission"
+    told = await story.ask("POST", path, reject_id=rejects[event["id"]], json={"event": event})
+    assert told["result"]["status"] == "stored", told
+    path = "/v1/usage-rejects/{reject_id}/dismissal"
+    reason = {"reason": f"{story.name} saw it"}
+    await story.ask("POST", path, reject_id=rejects[bad[1]["id"]], json=reason)
+    story.names["open_reject"] = rejects[bad[2]["id"]]
+
+
 async def _use_again_through_the_topic(story: Story, event: dict[str, Any]) -> None:
     """Where it turns out to be a duplicate, and leaves a result."""
     headers = {
@@ -584,6 +618,67 @@ async def _use_again_through_the_topic(story: Story, event: dict[str, Any]) -> N
             await asyncio.sleep(0.1)
             found = (await _look(story, "/v1/usage-events/results"))["data"]
     story.names["batch"] = found[0]["batch_id"]
+
+
+async def _read(story: Story) -> None:
+    """A counter, of which one reading is corrected, and one cannot be true."""
+    counter = {
+        "code": f"{story.name}-light",
+        "counter": {"register_digits": 6},
+        "description": f"{story.name} light",
+    }
+    await story.ask("POST", "/v1/meters", json=counter)
+    shown = {
+        "meter": f"{story.name}-light",
+        "subject": f"{story.name}-two-engine",
+        "device": f"{story.name}-two-device",
+    }
+    readings = [
+        {**shown, "id": f"{story.name}-{day}", "read_at": f"2024-01-{day:02}T00:00:00Z", "value": value}
+        for day, value in ((1, "100"), (2, "300"), (3, "200"))
+    ]
+    told = await story.ask("POST", "/v1/meter-readings", json=readings)
+    assert (told["accepted"], told["held"]) == (2, 1), told
+    held, taken = told["results"][2], told["results"][1]
+    resolution = {"decision": "discard", "reason": f"{story.name} saw it"}
+    path = "/v1/reading-exceptions/{exception_id}/resolution"
+    await story.ask("POST", path, exception_id=held["exception_id"], json=resolution)
+    correction = {"value": "310", "reason": f"{story.name} saw it"}
+    path = "/v1/meter-readings/{reading_id}/corrections"
+    await story.ask("POST", path, reading_id=taken["id"], json=correction)
+
+
+async def _watch(story: Story) -> None:
+    """Alerts that fire, one that is taken away; another version of a meter some day, and how long events are kept."""
+    path = "/v1/usage-alerts/{alert_id}"
+    for who, subscription_id in story.subscriptions.items():
+        alert = {
+            "subscription_id": subscription_id,
+            "meter": f"{story.name}-minutes",
+            "limit": "2",
+            "marks": [{"percent": "50"}, {"quantity": "1000"}],
+            "name": f"{story.name}-{who} nearly there",
+        }
+        made = await story.ask("POST", "/v1/usage-alerts", json=alert)
+        async with asyncio.timeout(ARRIVES_WITHIN_S):
+            while not (await _look(story, f"/v1/usage-alerts/{made['id']}/firings"))["data"]:  # noqa: ASYNC110
+                await asyncio.sleep(0.1)
+        await story.ask("GET", f"{path}/firings", alert_id=made["id"])
+    spare = await story.ask("POST", "/v1/usage-alerts", json=alert)
+    await story.ask("DELETE", path, alert_id=spare["id"])
+    story.ids["ualt"].remove(spare["id"])  # it is there no more
+    await story.ask("PUT", "/v1/usage-retention", json={"raw_kept_days": 36_500})
+    [meter] = await story.list("/v1/meters", code=f"{story.name}-minutes")
+    version = {
+        "event_type": f"{story.name}.flown",
+        "aggregation": "sum",
+        "value": "/minutes",
+        "group_by": ["carrier"],
+        "filter": {"/cancelled": ["false"]},
+        "description": f"{story.name} minutes as ever",
+        "effective_from": "2100-01-01T00:00:00Z",
+    }
+    await story.ask("POST", "/v1/meters/{meter_id}/versions", meter_id=meter["id"], json=version)
 
 
 async def _bill(story: Story) -> None:
@@ -614,6 +709,20 @@ async def _bill(story: Story) -> None:
     async with asyncio.timeout(ARRIVES_WITHIN_S):
         while await _is_tried(story, unpaid):  # noqa: ASYNC110
             await asyncio.sleep(0.05)
+
+
+async def _come_late(story: Story) -> None:
+    """An event of each customer after his window has closed."""
+    late = [an_event(story, who, 20) for who in story.customers]
+    await story.ask("POST", "/v1/usage-events", json=late)
+    found: list[dict[str, Any]] = []
+    async with asyncio.timeout(ARRIVES_WITHIN_S):
+        while len(found) < len(late):
+            await asyncio.sleep(0.05)
+            found = (await _look(story, "/v1/usage-window-corrections"))["data"]
+    for correction in found:
+        path = "/v1/usage-windows/{window_id}/corrections"
+        await story.ask("GET", path, window_id=correction["window_id"])
 
 
 async def _is_tried(story: Story, invoice_id: str) -> bool:
@@ -896,9 +1005,14 @@ async def _look_around(story: Story) -> None:
         "/v1/test-clocks",
         "/v1/usage-events",
         "/v1/usage-events/results",
+        "/v1/usage-corrections",
         "/v1/usage-rejects",
         "/v1/usage-conflicts",
         "/v1/usage-windows",
+        "/v1/usage-window-corrections",
+        "/v1/usage-alerts",
+        "/v1/meter-readings",
+        "/v1/reading-exceptions",
         "/v1/payment-methods",
         "/v1/invoices",
         "/v1/customer-balances",

@@ -12,7 +12,7 @@ import pytest
 import pytest_asyncio
 
 from libs.common.ids import new_id
-from tests.journeys.security.routes import PLAIN_QUERIES, QUERY_KINDS
+from tests.journeys.security.routes import PLAIN_QUERIES, QUERY_KINDS, QUESTIONS
 from tests.journeys.security.snapshots import changed, rows_of
 from tests.journeys.security.story import ID, Story, send
 from tests.journeys.security.trying import assert_empty, mixtures, names_in
@@ -35,6 +35,7 @@ async def story_of(world: World, who: str) -> Story:
     for path in (
         "/v1/subscriptions",
         "/v1/usage-windows",
+        "/v1/usage-alerts",
         "/v1/payment-methods",
         "/v1/invoices",
         "/v1/customer-balances",
@@ -45,6 +46,8 @@ async def story_of(world: World, who: str) -> Story:
         await story.ask("GET", path, customer_balance_id=balance_id)
         await story.ask("GET", f"{path}/entries", customer_balance_id=balance_id)
     assert await story.list("/v1/subject-bindings", subscription_id=subscription)
+    for alert_id in list(story.ids["ualt"]):
+        await story.ask("GET", "/v1/usage-alerts/{alert_id}/firings", alert_id=alert_id)
     for invoice_id in list(story.ids["inv"]):
         shown = await story.ask("GET", "/v1/invoices/{invoice_id}", invoice_id=invoice_id)
         await story.ask("GET", "/v1/invoices/{invoice_id}/payment-attempts", invoice_id=invoice_id)
@@ -69,6 +72,7 @@ async def story_of(world: World, who: str) -> Story:
             await story.ask("GET", f"{path}/{{change_id}}", **named)
     story.names.update(
         subject=f"{name}-engine",
+        asset=f"{name}-asset",
         external_id=name,
         meter=f"{alpha.name}-minutes",
         plan=f"{alpha.name}-plan",
@@ -129,10 +133,7 @@ async def test_an_end_customer_sees_all_that_is_theirs(
             if not operation.access.portal or operation.writes:
                 continue
             if not operation.path_parameters:
-                query = {"meter": mine["one"].names["meter"]} if "meter" in operation.queries else {}
-                answer = await portal.get(
-                    operation.path, params=query if operation.path == "/v1/usage" else {}
-                )
+                answer = await portal.get(operation.path, params=operation.needs(mine["one"]))
                 assert answer.status_code == 200, f"{operation}: {answer.text}"
                 assert answer.json()["data"], f"{operation}: nothing of one's own is there"
                 assert not names_in(mine["two"], answer), f"{operation}: {answer.text}"
@@ -174,11 +175,7 @@ async def test_every_list_shows_nothing_of_another_customer_whatever_it_is_asked
             if not operation.access.portal or operation.writes:
                 continue
             address = operation.address(world.things_at(operation, one)[0])
-            needed = {
-                name: one.first(QUERY_KINDS[name])
-                for name, parameter in operation.queries.items()
-                if parameter.get("required")
-            }
+            needed = operation.needs(one)
             for name in operation.queries:
                 kind = QUERY_KINDS.get(name)
                 if name in PLAIN_QUERIES or (kind not in two.names and not two.ids.get(kind or "")):
@@ -202,11 +199,17 @@ async def test_usage_of_another_customer_is_not_found(
     async with portal:
         for name in ("customer_id", "subscription_id", "item_id"):
             for id in two.ids[QUERY_KINDS[name]]:
-                answer = await portal.get("/v1/usage", params={**january, name: id})
-                assert answer.status_code == 404, answer.text
-        for who, quantity in (("two", "0"), ("one", "21")):
+                for path in QUESTIONS:
+                    answer = await portal.get(path, params={**january, name: id})
+                    assert answer.status_code == 404, answer.text
+        for who, quantity in (("two", "0"), ("one", "28")):
             answer = await portal.get("/v1/usage", params={**january, "subject": f"alpha-{who}-engine"})
             assert [row["quantity"] for row in answer.json()["data"]] == [quantity], answer.text
+            subject = {"subject": f"alpha-{who}-engine"}
+            events = (await portal.get("/v1/usage/events", params={**january, **subject})).json()["data"]
+            assert str(sum(int(event["value"]) for event in events)) == quantity
+            exported = await portal.get("/v1/usage", params={**january, **subject, "format": "csv"})
+            assert exported.text.splitlines()[1].split(",")[2] == quantity
 
 
 @pytest.mark.parametrize("path", DECLARED)
@@ -246,10 +249,11 @@ async def test_a_cursor_of_another_customer_is_refused(
         for operation in world.operations:
             if not operation.access.portal or not operation.is_list or operation.path_parameters:
                 continue
-            for owner in (tenant, other):
-                cursor = (await owner.get(operation.path, params={"limit": "1"})).json()["next_cursor"]
+            for owner, whose in ((tenant, world.alpha), (other, mine["two"])):
+                query = {**operation.needs(whose), "limit": "1"}
+                cursor = (await owner.get(operation.path, params=query)).json()["next_cursor"]
                 if cursor is not None:
-                    answer = await portal.get(operation.path, params={"limit": "1", "cursor": cursor})
+                    answer = await portal.get(operation.path, params={**query, "cursor": cursor})
                     assert answer.status_code == 400, f"{operation}: {answer.text}"
                     tried += 1
     assert tried >= 6
@@ -263,7 +267,7 @@ async def test_a_portal_token_of_nobody_shows_nothing(world: World, mine: Mine, 
         for operation in world.operations:
             if not operation.access.portal or operation.writes:
                 continue
-            query = {"meter": mine["one"].names["meter"]} if operation.path == "/v1/usage" else {}
+            query = operation.needs(mine["one"])
             for values in world.things_at(operation, world.alpha):
                 answer = await client.get(operation.address(values), params=query)
                 told = f"{operation}: {answer.text}"

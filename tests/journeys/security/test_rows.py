@@ -20,6 +20,7 @@ WITHOUT_POLICY = frozenset(
         "replay_request",
         "replay_partition",
         "usage_offset",
+        "usage_kept",  # one row: from when on raw events are kept at all, which the app may only read
         "alembic_version",
     )
 )

@@ -15,9 +15,11 @@ from tests.journeys.security.routes import Operation
 from tests.journeys.security.story import Asked, Story
 from tests.journeys.security.world import World
 
-# A token's id, an event's, a job of the scheduler, or the mover of test clocks: nothing else changes anything.
+# A token's id, an event's, a job of the scheduler, the mover of test clocks, or who watches whether usage has reached
+# marks: nothing else changes anything.
 ACTOR = re.compile(
     r"token:tok_[0-9a-hjkmnp-tv-z]{26}|event:evt_[0-9a-hjkmnp-tv-z]{26}|schedule:[a-z_]+|mover:test-clocks"
+    r"|watch:usage-alerts"
 )
 
 # What is a part of something else, and changes with it: its whole is in the log.
@@ -32,6 +34,9 @@ PARTS = {
     "mov": "of a test clock",
     "urej": "of a batch of usage",
     "ucon": "of a batch of usage",
+    "ufir": "of a usage alert, which fired",
+    "uwcor": "of a usage window, which was corrected",
+    "tok": "of who changed something, whom the log names as such",
 }
 
 
