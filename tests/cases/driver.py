@@ -118,7 +118,13 @@ class Driver:
 
     def read(self, meter: str, at: datetime, value: str, **more: Any) -> None:
         """What the counter shows then."""
-        shown = {"meter": meter, "subject": self._subject(meter), "read_at": text_of(at), "value": value, **more}
+        shown = {
+            "meter": meter,
+            "subject": self._subject(meter),
+            "read_at": text_of(at),
+            "value": value,
+            **more,
+        }
         (result,) = self.perennial.post("/v1/meter-readings", [shown])["results"]
         assert result["status"] == "accepted", result
 

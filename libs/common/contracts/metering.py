@@ -10,9 +10,7 @@ from pydantic import AwareDatetime
 from libs.common.contracts.catalog import LateUsagePolicy, Snapshot
 from libs.common.contracts.envelope import Event
 
-AggregationV1 = Literal[
-    "count", "sum", "min", "max", "average", "latest", "unique", "time_weighted", "peak"
-]
+AggregationV1 = Literal["count", "sum", "min", "max", "average", "latest", "unique", "time_weighted", "peak"]
 
 
 class TrueUpV1(Snapshot):

@@ -251,8 +251,11 @@ def _levels(rows: Iterable[Any], whose: Whose) -> Iterator[tuple[Any, LevelSpan]
         ]
         carried = first["value"] if first["at"] is None else Decimal(0)
         key = sha256("\n".join(map(str, named)).encode()).digest()[:16]
-        yield first, LevelSpan(
-            first["starts"], ends, key, carried, events, is_handed_on=ends not in (whose.end, until)
+        yield (
+            first,
+            LevelSpan(
+                first["starts"], ends, key, carried, events, is_handed_on=ends not in (whose.end, until)
+            ),
         )
 
 

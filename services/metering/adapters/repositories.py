@@ -80,7 +80,9 @@ class MeterRepository:
 
     async def versions(self, code: str) -> Sequence[Meter]:
         wanted = select(rows.meter).where(rows.meter.c.code == code).order_by(rows.meter.c.version)
-        return [row_mapping.meter_from(row) for row in (await self._uow.connection.execute(wanted)).mappings()]
+        return [
+            row_mapping.meter_from(row) for row in (await self._uow.connection.execute(wanted)).mappings()
+        ]
 
     async def get(self, meter_id: str) -> Meter:
         found = await self._uow.connection.execute(select(rows.meter).where(rows.meter.c.id == meter_id))

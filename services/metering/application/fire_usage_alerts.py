@@ -58,9 +58,7 @@ async def fire_usage_alerts(command: FireUsageAlerts, *, uow: UnitOfWork, clock:
         if firing.id not in made:
             continue
         window = windows[alert.subscription_id]
-        event = events.for_firing(
-            alert, firing, window, tenant=uow.tenant, now=now[window.id], as_of=as_of
-        )
+        event = events.for_firing(alert, firing, window, tenant=uow.tenant, now=now[window.id], as_of=as_of)
         uow.outbox.append(event, key=alert.id)
         uow.record("usage_alert.fired", alert.id, alert.version)
     return len(made)

@@ -211,9 +211,7 @@ class Meters(Protocol):
 class UsageHistory(Protocol):
     """Raw events by time, for whoever sums them up again. Bounds are bounds of buckets; an end of None: for ever."""
 
-    async def count_events(
-        self, types: Sequence[str], start: datetime, *, looked_at_max: int
-    ) -> int | None:
+    async def count_events(self, types: Sequence[str], start: datetime, *, looked_at_max: int) -> int | None:
         """How many of these types there are; None where more events of any type would have to be looked at."""
         ...
 

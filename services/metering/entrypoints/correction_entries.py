@@ -16,6 +16,7 @@ from services.metering.domain.usage_event import MalformedEvent, Reason, UsageEv
 from services.metering.entrypoints.cloud_events import Reader
 from services.metering.entrypoints.event_flaws import (
     CONTROL,
+    REASONS_MAX,
     is_storable,
     load_json,
     read_attribute,
@@ -147,10 +148,10 @@ def _fields(raw: bytes, known: Sequence[str], flaws: list[Reason]) -> Mapping[st
     except (msgspec.MsgspecError, RecursionError):
         flaws.append(Reason("not_an_object", "", "an entry is a JSON object"))
         return None
+    unknown = [name for name in given if name not in known]
     flaws += [
         Reason("field_unknown", "", f'knows no "{name[:50]}"' if is_storable(name) else "knows no such field")
-        for name in given
-        if name not in known
+        for name in unknown[:REASONS_MAX]
     ]
     return {name: value for name, value in given.items() if name in known}
 

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, Field, StringConstraints, ValidationError
 
 from libs.common.web.bodies import Code, DecimalText, Flag, Instant, Quantity, StrictBody, identifier
+from libs.common.web.validation import faults_of
 from services.metering.application.correct_meter_reading import CorrectMeterReading
 from services.metering.application.reading_ports import MadeConsumption
 from services.metering.application.resolve_reading_exception import ResolveReadingException
@@ -37,6 +38,7 @@ from services.metering.domain.reading_exception import (
 )
 from services.metering.domain.true_up import TrueUp
 from services.metering.domain.usage_event import Reason
+from services.metering.entrypoints.event_flaws import REASONS_MAX
 from services.metering.entrypoints.usage_event_bodies import ReasonBody, Subject, plain
 
 READINGS_MAX = 1_000
@@ -183,18 +185,13 @@ class MeterReadingCreateBody(StrictBody):
 
 
 def read_reading(given: Any, *, tenant: str, author: str, now: datetime) -> Reading | tuple[Reason, ...]:
-    """The reading, or everything that is wrong with its form."""
+    """The reading, or what is wrong with its form."""
     try:
         body = MeterReadingCreateBody.model_validate(given)
     except ValidationError as error:
-        return tuple(
-            Reason(
-                "malformed",
-                "".join(f"/{part}" for part in found["loc"]),
-                str(found["msg"]).removeprefix("Value error, "),
-            )
-            for found in error.errors(include_url=False, include_context=False, include_input=False)
-        )
+        found = error.errors(include_url=False, include_context=False, include_input=False)[:REASONS_MAX]
+        faults = faults_of(found, given, MeterReadingCreateBody, "")
+        return tuple(Reason("malformed", fault["pointer"], fault["detail"]) for fault in faults)
     return body.to_reading(tenant=tenant, author=author, now=now)
 
 

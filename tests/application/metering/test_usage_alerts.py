@@ -78,7 +78,7 @@ async def test_a_mark_that_is_passed_fires_when_the_alert_is_made(uow: MemoryMet
     await ingest(uow, "a", 7)
     await define(uow, subscription_id=None, item_id="si_1")
     assert told(uow) == [(0, Decimal(5), Decimal(7))]
-    told_of = [(recorded.action, recorded.aggregate_version) for recorded in uow.recorded]
+    told_of = [(recorded.action, recorded.version) for recorded in uow.recorded]
     assert told_of[-2:] == [("usage_alert.defined", 1), ("usage_alert.fired", 1)]
 
 

@@ -64,7 +64,12 @@ filters = st.dictionaries(pointers, wanted_values, max_size=2)
 AGGREGATIONS: list[Aggregation] = ["count", "sum", "unique"]
 
 
-@settings(max_examples=120, deadline=None, phases=NO_SHRINK, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=120,
+    deadline=None,
+    phases=NO_SHRINK,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 @given(
     data=documents,
     aggregation=st.sampled_from(AGGREGATIONS),

@@ -401,9 +401,7 @@ BY_ENTRY = frozenset(
 OPENMETER = "/api/v1/events"
 RESUBMISSION = "/v1/usage-rejects/{reject_id}/resubmission"
 # These take bodies as they come, packed ones too, and say by themselves what is wrong with the whole of one.
-UNPACKED = frozenset(
-    ("/v1/usage-events", "/v1/usage-events/voids", "/v1/usage-events/amendments", OPENMETER)
-)
+UNPACKED = frozenset(("/v1/usage-events", "/v1/usage-events/voids", "/v1/usage-events/amendments", OPENMETER))
 # Where the usage event stands: it may have attributes that nobody knows, and any data.
 EVENT_PLACES: Mapping[str, tuple[str | int, ...]] = {
     OPENMETER: (0,),

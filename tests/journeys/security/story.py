@@ -624,7 +624,12 @@ async def _read(story: Story) -> None:
     """A counter, of which one reading is corrected, and one cannot be true."""
     counter = {
         "code": f"{story.name}-light",
-        "counter": {"register_digits": 6},
+        "counter": {
+            "register_digits": 6,
+            "decimals": 0,
+            "estimate": {"policy": "mean_of_last", "periods": 3, "in_a_row": 2},
+            "backwards": "hold",
+        },
         "description": f"{story.name} light",
     }
     await story.ask("POST", "/v1/meters", json=counter)
@@ -643,7 +648,7 @@ async def _read(story: Story) -> None:
     resolution = {"decision": "discard", "reason": f"{story.name} saw it"}
     path = "/v1/reading-exceptions/{exception_id}/resolution"
     await story.ask("POST", path, exception_id=held["exception_id"], json=resolution)
-    correction = {"value": "310", "reason": f"{story.name} saw it"}
+    correction = {"value": "310", "reason": f"{story.name} saw it", "is_certain": False}
     path = "/v1/meter-readings/{reading_id}/corrections"
     await story.ask("POST", path, reading_id=taken["id"], json=correction)
 

@@ -22,7 +22,6 @@ from libs.common.ids import new_id
 from tests.journeys.security.routes import (
     BY_ENTRY,
     EVENT_PLACES,
-    OPENMETER,
     RESUBMISSION,
     UNPACKED,
     Operation,
@@ -426,10 +425,13 @@ MESSAGE_ID = "{message_id}"
 
 def full_of_mistakes(asked: Asked, many: int) -> Iterator[tuple[str, Any]]:
     """One after another: what it takes to make them all is not to be counted as one step."""
-    yield "unknown fields", {f"k{number}": 1 for number in range(many)}
+    unknown = {f"k{number}": 1 for number in range(many)}
+    yield "unknown fields", unknown
     for place, value in places_in(asked.json):
         if place and isinstance(value, list):
             yield f"empty things at {place}", changed_at(asked.json, place, [{}] * many)
+            if asked.path in BY_ENTRY:
+                yield f"unknown fields in {place}", changed_at(asked.json, (*place, 0), unknown)
 
 
 def refusals(operation: Operation) -> tuple[int, ...]:

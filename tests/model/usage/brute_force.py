@@ -235,12 +235,7 @@ def _by_days(part: Part, stay: Stay, span: Window, zone: str) -> Fraction:
     if stay.end != span[1]:
         days = [day for day in days if day[1] <= stay.end]
     return sum(
-        (
-            r.number
-            for _, ends in days
-            for r in own
-            if r.at < min(ends, stay.end)
-        ),
+        (r.number for _, ends in days for r in own if r.at < min(ends, stay.end)),
         ZERO,
     )
 
