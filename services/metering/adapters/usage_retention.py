@@ -10,7 +10,7 @@ import asyncpg
 from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
 
-from libs.common.access.tenancy import APP
+from libs.common.access.tenancy import FINDER
 from libs.common.persistence.base import raw
 from libs.common.persistence.session import Database
 from libs.common.persistence.unit_of_work import UnitOfWork
@@ -85,21 +85,21 @@ def telling_what_is_gone() -> Iterator[None]:
 
 async def keep_from(database: Database, wanted: datetime) -> None:
     """Nobody's raw events before are to be relied on, as far as no window needs them: whole months go."""
-    async with database.transaction(APP) as connection:
+    async with database.transaction(FINDER) as connection:
         await (await raw(connection)).execute("SELECT keep_usage_from($1)", wanted)
 
 
 async def drop_months(database: Database, rested: timedelta) -> int:
     """What is no longer kept since `rested`; returns how many months went. They wait for nobody for long."""
     try:
-        async with database.transaction(APP) as connection:
+        async with database.transaction(FINDER) as connection:
             driver = await raw(connection)
             await driver.execute(f"SET LOCAL lock_timeout = {LOCK_TIMEOUT_MS}")
             dropped = int(await driver.fetchval("SELECT drop_usage_months($1)", rested))
     except asyncpg.LockNotAvailableError:
         return 0
     while True:
-        async with database.transaction(APP) as connection:
+        async with database.transaction(FINDER) as connection:
             driver = await raw(connection)
             deleted = int(await driver.fetchval("SELECT delete_usage_measurements($1)", DELETED_AT_ONCE))
         if deleted < DELETED_AT_ONCE:

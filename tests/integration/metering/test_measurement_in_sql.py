@@ -123,7 +123,9 @@ async def test_python_and_the_view_measure_alike(
                 "data": event.data_json.decode() if event.data_json else None,
             },
         )
-        told = await admin.fetch("SELECT value, member, is_in, group_key FROM usage_measured")
+        told = await admin.fetch(
+            "SELECT value, member, is_in, group_key FROM usage_measured WHERE tenant = $1", TENANT
+        )
     finally:
         await transaction.rollback()
     measured = measure(meter, event.data)

@@ -366,13 +366,18 @@ async def test_the_audit_counts_by_spans(metering: Metering, story: Story) -> No
     [check] = [check for check in report.checks if check.name == "window_totals"]
     mine = [problem for problem in check.problems if story.item_id in problem]
     assert (mine, check.checked_count > 0) == ([], True)
+    tampering = (
+        "UPDATE usage_window SET totals = jsonb_set(totals, '{1,quantity}', $2) WHERE subscription_id = $1"
+    )
     async with metering.admin() as admin:
-        await admin.execute(
-            "UPDATE usage_window SET totals = jsonb_set(totals, '{1,quantity}', '\"7\"') WHERE state = 'closed' "
-            "AND subscription_id = $1",
+        [right] = await admin.fetch(
+            "SELECT totals -> 1 -> 'quantity' AS quantity FROM usage_window WHERE subscription_id = $1 "
+            "AND state = 'closed'",
             story.subscription_id,
         )
-    report = await audit_metering(metering.service.parts.audit_database)
+        await admin.execute(tampering, story.subscription_id, '"7"')
+        report = await audit_metering(metering.service.parts.audit_database)
+        await admin.execute(tampering, story.subscription_id, right["quantity"])
     [check] = [check for check in report.checks if check.name == "window_totals"]
     assert any(f"{story.item_id}@prc_2:7/" in problem for problem in check.problems)
 

@@ -172,6 +172,10 @@ async def test_a_function_that_runs_with_the_rights_of_its_owner_is_a_known_one(
            WHERE prosecdef AND pronamespace NOT IN ('pg_catalog'::regnamespace, 'information_schema'::regnamespace)"""
     )
     assert {row["proname"] for row in found} <= AS_OWNER
+    if migrated.service == "metering":
+        for function in ("keep_usage_from(timestamptz)", "drop_usage_months(interval)"):
+            asked = "SELECT has_function_privilege($1, $2, 'EXECUTE')"
+            assert not await migrated.connection.fetchval(asked, APP, function)
     for function in found:
         assert function["proconfig"] == ["search_path=pg_catalog, pg_temp"]
         assert not function["for_everybody"]

@@ -77,8 +77,9 @@ def restored(release: str, log: Path) -> Iterator[Restored]:
 
 
 def schema_of(server: EmbeddedPostgres, database: str) -> str:
-    """As `pg_dump` tells it; without the months of events, which come with the events."""
-    what = ["--schema-only", "--no-comments", "--restrict-key=same", "--exclude-table=*.usage_event_20*"]
+    """As `pg_dump` tells it; without the months of events and the years of sums, which come with the events."""
+    without = ["--exclude-table=*.usage_event_20*", "--exclude-table=*.usage_bucket_20*"]
+    what = ["--schema-only", "--no-comments", "--restrict-key=same", *without]
     where = ["-h", str(server.socket_folder), "-U", SUPERUSER, database]
     done = subprocess.run(
         [str(PROGRAMS / "pg_dump"), *what, *where], check=True, capture_output=True, text=True

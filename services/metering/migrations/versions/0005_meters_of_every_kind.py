@@ -6,7 +6,15 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
-from libs.common.access.tenancy import APP, AUDIT, CURRENT_TENANT, let_finder_claim, open_to_app, protect
+from libs.common.access.tenancy import (
+    APP,
+    AUDIT,
+    CURRENT_TENANT,
+    FINDER,
+    let_finder_claim,
+    open_to_app,
+    protect,
+)
 
 revision = "0005"
 down_revision = "0004"
@@ -733,6 +741,7 @@ BEGIN
     RETURN deleted;
 END $$
 """
+# What concerns all tenants at once is the finder's, whom no process that answers requests can become.
 AS_OWNER = {
     "keep_usage_from(timestamptz)": KEEP_USAGE_FROM,
     "drop_usage_months(interval)": DROP_USAGE_MONTHS,
@@ -772,6 +781,11 @@ def _forget_raw_events() -> None:
         MUST_BE_KEPT,
         *AS_OWNER.values(),
         *(f"REVOKE ALL ON FUNCTION {function} FROM PUBLIC" for function in AS_OWNER),
-        *(f"GRANT EXECUTE ON FUNCTION {function} TO {APP}" for function in AS_OWNER),
+        f"GRANT EXECUTE ON FUNCTION delete_usage(interval, int) TO {APP}",
+        *(
+            f"GRANT EXECUTE ON FUNCTION {function} TO {FINDER}"
+            for function in AS_OWNER
+            if not function.startswith("delete_usage(")
+        ),
     ):
         op.execute(statement)
