@@ -3,8 +3,8 @@
 Roles (one set for the whole cluster):
 
 - `perennial_app` does all work; row policies apply to it.
-- `perennial_finder` may find and lock the due rows of all tenants, run what concerns all of them at once, and read or change
-  nothing else.
+- `perennial_finder` may find and lock the due rows of all tenants, run what concerns all of them at once, and read
+  or change nothing else.
 - `perennial_audit` reads all and writes nothing.
 - `perennial_migrator` owns the tables and bypasses the policies.
 - `perennial_api` and `perennial_worker` are what processes log in as. Neither inherits: an API process may
