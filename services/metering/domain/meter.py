@@ -260,7 +260,11 @@ def _check_options(aggregation: Aggregation, options: MeterOptions) -> None:
     }.get(aggregation, set())
     for option in fields(options):
         if option.name not in known and getattr(options, option.name) not in (None, False):
-            raise InvalidMeter(f"{aggregation} knows no {option.name}", pointer=f"/{option.name}")
+            raise InvalidMeter(
+                f"{aggregation} knows no {option.name}",
+                pointer=f"/{option.name}",
+                remedy="Leave it out, or take the aggregation that it belongs to.",
+            )
     if options.keeps and options.operation is None:
         raise InvalidMeter(
             "what is kept must be taken away some day",
