@@ -318,7 +318,14 @@ class Round:
         """While usage still comes in."""
         query = {"subscription_id": self._subscription_id, "state": "closed"}
         give_up_at = time.monotonic() + ARRIVES_WITHIN_S
-        while not client.get("/v1/usage-windows", params=query).json()["data"]:
+        while True:  # an answer may be a refusal or be lost: faults have just struck
+            try:
+                answer = client.get("/v1/usage-windows", params=query)
+            except httpx.TransportError:
+                pass
+            else:
+                if answer.is_success and answer.json()["data"]:
+                    return
             assert time.monotonic() < give_up_at, "no window closes"
             time.sleep(LOOK_EVERY_S)
 
