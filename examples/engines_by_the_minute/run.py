@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from examples.engines_by_the_minute.bills import (
 from examples.engines_by_the_minute.client import Perennial, Thing
 from examples.engines_by_the_minute.fleet import Fleet, Tenure, survey
 from examples.engines_by_the_minute.flights import read_airlines, read_flights
+from examples.engines_by_the_minute.proof import Proved, prove
 from examples.engines_by_the_minute.screen import Screen
 from examples.engines_by_the_minute.sending import Sent, bind_aircraft, send_flights
 from examples.engines_by_the_minute.story import Story, instant_text
@@ -48,6 +49,7 @@ class Outcome:
     sent: Sent
     clock_steps: int
     bills: Sequence[Bill]
+    proved: Proved
     new: Counter[str]
     before: Invoices
     after: Invoices
@@ -103,6 +105,9 @@ async def tell(perennial: Perennial, story: Story, *, data: Path, screen: Screen
     with screen.stage("reading"):
         bills = await read_bills(perennial, airlines, after)
     screen.told("reading", "each bill, down to the events behind its lines")
+    with screen.stage("proof"):
+        proved = await prove(perennial, after)
+    screen.told("proof", f"{proved.invoices:,} invoices derived again, {proved.lines:,} lines")
     outcome = Outcome(
         story=story,
         fleet=fleet,
@@ -111,6 +116,7 @@ async def tell(perennial: Perennial, story: Story, *, data: Path, screen: Screen
         sent=sent,
         clock_steps=clock_steps,
         bills=bills,
+        proved=proved,
         new=+perennial.new,
         before=before,
         after=after,
@@ -206,6 +212,7 @@ def as_json(outcome: Outcome) -> dict[str, Any]:
         "bindings": {"early": dict(outcome.bound), "late": dict(outcome.bound_late)},
         "aircraft": {"count": outcome.fleet.aircraft_count, "changed_hands": outcome.fleet.changed_hands},
         "clock_steps": outcome.clock_steps,
+        "proved": asdict(outcome.proved),
         "airlines": [
             {
                 "carrier": bill.airline.carrier,

@@ -22,6 +22,7 @@ from rich.table import Table
 from rich.text import Text
 
 from examples.engines_by_the_minute.bills import Bill
+from examples.engines_by_the_minute.proof import Proved
 from examples.engines_by_the_minute.sending import Sent
 
 
@@ -107,6 +108,25 @@ class Screen:
                 f"{bill.total:,.2f}",
             )
         self.console.print(table)
+
+    def show_proof(self, proved: Proved, *, is_over: bool) -> None:
+        """What was shown, and how whoever trusts nobody sees for himself. `is_over`: the server stops with the demo."""
+        traced = proved.traced
+        if traced is None:
+            return
+        self.say(
+            f"Flight {traced.flight}, {traced.minutes} minutes, is number {traced.place:,} of the {traced.flights:,} "
+            f"behind {traced.number}: {traced.hashes} hashes show it without the others."
+        )
+        self.say("See for yourself" + (", with `make run` in another window:" if is_over else ":"))
+        for command in (
+            "perennial verify --all",
+            f"perennial proof {traced.invoice_id} --to invoice.json",
+        ):
+            self.say(f"  .venv/bin/{command}")
+        self.say(
+            "  python3 -I docs/verify_bundle.py invoice.json    [dim]needs nothing of ours, on any machine[/]"
+        )
 
     def show_durations(self) -> None:
         parts = [f"{name} {seconds:.1f} s" for name, seconds in self.durations_s.items()]

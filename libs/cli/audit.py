@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from libs.common.contracts import SERVICES
 
 Report = Mapping[str, Any]
+# All that a service lists under a name, in one bucket of it.
+List = Callable[[str, str, int], Iterable[str]]
 
 PROBLEMS_SHOWN_MAX = 20
+BUCKETS_ASKED_MAX = 8  # what differs in more of them is shown by the first
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +28,11 @@ class Finding:
     problems: tuple[str, ...]
 
 
-def findings_of(reports: Mapping[str, Report]) -> list[Finding]:
-    """Every check of every service, then those across services."""
+def findings_of(reports: Mapping[str, Report], list_things: List | None = None) -> list[Finding]:
+    """Every check of every service, then those across services.
+
+    `list_things` is asked what there is where two services differ; without it, only how many.
+    """
     own = [
         Finding(
             service=service,
@@ -39,33 +45,47 @@ def findings_of(reports: Mapping[str, Report]) -> list[Finding]:
         for service in SERVICES
         for check in reports[service]["checks"]
     ]
-    return [*own, completeness(reports["subscriptions"]["facts"], reports["billing"]["facts"])]
+    facts = reports["subscriptions"]["facts"]["boundaries"], reports["billing"]["facts"]["documents"]
+    return [*own, completeness(*facts, list_things)]
 
 
-def completeness(subscriptions: Mapping[str, Any], billing: Mapping[str, Any]) -> Finding:
+def completeness(
+    boundaries: Mapping[str, Any], documents: Mapping[str, Any], list_things: List | None = None
+) -> Finding:
     """Every boundary of every subscription has its document in billing, or a stated reason why not.
 
-    A document that is still a draft is a problem once its subscription has moved past the boundary; one that is
-    waiting for the usage of a window that is still in its grace is not.
+    Both services tell digests of what they have, cut into buckets; only where those differ is anything listed.
     """
-    documents = {(document[0], document[1]): document for document in billing["documents"]}
-    boundaries: Sequence[Sequence[Any]] = subscriptions["boundaries"]
-    problems = [
-        f"subscription={boundary[1]}, boundary={boundary[2]}, {boundary[3]}: billing has no document"
-        for boundary in boundaries
-        if (boundary[1], boundary[2]) not in documents
-    ]
-    known = {(boundary[1], boundary[2]) for boundary in boundaries}
-    problems += [
-        f"subscription={subscription}, boundary={instant}: a document without a boundary"
-        for subscription, instant in documents
-        if (subscription, instant) not in known
-    ]
+    differing = sorted(_buckets(boundaries).items() ^ _buckets(documents).items())
+    buckets = sorted({bucket for bucket, _ in differing})
+    problems = list(_differences(buckets, list_things)) if list_things is not None else []
+    if buckets and not problems:
+        counts = f"{boundaries['count']} boundaries, {documents['count']} documents"
+        problems = [f"{counts}: they differ in {len(buckets)} of {len(_buckets(boundaries))} parts"]
     return Finding(
         service="all",
         name="every_boundary_has_its_document",
         ok=not problems,
-        checked_count=len(boundaries),
-        problem_count=len(problems),
+        checked_count=boundaries["count"],
+        problem_count=max(len(problems), abs(boundaries["count"] - documents["count"])),
         problems=tuple(problems[:PROBLEMS_SHOWN_MAX]),
     )
+
+
+def _differences(buckets: Sequence[int], list_things: List) -> Iterator[str]:
+    for bucket in buckets[:BUCKETS_ASKED_MAX]:
+        wanted = set(list_things("subscriptions", "boundaries", bucket))
+        found = set(list_things("billing", "documents", bucket))
+        for told in sorted(wanted - found):
+            yield f"{_named(told)}: billing has no document"
+        for told in sorted(found - wanted):
+            yield f"{_named(told)}: a document without a boundary"
+
+
+def _named(told: str) -> str:
+    subscription, _, instant = told.partition(" ")
+    return f"subscription={subscription}, boundary={instant}"
+
+
+def _buckets(told: Mapping[str, Any]) -> dict[int, tuple[int, str]]:
+    return {bucket: (count, digest) for bucket, count, digest in told["buckets"]}

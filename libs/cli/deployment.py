@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import httpx
@@ -16,6 +17,7 @@ from libs.common.errors import ServiceError
 
 TIMEOUT_S = 600.0  # an audit looks at everything
 LIFETIME_S = 300
+PROGRESS_TYPE = "application/x-ndjson"
 TENANT_SCOPES = ("catalog:read", "catalog:write", "usage:read", "usage:write", "billing:read")
 
 _NAME_IT = "Start it with `make run`, or name its address in PERENNIAL_URL."
@@ -36,6 +38,11 @@ class Refused(ServiceError):
 class Unreachable(ServiceError):
     code = "deployment_unreachable"
     title = "The deployment cannot be reached"
+
+
+class AuditFailed(ServiceError):
+    code = "audit_failed"
+    title = "The audit did not come to an end"
 
 
 class TokenUnusable(ServiceError):
@@ -112,6 +119,47 @@ class Deployment:
     def post(self, path: str, body: dict[str, Any] | None = None, **query: Any) -> Any:
         return self._ask("POST", path, query, body)
 
+    def download(self, path: str, **query: Any) -> Iterator[bytes]:
+        """What is answered, part by part as it comes. Raises: Unreachable, Refused."""
+        try:
+            with self._client.stream("GET", path, params=_given(query)) as answer:
+                if not answer.is_success:
+                    answer.read()
+                    raise _refused(answer)
+                yield from answer.iter_bytes()
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise Unreachable(
+                f"{self._client.base_url} has not answered, or broke its answer off", remedy=_NAME_IT
+            ) from error
+
+    def audit(self, service: str, say: Callable[[str], None]) -> Any:
+        """The report of one service; `say` is told what it looks at, and how far it is.
+
+        Raises: Unreachable, Refused.
+        """
+        path = f"/v1/{service}-operations/audit"
+        try:
+            with self._client.stream("GET", path, headers={"accept": PROGRESS_TYPE}) as answer:
+                if not answer.is_success:
+                    answer.read()
+                    raise _refused(answer)
+                for line in answer.iter_lines():
+                    step = json.loads(line)
+                    if "report" in step:
+                        return step["report"]
+                    if "error" in step:
+                        raise AuditFailed(step["error"])
+                    say(_spoken(step))
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise Unreachable(
+                f"{self._client.base_url} has not answered, or broke its answer off", remedy=_NAME_IT
+            ) from error
+        except ValueError as error:
+            raise Unreachable(
+                f"what answers at {self._client.base_url} is not Perennial", remedy=_NAME_IT
+            ) from error
+        raise AuditFailed(f"{service} broke its audit off", remedy="Look at its log.")
+
     def _ask(self, method: str, path: str, query: dict[str, Any], body: dict[str, Any] | None = None) -> Any:
         """What is None in query or body is left out. Raises: Unreachable, Refused."""
         sent = None if body is None else _given(body)
@@ -130,10 +178,17 @@ class Deployment:
                 raise Unreachable(
                     f"what answers at {self._client.base_url} is not Perennial", remedy=_NAME_IT
                 ) from error
-        told = (
-            answer.json() if answer.headers.get("content-type", "").startswith("application/problem") else {}
-        )
-        raise Refused(answer.status_code, answer.reason_phrase, told)
+        raise _refused(answer)
+
+
+def _spoken(step: Mapping[str, Any]) -> str:
+    of = f" of {step['of']:,}" if step["of"] else ""
+    return f"{step['check']}, {step['done']:,}{of}" if step["done"] else str(step["check"])
+
+
+def _refused(answer: httpx.Response) -> Refused:
+    is_problem = answer.headers.get("content-type", "").startswith("application/problem")
+    return Refused(answer.status_code, answer.reason_phrase, answer.json() if is_problem else {})
 
 
 def _given(fields: dict[str, Any]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import json
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from functools import partial
 from typing import Annotated, Any
 
 import typer
@@ -16,10 +17,12 @@ from libs.cli import replay as replays
 from libs.cli.audit import findings_of
 from libs.cli.catalog import catalog
 from libs.cli.deployment import Deployment
+from libs.cli.ledger import ledger
 from libs.cli.preview import preview
+from libs.cli.proof import proof, verify
 from libs.cli.settings import settings
 from libs.cli.simulate import simulate
-from libs.cli.telling import out, told
+from libs.cli.telling import out, told, waiting
 from libs.common.access.keys import KeyFile
 from libs.common.access.scopes import OPERATE, SCOPES
 from libs.common.access.token import sign_token
@@ -36,8 +39,11 @@ keys = typer.Typer(no_args_is_help=True, help="The keys that sign tokens.")
 app.add_typer(dead_letters, name="dead-letters")
 app.add_typer(keys, name="keys")
 app.add_typer(catalog, name="catalog")
+app.add_typer(ledger, name="ledger")
 app.command("simulate")(simulate)
 app.command("preview")(preview)
+app.command("verify")(verify)
+app.command("proof")(proof)
 
 ServiceName = Annotated[str, typer.Option("--service", help=f"One of {', '.join(SERVICES)}.")]
 
@@ -96,8 +102,15 @@ def audit(
 ) -> None:
     """Look once more at everything that must hold, in all four services. Exit code 1 when something does not."""
     deployment = Deployment(settings())
-    reports = {service: deployment.get(f"/v1/{service}-operations/audit") for service in SERVICES}
-    findings = findings_of(reports)
+    reports = {}
+    with waiting.status("The audit begins.") as status:
+        for service in SERVICES:
+
+            def say(step: str, service: str = service) -> None:
+                status.update(f"{service}: {step}")
+
+            reports[service] = deployment.audit(service, say)
+        findings = findings_of(reports, partial(_audited_things, deployment))
     is_clean = all(finding.ok for finding in findings)
     if as_json:
         shown = [{name: getattr(finding, name) for name in finding.__slots__} for finding in findings]
@@ -113,6 +126,16 @@ def audit(
                 out.print(f"{finding.service}.{finding.name}: {problem}", style="red", markup=False)
         out.print("The audit is clean." if is_clean else "The audit found problems.")
     raise typer.Exit(0 if is_clean else 1)
+
+
+def _audited_things(deployment: Deployment, service: str, listing: str, bucket: int) -> Iterator[str]:
+    after: str | None = None
+    while True:
+        page = deployment.get(f"/v1/{service}-operations/audit/{listing}", bucket=bucket, after=after)
+        yield from page["data"]
+        after = page["next_after"]
+        if after is None:
+            return
 
 
 @app.command()

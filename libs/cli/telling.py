@@ -18,6 +18,7 @@ R = TypeVar("R")
 ERROR = 2  # what click exits with itself, where a command is written wrongly
 
 out = Console()
+waiting = Console(stderr=True)  # what is said while something takes its time; on a screen only
 
 
 def told(command: Callable[P, R]) -> Callable[P, R]:

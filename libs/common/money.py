@@ -4,7 +4,7 @@ Unit prices, quantities and shares stay exact (`Decimal`, `Fraction`) until they
 Splitting never rounds: the parts of an amount sum to the amount.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Context, Decimal, InvalidOperation
 from fractions import Fraction
@@ -90,6 +90,13 @@ def round_ratio(numerator: int, denominator: int, exponent: int) -> int:
     return minor
 
 
+class WeightOfNothing(RuleViolation):
+    """Whoever is named pays a part: to be left out, a part is not named."""
+
+    code = "weight_of_nothing"
+    title = "A part that weighs nothing"
+
+
 @dataclass(frozen=True, slots=True)
 class Money:
     """An amount in minor units; negative when it is a credit. Never a float, never part of a minor unit.
@@ -173,6 +180,21 @@ def allocate(money: Money, weights: Sequence[int | Decimal | Fraction]) -> list[
     if whole == 0:
         raise WeightsWithoutSum("cannot split by weights that sum to zero", parts=len(exact))
     return apportion(money, [money.amount_minor * weight * whole**-1 for weight in exact])
+
+
+def allocate_by_name(money: Money, weights: Mapping[str, int | Decimal | Fraction]) -> dict[str, Money]:
+    """Split `money` over named parts; what it comes to does not depend on the order in which they are given.
+
+    A part that comes to nothing is left out.
+    Rounding: as `allocate`, ties to the name that comes first in the alphabet.
+    Raises: WeightsWithoutSum, WeightOfNothing.
+    """
+    names = sorted(weights)
+    without = [name for name in names if weights[name] <= 0]
+    if without:
+        raise WeightOfNothing("a part weighs nothing, or less", parts=without)
+    parts = allocate(money, [weights[name] for name in names])
+    return {name: part for name, part in zip(names, parts, strict=True) if part.amount_minor}
 
 
 def apportion(money: Money, exact: Sequence[Fraction]) -> list[Money]:

@@ -34,7 +34,7 @@ from libs.common.messaging.housekeeping import Housekeeping
 from libs.common.messaging.relay import Relay
 from libs.common.messaging.replay import Replays
 from libs.common.messaging.watch import Watch
-from libs.common.persistence.audit import AuditReport
+from libs.common.persistence.audit import AuditReport, open_audit, things_in
 from libs.common.persistence.machinery import Machinery
 from libs.common.persistence.session import Database
 from libs.common.persistence.unit_of_work import UnitOfWork, UnitsOfWork
@@ -137,6 +137,7 @@ def assemble(
     handlers: HandlerGroup[U],
     routers: Sequence[APIRouter],
     audit: Callable[[Database], Awaitable[AuditReport]],
+    listings: Mapping[str, str] | None = None,
     jobs: Sequence[Job] = (),
     due_tables: Sequence[Table] = (),
     routes: Sequence[BaseRoute] = (),
@@ -154,8 +155,8 @@ def assemble(
 
     The loops given here must end by themselves once the platform's `stopping` is set (`ended_by` does it for those
     that hold nothing). `traces` bounds how many requests of hot routes have their spans recorded. `overdue` names
-    the gauge of a table with due rows. `other_groups` have consumers of their own, and dead letters that operators
-    see here.
+    the gauge of a table with due rows. `listings` are what an audit compares with other services, in SQL.
+    `other_groups` have consumers of their own, and dead letters that operators see here.
     """
     platform = parts.platform
     revoked = RevokedTokens(lambda: _revocations(parts.api_database, machinery))
@@ -168,12 +169,18 @@ def assemble(
             await connection.execute(text("SELECT 1"))
         return {"database": True, "revoked_tokens": revoked.loaded}
 
+    async def list_things(name: str, bucket: int, after: str) -> list[str]:
+        async with open_audit(parts.audit_database) as connection:
+            return await things_in(connection, (listings or {})[name], bucket, after)
+
     operations = operations_router(
         parts.name,
         failures=Failures(parts.api_units, handlers.name, also=other_groups),
         replays=Replays(bus=platform.bus, group=handlers.name, topics=handlers.topics),
         due_tables=due_tables,
         audit=lambda: audit(parts.audit_database),
+        listings=tuple(listings or ()),
+        list_things=list_things,
     )
     app = create_app(
         service=parts.name,

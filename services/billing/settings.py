@@ -10,13 +10,17 @@ from libs.common.settings import InvalidSettings, Settings, setting
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BillingSettings(Settings):
-    """`retry_days`: days of 24 hours between a failed payment and the next try, separated by commas."""
+    """`retry_days`: days of 24 hours between a failed payment and the next try, separated by commas.
+
+    `spend_check_s`: how often the usage of a subscription with a spend threshold is looked at, by the wall.
+    """
 
     PREFIX: ClassVar[str] = "PERENNIAL_BILLING_"
 
     retry_days: str = setting("1,3,5,7")
     payment_claim_s: float = setting(30.0, minimum=1, maximum=600)
     gateway_calls_at_once: int = setting(32, minimum=1, maximum=100)
+    spend_check_s: float = setting(300.0, minimum=1, maximum=86_400)
 
     @property
     def retry_days_each(self) -> tuple[int, ...]:

@@ -28,6 +28,8 @@ from services.metering.entrypoints import (
     routes_usage_events,
     routes_usage_rejects,
     routes_usage_retention,
+    routes_usage_segments,
+    routes_usage_so_far,
     routes_usage_windows,
     routes_window_previews,
 )
@@ -37,6 +39,7 @@ from services.metering.entrypoints.dependencies import Ingest
 from services.metering.entrypoints.event_handlers import handlers
 from services.metering.entrypoints.ingest_queue import IngestQueue
 from services.metering.entrypoints.scheduler import jobs
+from services.metering.entrypoints.sealing import Sealing, SealingBell
 from services.metering.entrypoints.usage_consumer import UsageConsumer
 from services.metering.entrypoints.usage_publisher import UsagePublisher
 from services.metering.entrypoints.usage_request import RequestLimits
@@ -76,6 +79,8 @@ def build(platform: Platform) -> Service:
 
     filling = BackFilling(parts.worker_units, platform.clock, service=NAME, stopping=platform.stopping)
 
+    sealing = Sealing(parts.worker_units, platform.clock, service=NAME, stopping=platform.stopping)
+
     async def audit(database: Database) -> AuditReport:
         return await audit_metering(database, usage_ends=await _usage_ends(platform.bus))
 
@@ -94,7 +99,9 @@ def build(platform: Platform) -> Service:
             routes_usage_corrections.router,
             routes_usage_rejects.router,
             routes_usage.router,
+            routes_usage_so_far.router,
             routes_usage_windows.router,
+            routes_usage_segments.router,
             routes_usage_windows.corrections_router,
             routes_usage_alerts.router,
             routes_usage_retention.router,
@@ -102,12 +109,16 @@ def build(platform: Platform) -> Service:
             routes_window_previews.router,
         ),
         audit=audit,
-        jobs=jobs(parts.worker_units, platform.clock, platform.bus, raw_kept_days=settings.raw_kept_days),
+        jobs=(
+            *jobs(parts.worker_units, platform.clock, platform.bus, raw_kept_days=settings.raw_kept_days),
+            SealingBell(sealing),
+        ),
         # Whatever the setting says: what was sent through the topic before it was changed is stored, too.
         worker_loops=(
             usage.run,
             usage.run_retries,
             filling.run,
+            sealing.run,
             _noting_balances(parts, parts.worker_database),
         ),
         api_loops=(_noting_balances(parts, parts.api_database),),

@@ -8,7 +8,7 @@ from libs.common.http_client import PeerClient
 from libs.common.runtime import Platform, Service, assemble, parts_of
 from libs.common.web.limits import MEBIBYTE, Limits
 from services.subscriptions.adapters import rows
-from services.subscriptions.adapters.audit import audit_subscriptions
+from services.subscriptions.adapters.audit import LISTINGS, audit_subscriptions
 from services.subscriptions.adapters.clock_peers import HttpClockPeers
 from services.subscriptions.adapters.event_progress import BusProgress
 from services.subscriptions.adapters.mover_lock import MoverLock
@@ -75,6 +75,7 @@ def build(platform: Platform) -> Service:
             routes_test_clocks.router,
         ),
         audit=audit_subscriptions,
+        listings=LISTINGS,
         jobs=scheduler.jobs(parts.worker_units, platform.clock),
         due_tables=[rows.subscription, rows.plan_move],
         state={"preview_peers": previews},

@@ -41,10 +41,11 @@ def told_as(
 ) -> AnyOf:
     """One by one, or all documents of a day as one: some sources gather a customer's subscriptions.
 
-    `trials` are the dates on which something was agreed on in a trial: here, that makes no document.
+    `trials` are the dates on which something was agreed on in a trial: here, that makes no document. Nor does an end at
+    which nothing is owed; where what is given back is told as credit notes, it is told of as well.
     """
     wanted = case.expect["invoices"]
-    told = [_told(case, document, bill_day_changes) for document in documents]
+    told = list(_in_turn(case, documents, bill_day_changes))
     if any(line["type"] == "trial" for invoice in wanted for line in invoice["lines"]):
         told += [_in_trial(on) for on in sorted(set(trials))]
     told = [invoice for invoice in told if invoice["lines"] and str(invoice["on"]) <= wanted[-1]["on"]]
@@ -55,9 +56,39 @@ def told_as(
     return AnyOf([[*_pinned(case, view)] for view in (told, by_day)])
 
 
+def credit_notes(documents: Iterable[Document]) -> list[Thing]:
+    """What goes to the balance here stands on a credit note there."""
+    return [{"on": document.on, "amount": -document.total} for document in documents if document.gives_back]
+
+
+def _in_turn(
+    case: Case, documents: Iterable[Document], bill_day_changes: Sequence[BillDayChange]
+) -> Iterator[Thing]:
+    """That of an end follows the others of its subscription."""
+    documents = list(documents)
+    ends = [d for d in documents if d.gives_back and not any(_is_beside(d, other) for other in documents)]
+    issued = [document for document in documents if not document.gives_back]
+    for place, document in enumerate(issued):
+        yield _told(case, document, bill_day_changes)
+        mine = document.subscription_id
+        if any(other.subscription_id == mine for other in issued[place + 1 :]):
+            continue
+        for end in ends:
+            if end.subscription_id == mine:
+                line = {"type": FEE_WORDS, "amount": ZERO}
+                yield {"on": end.on, "lines": [line], "total": ZERO, "due": ZERO}
+
+
+def _is_beside(document: Document, other: Document) -> bool:
+    same = (document.subscription_id, document.boundary_at) == (other.subscription_id, other.boundary_at)
+    return same and not other.gives_back
+
+
 def _told(case: Case, document: Document, bill_day_changes: Sequence[BillDayChange]) -> Thing:
     lines = [line for line in _lines(case, document) if line["amount"]]
     total = document.total
+    if "credit_notes" in case.expect:
+        total -= document.balance_applied
     if "repair" in case.convention:  # what meets the customer's balance are lines there
         total -= document.balance_applied
         if document.balance_applied:
@@ -67,6 +98,9 @@ def _told(case: Case, document: Document, bill_day_changes: Sequence[BillDayChan
         "on": _invoiced_on(document.on, bill_day_changes),
         "lines": lines,
         "total": total,
+        "total_before_credit": document.total,
+        "credit_applied": document.balance_applied,
+        "tax": document.tax,
         "due": max(ZERO, document.total - document.balance_applied),
     }
 

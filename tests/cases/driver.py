@@ -12,6 +12,7 @@ from libs.common.periods import local_date
 from tests.cases.server import Perennial, Thing
 
 EVENTS = "urn:perennial:cases"
+TAX_NUMBER = "NL004495445B01"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +27,19 @@ class DocumentLine:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """An invoice as it was issued, and when. `balance_applied` is negative where the balance was given something."""
+    """An invoice as it was issued, and when. `balance_applied` is negative where the balance was given something.
+
+    `gives_back`: it is of the kind that a change has whose credits go to the balance.
+    """
 
     on: date
     lines: Sequence[DocumentLine]
     total: Decimal
     balance_applied: Decimal
+    tax: Decimal = Decimal(0)
+    gives_back: bool = False
+    subscription_id: str | None = None
+    boundary_at: str = ""
 
 
 @dataclass(slots=True)
@@ -61,6 +69,26 @@ class Driver:
             "/v1/payment-methods",
             {"customer_id": self.customer_id, "gateway": "sandbox", "behaviour": "succeeds"},
         )
+
+    def charge_tax(self, percent: str) -> None:
+        """A seller of the case's own, who bears this tax on whatever has the case's word for it."""
+        rate = {
+            "country": "NL",
+            "tax_category": self.code,
+            "percent": percent,
+            "valid_from": "2000-01-01",
+            "source": self.code,
+        }
+        self.perennial.post("/v1/tax-rates", rate)
+        seller = {
+            "code": self.code,
+            "name": self.code,
+            "country": "NL",
+            "number_prefix": "T-",
+            "tax_number": TAX_NUMBER,
+        }
+        seller_id = self.perennial.post("/v1/sellers", seller)["id"]
+        self.perennial.put(f"/v1/billing-profiles/{self.customer_id}", {"seller_id": seller_id})
 
     def publish(self, document: Mapping[str, Any]) -> None:
         for meter in document.get("meters", ()):
@@ -169,6 +197,10 @@ class Driver:
             ],
             total=Decimal(whole["total"]["amount"]),
             balance_applied=Decimal(whole["balance_applied"]["amount"]),
+            tax=Decimal(whole["tax"]["amount"]),
+            gives_back=whole["document_kind"] == "credit",
+            subscription_id=whole["subscription_id"],
+            boundary_at=whole["boundary_at"],
         )
 
     def balance(self) -> Decimal:

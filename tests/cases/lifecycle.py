@@ -7,14 +7,15 @@ Sources differ in how they tell one and the same thing. What is translated here,
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
 from libs.common.periods import Interval, boundary, local_date, start_of_day
+from services.billing.domain.proration import ProrationOptions
 from tests.cases.case_files import Case, as_instant
-from tests.cases.documents_told import BillDayChange, told_as
+from tests.cases.documents_told import BillDayChange, credit_notes, told_as
 from tests.cases.driver import Driver
 from tests.cases.offers import Offers
 from tests.cases.periods import anchor_of_day, calendar_anchor
@@ -28,7 +29,7 @@ DAY = timedelta(days=1)
 
 
 def scenario(case: Case) -> Mapping[str, Any]:
-    case.has_only("currency", "plans", "actions", "recurring_item", "time_zone")
+    case.has_only("currency", "plans", "actions", "recurring_item", "time_zone", "tax_percent")
     return Scenario(case, SERVER.perennial()).run()
 
 
@@ -44,6 +45,7 @@ class Scenario:
         self._bill_day: int | None = None  # of the customer's first subscription
         self._bill_day_changes: list[BillDayChange] = []
         self._trials: list[date] = []  # when something happened in one
+        self._tried: set[str] = set()  # plans of which the customer had the trial
         self._now = datetime.min.replace(tzinfo=UTC)
         self._has_only_begun = True  # nothing has been done at this instant but to subscribe
 
@@ -52,6 +54,8 @@ class Scenario:
         self._now = self._at(actions[0])
         self._driver.publish(self._offers.document())
         self._driver.begin(self._now)
+        if "tax_percent" in self._case.given:
+            self._driver.charge_tax(self._case.given["tax_percent"])
         for action in actions:
             if action["do"] == "run_billing":  # the clock passes there in any case, and what was due is done
                 continue
@@ -63,7 +67,10 @@ class Scenario:
             last_on = boundary(last_on, Interval("month"), 1)
         self._move_to(max(self._now, start_of_day(last_on, self._case.zone)) + DAY)
         documents = self._driver.documents()
-        found: Thing = {"invoices": told_as(self._case, documents, self._trials, self._bill_day_changes)}
+        found: Thing = {
+            "invoices": told_as(self._case, documents, self._trials, self._bill_day_changes),
+            "credit_notes": credit_notes(documents),
+        }
         if "customer_balance" in self._case.expect:
             found["customer_balance"] = self._driver.balance()
         return found
@@ -87,7 +94,7 @@ class Scenario:
         name, offers = action["plan"], self._offers
         start_on = local_date(self._now, self._case.zone)
         interval, plan = offers.interval(name), offers.plans[name]
-        terms: Thing = {"proration": asdict(options_of(self._case)), "quantities": self._quantities(action)}
+        terms: Thing = {"proration": asdict(self._options()), "quantities": self._quantities(action)}
         anchor_on = self._anchor_on(action, plan, interval, start_on)
         if anchor_on is not None:
             terms["anchor_on"] = anchor_on.isoformat()
@@ -99,9 +106,10 @@ class Scenario:
         self._subscriptions[name] = id
         if offers.is_metered(name):
             self._driver.bind(id, offers.meter, start_of_day(start_on, self._case.zone), subject=id)
-        if offers.begins_later(name):
+        if self._has_trial(name):
             begins_on = start_on + timedelta(days=plan["trial_days"])
             self._change(id, quantities={"fee": "1"}, when={"on": begins_on.isoformat()}, settle="at_once")
+        self._tried.add(name)
         self._note_trial(id)
         if self._bill_day is None:
             self._bill_day = action.get("bill_day", (start_on + timedelta(plan.get("trial_days") or 0)).day)
@@ -122,9 +130,26 @@ class Scenario:
             quantities["seats"] = action["quantity"]
         if "recurring_item" in self._case.given:
             quantities["units"] = self._case.given["recurring_item"]["quantity"]
-        if self._offers.begins_later(name):
+        if self._has_trial(name):
             quantities["fee"] = "0"
         return quantities
+
+    def _has_trial(self, name: str) -> bool:
+        """A trial through which periods go on; some sources grant it once."""
+        is_granted = name not in self._tried or self._case.convention.get("trial") != "not granted again"
+        return is_granted and self._offers.begins_later(name)
+
+    def _options(self) -> ProrationOptions:
+        """Where credit notes are told of, what is given back goes to the balance, and not on an invoice.
+
+        An end that is not counted as used is told in the notes, where the convention says otherwise.
+        """
+        options = options_of(self._case)
+        if "credit_notes" not in self._case.expect:
+            return options
+        excludes_end = "excludes the day of termination" in self._case.names("change_day")
+        is_used = excludes_end and "refunds all of it" not in self._case.notes
+        return replace(options, credits_to="balance", end_day="used" if is_used else options.end_day)
 
     def change_plan(self, action: Thing) -> None:
         """An add-on that only the old plan has goes without a credit; one that both have is exchanged."""

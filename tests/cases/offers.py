@@ -103,7 +103,7 @@ class Offers:
             "name": name,
             "currency": self._case.given["currency"],
             "interval": {"unit": interval.unit, "count": interval.count},
-            "prices": list(self._prices(name)),
+            "prices": [self._taxed(price) for price in self._prices(name)],
         }
         if plan.get("trial_days") and not self.begins_later(name):
             written["trial"] = {"interval": {"unit": "day", "count": plan["trial_days"]}}
@@ -112,6 +112,10 @@ class Offers:
                 {"code": "minimum", "description": TRUE_UP, "minimum_amount": plan["minimum_commitment"]}
             ]
         return written
+
+    def _taxed(self, price: Thing) -> Thing:
+        """With the case's own word for how it is taxed, where it says so."""
+        return {**price, "tax_category": self._code} if "tax_percent" in self._case.given else price
 
     def _prices(self, name: str) -> Iterator[Thing]:
         plan = self.plans[name]

@@ -1,4 +1,4 @@
-"""Running cases: each passes, fails, is refused for its convention or put off; and what is printed of it."""
+"""Running cases: each passes, fails, or is refused for its convention; and what is printed of it."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -9,7 +9,7 @@ from typing import Any, Literal
 from tests.cases import aggregation, invoices, lifecycle, periods, pricing, proration
 from tests.cases.case_files import Case
 from tests.cases.comparison import differences
-from tests.cases.conventions import DEFERRED, Refusal, refusal_of
+from tests.cases.conventions import Refusal, refusal_of
 
 Runner = Callable[[Case], Mapping[str, Any]]
 
@@ -31,7 +31,7 @@ class Outcome:
     """`told` is what differs, where the case failed; `refusal` why it did not run, where it is unsupported."""
 
     case: Case
-    status: Literal["passed", "failed", "unsupported", "deferred"]
+    status: Literal["passed", "failed", "unsupported"]
     told: Sequence[str] = ()
     refusal: Refusal | None = None
 
@@ -45,19 +45,11 @@ def run_cases(cases: Sequence[Case]) -> list[Outcome]:
 
 
 def run_case(case: Case) -> Outcome:
-    if put_off(case):
-        return Outcome(case, "deferred")
     refusal = why_not(case)
     if refusal is not None:
         return Outcome(case, "unsupported", refusal=refusal)
     told = failures(case)
     return Outcome(case, "failed" if told else "passed", told)
-
-
-def put_off(case: Case) -> bool:
-    """Whether a case expects what is built later; its invoices are looked at one by one."""
-    told = [case.expect, *(each for each in case.expect.get("invoices", ()) if isinstance(each, Mapping))]
-    return any((case.kind, name) in DEFERRED for part in told for name in part)
 
 
 def why_not(case: Case) -> Refusal | None:
@@ -90,10 +82,9 @@ def report(outcomes: Mapping[str, Sequence[Outcome]]) -> Iterator[str]:
 
 def summary(area: str, outcomes: Iterable[Outcome]) -> str:
     counts = Counter(outcome.status for outcome in outcomes)
-    line = (
+    return (
         f"{area}: {counts['passed']} passed, {counts['failed']} failed, {counts['unsupported']} unsupported"
     )
-    return f"{line}, {counts['deferred']} deferred" if counts["deferred"] else line
 
 
 def _refusals(outcomes: Iterable[Outcome]) -> Iterator[str]:

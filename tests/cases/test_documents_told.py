@@ -1,5 +1,6 @@
 """What the product issued in the words of a case: nothing that a case pins is passed over."""
 
+from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 from typing import Any, NamedTuple
@@ -8,7 +9,7 @@ import pytest
 
 from tests.cases.case_files import Case
 from tests.cases.comparison import is_same
-from tests.cases.documents_told import BillDayChange, told_as
+from tests.cases.documents_told import BillDayChange, credit_notes, told_as
 from tests.cases.driver import Document, DocumentLine
 
 REPAIR = {"repair": "the net negative becomes account credit"}
@@ -137,3 +138,21 @@ def test_what_a_new_bill_day_leaves_over_is_invoiced_before_it_begins_there(
     document = a_document(f"2016-{begins}", a_line("fee p", "1"))
     change = BillDayChange(date.fromisoformat(f"2016-{asked}"), day)
     assert is_same(case.expect["invoices"], told_as(case, [document], bill_day_changes=[change]))
+
+
+def test_what_goes_to_the_balance_is_told_as_a_credit_note_and_an_end_at_which_nothing_is_owed_as_an_invoice() -> (
+    None
+):
+    fee = replace(FEE, subscription_id="sub", boundary_at="2024-01-01T00:00:00Z")
+    given_back = replace(
+        a_document("2024-01-01", a_line("fee p", "-9.68"), balance_applied="-9.68"),
+        gives_back=True,
+        subscription_id="sub",
+        boundary_at="2024-01-01T18:00:00Z",
+    )
+    nothing = {"on": "2024-01-01", "lines": [{"type": "subscription", "amount": "0.00"}], "total": "0.00"}
+    case = replace(a_case(ONE_FEE, nothing), expect={"invoices": [ONE_FEE, nothing], "credit_notes": []})
+    assert is_same([ONE_FEE, nothing], told_as(case, [fee, given_back]))
+    beside = replace(USAGE, subscription_id="sub", boundary_at=given_back.boundary_at)
+    assert not is_same([ONE_FEE, nothing], told_as(case, [fee, given_back, beside]))
+    assert is_same([{"on": "2024-01-01", "amount": "9.68"}], credit_notes([fee, given_back, beside]))

@@ -40,14 +40,6 @@ TIME_CONVERTED = {
     "expect": {"credit": "15.00"},
     "convention": {"proration": "unused money converted to days of the new plan, rounded up"},
 }
-WITH_CREDIT_NOTES = {
-    **ONE_UNIT,
-    "id": "lifecycle-made-1",
-    "area": "lifecycle",
-    "kind": "scenario",
-    "given": {"plans": {}, "actions": []},
-    "expect": {"invoices": [{"on": "2024-01-01", "lines": [], "tax": "1.00"}]},
-}
 
 
 def a_folder(path: Path, **areas: Any) -> Path:
@@ -69,19 +61,17 @@ def test_a_line_for_each_area_then_each_refusal_with_its_count(
         tmp_path,
         proration=[TIME_CONVERTED, again],
         pricing=[ONE_UNIT, UNKNOWN],
-        lifecycle=[WITH_CREDIT_NOTES],
     )
 
     status, lines = run(tmp_path, capsys)
 
     assert status == 0
-    assert lines[:3] == [
+    assert lines[:2] == [
         "pricing: 1 passed, 0 failed, 1 unsupported",
         "proration: 0 passed, 0 failed, 2 unsupported",
-        "lifecycle: 0 passed, 0 failed, 0 unsupported, 1 deferred",
     ]
-    assert lines[3:5] == ["refused 1: pricing rate_by_the_moon", f"    {UNKNOWN_KIND}"]
-    assert lines[5].startswith("refused 2: proration plan_change, proration: unused money ")
+    assert lines[2:4] == ["refused 1: pricing rate_by_the_moon", f"    {UNKNOWN_KIND}"]
+    assert lines[4].startswith("refused 2: proration plan_change, proration: unused money ")
 
 
 def test_a_wrong_expectation_is_a_failure_and_so_is_what_breaks(

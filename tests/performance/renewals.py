@@ -78,16 +78,22 @@ class Month:
 
 
 class Renewals:
-    """`count` subscriptions: an amount in advance and minutes in arrears, each with a machine that reports."""
+    """`count` subscriptions: an amount in advance and minutes in arrears, each with a machine that reports.
 
-    def __init__(self, subject: Subject, count: int) -> None:
-        self.subject, self.count = subject, count
+    The first invoice has `lines_each` lines: so many amounts are paid in advance.
+    """
+
+    def __init__(self, subject: Subject, count: int, *, lines_each: int = 1) -> None:
+        self.subject, self.count, self.lines_each = subject, count, lines_each
         self.ids: list[str] = []
         self._clock_id = ""
         self._months = 0
 
-    async def prepare(self) -> None:
-        """Offer, customers, subscriptions and bindings; the clock stands before the first period."""
+    async def prepare(self, *, finalizes: bool = True) -> None:
+        """Offer, customers, subscriptions and bindings; the clock stands after the first boundary.
+
+        Unless it `finalizes`, the first invoices wait for a billing run.
+        """
         async with self.subject.client() as client:
             await _post(
                 client, "/v1/products", {"code": "bench-product", "name": "Machine", "kind": "service"}
@@ -97,7 +103,7 @@ class Renewals:
                 "/v1/meters",
                 {"code": METER, "event_type": METER, "aggregation": "sum", "value": "/minutes"},
             )
-            plan = await _post(client, "/v1/plans", _PLAN)
+            plan = await _post(client, "/v1/plans", _plan(self.lines_each))
             await _post(client, f"/v1/plans/{plan['id']}/publications", {})
             seller = {
                 "code": "bench-seller",
@@ -122,7 +128,14 @@ class Renewals:
             connections=1,
         )
         await send(load)
-        await self.pass_month()  # the first boundary: every subscription begins
+        if finalizes:
+            await self.pass_month()  # the first boundary: every subscription begins
+            return
+        async with self.subject.client() as client:
+            settings = {"requires_run": True}
+            answer = await client.put("/v1/billing-run-settings", json=settings, headers={"if-match": "*"})
+            assert answer.status_code == 200, answer.text
+        await self.move_clock(_month(0) + GRACE * 2)
 
     async def pass_month(self) -> Month:
         """The machines report, then the clock goes over the next boundary and past the grace."""
@@ -196,7 +209,7 @@ class Renewals:
                     command = StartSubscription(
                         customer_id=customers[n % len(customers)],
                         plan_code=PLAN,
-                        quantities={"machine": Decimal(1)},
+                        quantities={price["code"]: Decimal(1) for price in _recurring(self.lines_each)},
                         starts_on=STARTS_ON,
                         zone="UTC",
                         test_clock_id=self._clock_id,
@@ -204,6 +217,17 @@ class Renewals:
                     ids.append((await start_subscription(command, uow=uow, clock=clock)).id)
         await database.close()
         return ids
+
+
+def _recurring(lines_each: int) -> list[dict[str, Any]]:
+    """The machine, and whatever else is paid for with it."""
+    machine = _PLAN["prices"][0]
+    further = [{**machine, "code": f"part-{n}", "description": f"Part {n}"} for n in range(1, lines_each)]
+    return [machine, *further]
+
+
+def _plan(lines_each: int) -> dict[str, Any]:
+    return {**_PLAN, "prices": [*_recurring(lines_each), *_PLAN["prices"][1:]]}
 
 
 def _month(index: int) -> datetime:

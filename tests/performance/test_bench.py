@@ -112,6 +112,13 @@ async def test_small_run_measures_and_checks_what_it_stored(tmp_path: Path) -> N
         _check(row)
 
 
+@pytest.mark.long
+async def test_small_billing_run_is_measured_to_its_end(tmp_path: Path) -> None:
+    rows = await bench.measure(["run"], runs=1, scale=0.002, console=Console(quiet=True), folder=tmp_path)
+    assert [row.target for row in rows] == ["run invoices", "run memory"]
+    assert all(row.figure > 0 and row.note for row in rows)
+
+
 def _check(row: Measured) -> None:
     assert row.target in TARGETS
     assert row.figure > 0

@@ -25,8 +25,12 @@ from libs.common.errors import NotFound
 from libs.common.ids import new_id
 from libs.common.money import Money
 from libs.common.periods import Interval, Period, nth_period
+from services.billing.adapters.business_days import BusinessDays
+from services.billing.adapters.table_tax_engine import TableTaxEngine
 from services.billing.application import events
 from services.billing.domain.agreement import Agreement, BilledPeriod, CustomerDetails
+from services.billing.domain.billed_usage import billed_usage
+from services.billing.domain.billing_profile import BillingProfile, BillingProfileNotFound
 from services.billing.domain.charge import Charge, ItemUsage, UsageCorrection, UsageOfPeriod
 from services.billing.domain.customer_balance import (
     BalanceEntry,
@@ -36,8 +40,11 @@ from services.billing.domain.customer_balance import (
     empty_balance,
     moved,
 )
+from services.billing.domain.deposit import Deposit, DepositNotFound
+from services.billing.domain.document_number import document_number
 from services.billing.domain.invoice import NO_SELLER, Finalized, Invoice, InvoiceLine, InvoiceNotFound
-from services.billing.domain.ledger_entry import LedgerEntry
+from services.billing.domain.ledger_entry import Posting, imbalance
+from services.billing.domain.manual_line import ManualLineNotFound
 from services.billing.domain.payment import (
     Collected,
     Declined,
@@ -49,9 +56,14 @@ from services.billing.domain.payment import (
 )
 from services.billing.domain.period_charges import period_charges
 from services.billing.domain.plan_terms import PlanTerms
-from services.billing.domain.seller import Seller, SellerNotFound, invoice_number
+from services.billing.domain.seller import Seller, SellerNotFound
 from services.billing.domain.terms import PeriodTerms, plain_terms
+from tests.support.billing_runs import MemoryBillingRuns, MemoryGatherings, MemorySpendThresholds
+from tests.support.credit_notes import MemoryCreditNotes, MemoryRefunds
+from tests.support.credits import MemoryBilledLines, MemoryCouponRedemptions, MemoryWallets
+from tests.support.drafts import MemoryManualLines
 from tests.support.memory import MemoryRepository, MemoryUnitOfWork
+from tests.support.taxes import MemoryBilledTreatments, MemoryTaxRates
 
 TENANT = "0197c7b3-41a2-7d6e-9f00-5a3c8e1b2d47"
 ZONE = "America/New_York"
@@ -331,6 +343,7 @@ class MemoryCustomers:
 class MemoryCharges:
     def __init__(self) -> None:
         self.by_id: dict[str, Charge] = {}
+        self.freed: dict[str, str] = {}
 
     async def recorded(self, ids: Sequence[str]) -> set[str]:
         return self.by_id.keys() & set(ids)
@@ -357,7 +370,14 @@ class MemoryCharges:
             if (charge.item_id, charge.price.id, charge.kind) == (item_id, price_id, "usage")
             and charge.period_index < before
         ]
-        return max(found, key=lambda charge: charge.period_index, default=None)
+        return max(found, key=lambda charge: (charge.period_index, charge.revision), default=None)
+
+    async def usage_of_period(self, subscription_id: str, period_index: int) -> list[Charge]:
+        found = await self.of_periods(subscription_id, period_index, period_index + 1)
+        return sorted(
+            (charge for charge in found if charge.kind == "usage"),
+            key=lambda charge: (charge.item_id, charge.price.id, charge.revision),
+        )
 
     def add(self, charge: Charge) -> None:
         assert charge.id not in self.by_id, "a charge is recorded once"
@@ -370,6 +390,23 @@ class MemoryCharges:
     def place(self, charge: Charge, invoice_id: str) -> None:
         assert self.by_id[charge.id].invoice_id is None, "it stands on no document yet"
         self.by_id[charge.id] = replace(charge, invoice_id=invoice_id)
+
+    async def load_of_invoices(self, invoice_ids: Iterable[str]) -> None:
+        """Everything is at hand."""
+
+    def move(self, charges: Iterable[Charge], invoice_id: str) -> None:
+        for charge in list(charges):
+            self.by_id[charge.id] = replace(charge, invoice_id=invoice_id)
+
+    async def free(self, invoice_id: str) -> list[Charge]:
+        freed = [replace(charge, invoice_id=None) for charge in await self.of_invoice(invoice_id)]
+        self.by_id |= {charge.id: charge for charge in freed}
+        self.freed |= {charge.id: invoice_id for charge in freed}
+        return freed
+
+    async def freed_by(self, invoice_id: str) -> list[Charge]:
+        mine = (self.by_id[id] for id, freed_from in self.freed.items() if freed_from == invoice_id)
+        return [charge for charge in mine if charge.invoice_id is None]
 
 
 def _net_key(charge: Charge) -> tuple[str, str, int, str]:
@@ -414,7 +451,7 @@ class MemoryInvoices(MemoryRepository[Invoice]):
     def finalize(self, outcome: Finalized) -> None:
         invoice = outcome.invoice
         assert invoice.seller is not None
-        numbered = replace(invoice, number=invoice_number(invoice.seller.number_prefix, self._next))
+        numbered = replace(invoice, number=document_number(invoice.seller.number_prefix, self._next))
         self._next += 1
         self.save(numbered)
         self.lines[invoice.id] = outcome.lines
@@ -457,7 +494,7 @@ class MemoryAgreements(MemoryRepository[Agreement]):
 class MemoryUsageWindows:
     def __init__(self) -> None:
         self.by_period: dict[tuple[str, int], UsageOfPeriod] = {}
-        self.corrections: dict[str, UsageCorrection] = {}
+        self.corrections: dict[tuple[str, int], UsageCorrection] = {}
 
     async def find(self, subscription_id: str, period_index: int) -> UsageOfPeriod | None:
         return self.by_period.get((subscription_id, period_index))
@@ -473,11 +510,13 @@ class MemoryUsageWindows:
     def add(self, usage: UsageOfPeriod) -> None:
         self.by_period[usage.subscription_id, usage.period_index] = usage
 
-    def keep_newest_correction(self, correction: UsageCorrection) -> None:
-        known = self.corrections.get(correction.window_id, correction)
-        newest = max(known, correction, key=lambda told: told.revision)
-        billable = max(known.billable_revision, correction.billable_revision)
-        self.corrections[correction.window_id] = replace(newest, billable_revision=billable)
+    async def newest(self, usage: UsageOfPeriod) -> UsageOfPeriod:
+        mine = [found for found in self.corrections.values() if found.window_id == usage.window_id]
+        return billed_usage(usage, mine)
+
+    async def add_correction(self, correction: UsageCorrection) -> bool:
+        key = correction.window_id, correction.revision
+        return self.corrections.setdefault(key, correction) is correction
 
 
 class MemoryPlanVersions:
@@ -515,6 +554,9 @@ class MemorySellers(MemoryRepository[Seller]):
     async def lock_default(self) -> None:
         """Nobody else is here."""
 
+    async def step_down(self, seller: Seller) -> None:
+        self.save(seller)
+
 
 class MemoryPaymentMethods(MemoryRepository[PaymentMethod]):
     async def find_default(self, customer_id: str) -> PaymentMethod | None:
@@ -546,21 +588,35 @@ class MemoryPaymentAttempts(MemoryRepository[PaymentAttempt]):
 
 class MemoryLedger:
     def __init__(self) -> None:
-        self.entries: list[LedgerEntry] = []
+        self.postings: dict[str, Posting] = {}
 
-    def post(
-        self,
-        entries: Iterable[LedgerEntry],
-        *,
-        posted_at: datetime,
-        invoice_id: str | None = None,
-        attempt_id: str | None = None,
-        balance_entry_id: str | None = None,
-    ) -> None:
-        self.entries += entries
+    def post(self, postings: Iterable[Posting]) -> None:
+        for posting in postings:
+            assert posting.key not in self.postings, "a fact is posted once"
+            assert not imbalance(posting.entries)
+            self.postings[posting.key] = posting
 
-    def balance(self, account: str) -> int:
-        return sum(entry.amount.amount_minor for entry in self.entries if entry.account == account)
+    async def of_invoice(self, invoice_id: str) -> list[Posting]:
+        return [posting for posting in self.postings.values() if posting.invoice_id == invoice_id]
+
+    async def accruals_of(self, charge_ids: Iterable[str], *, is_first: bool = False) -> dict[str, Money]:
+        keys = [f"charge:{id}:accrued" for id in charge_ids]
+        return {
+            posting.source_id or "": next(e.amount for e in posting.entries if e.account == "contract_asset")
+            for key in keys
+            if (posting := self.postings.get(key)) is not None
+            and (is_first or f"charge:{posting.source_id}:accrual_reversed" not in self.postings)
+        }
+
+    def balance(self, account: str, *, at: date | None = None) -> int:
+        """What the account came to at the close of that date; by default, of all time."""
+        return sum(
+            entry.amount.amount_minor
+            for posting in self.postings.values()
+            if at is None or posting.posted_on <= at
+            for entry in posting.entries
+            if entry.account == account
+        )
 
 
 class MemoryBilling(MemoryUnitOfWork):
@@ -583,7 +639,28 @@ class MemoryBilling(MemoryUnitOfWork):
         self.payment_attempts = MemoryPaymentAttempts(
             lambda id: PaymentAttemptNotFound("no payment attempt has this id", id=id)
         )
+        self.coupon_redemptions = MemoryCouponRedemptions()
+        self.wallets = MemoryWallets(self)
+        self.billed_lines = MemoryBilledLines(self)
         self.ledger = MemoryLedger()
+        self.gatherings = MemoryGatherings(self)
+        self.billing_runs = MemoryBillingRuns()
+        self.spend_thresholds = MemorySpendThresholds()
+        self.credit_notes = MemoryCreditNotes(self)
+        self.refunds = MemoryRefunds()
+        self.deposits: MemoryRepository[Deposit] = MemoryRepository(
+            lambda id: DepositNotFound("no deposit has this id", id=id)
+        )
+        self.tax_rates = MemoryTaxRates()
+        self.tax_engine = TableTaxEngine(self.tax_rates)
+        self.billed_treatments = MemoryBilledTreatments()
+        self.business_days = BusinessDays()
+        self.manual_lines = MemoryManualLines(
+            lambda id: ManualLineNotFound("no manual line has this id", id=id)
+        )
+        self.billing_profiles: MemoryRepository[BillingProfile] = MemoryRepository(
+            lambda id: BillingProfileNotFound("the customer has no billing profile", id=id)
+        )
         if not without_seller:
             self.sellers.add(seller or a_seller())
 

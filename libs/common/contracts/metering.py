@@ -119,6 +119,39 @@ class UsageWindowClosedV1(Event):
     totals: tuple[UsageTotalV1, ...]
 
 
+class UsageDigestV1(Snapshot):
+    """What stands for all events of one total: the root of the tree over them, in hex.
+
+    How it is made of the events is told in docs/proofs.md; whoever has the events can make it again. `leaf_count` is how
+    many leaves the tree has: of a level, one for each step.
+    """
+
+    item_id: str
+    meter: str
+    quantity: Decimal
+    event_count: int
+    root: str
+    price_id: str | None = None
+    algorithm: str = "perennial-events-1"
+    leaf_count: int | None = None
+
+
+class UsageWindowSealedV1(Event):
+    """The events behind the totals of a closed window, as `revision` counts them, pinned by their digests.
+
+    The highest `seal` is the newest: a window is sealed again when the events behind it are others, even where its totals
+    are the same.
+    """
+
+    TYPE: ClassVar[str] = "perennial.metering.usage_window.sealed.v1"
+    window_id: str
+    subscription_id: str
+    period_index: int
+    revision: int
+    digests: tuple[UsageDigestV1, ...]
+    seal: int = 1
+
+
 UsageChangeCause = Literal["late", "voided", "amended"]
 
 

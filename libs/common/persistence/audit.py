@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,6 +43,62 @@ class AuditReport:
         return all(check.ok for check in self.checks)
 
 
+Progress = Callable[[str, int, int | None], None]
+
+_watcher: ContextVar[Progress | None] = ContextVar("audit_watcher", default=None)
+
+
+@contextmanager
+def watched_by(watcher: Progress) -> Iterator[None]:
+    """Tell `watcher` what an audit looks at: the name of the check, how far it is, and of how many if that is known."""
+    token = _watcher.set(watcher)
+    try:
+        yield
+    finally:
+        _watcher.reset(token)
+
+
+def tell_progress(name: str, done: int = 0, of: int | None = None) -> None:
+    watcher = _watcher.get()
+    if watcher is not None:
+        watcher(name, done, of)
+
+
+# What two services compare is too long to be sent whole: it is cut by the hash of its subject.
+BUCKETS = 256
+LISTED_AT_ONCE = 5_000
+
+_BUCKET = "get_byte(decode(md5(subject), 'hex'), 0)"
+_DIGEST = "sum(('x' || substr(md5(told), 1, 16))::bit(64)::bigint::numeric)"
+
+
+async def digests_of(connection: AsyncConnection, things: str) -> dict[str, Any]:
+    """`things` gives rows of (subject, told); each bucket of them as [bucket, count, digest], whatever their order.
+
+    The digest is the sum of the hashes: equal things in two databases have equal digests.
+    """
+    found = await connection.execute(
+        text(
+            f"SELECT {_BUCKET} AS bucket, count(*) AS counted, {_DIGEST}::text AS digest "
+            f"FROM ({things}) AS things GROUP BY 1 ORDER BY 1"
+        )
+    )
+    buckets = [[row.bucket, row.counted, row.digest] for row in found]
+    return {"count": sum(bucket[1] for bucket in buckets), "buckets": buckets}
+
+
+async def things_in(connection: AsyncConnection, things: str, bucket: int, after: str) -> list[str]:
+    """What is told in one bucket, in its order, from after `after`; a page of it."""
+    found = await connection.execute(
+        text(
+            f"SELECT told FROM ({things}) AS things WHERE {_BUCKET} = :bucket "
+            f'AND told COLLATE "C" > :after ORDER BY told COLLATE "C" LIMIT {LISTED_AT_ONCE}'
+        ),
+        {"bucket": bucket, "after": after},
+    )
+    return list(found.scalars())
+
+
 @asynccontextmanager
 async def open_audit(database: Database) -> AsyncIterator[AsyncConnection]:
     """One snapshot of the whole database, so that all checks see the same moment.
@@ -59,6 +116,7 @@ async def run_check(connection: AsyncConnection, name: str, problems_sql: str, c
 
     A problem is told as its columns with their names.
     """
+    tell_progress(name)
     sample = text(
         f"SELECT found.*, count(*) OVER () AS audit_problem_count FROM ({problems_sql}) AS found "
         f"LIMIT {PROBLEMS_SHOWN_MAX}"

@@ -60,22 +60,22 @@ def instant(name: str, *, nullable: bool = False, **options: Any) -> Column[Any]
     return Column(name, DateTime(timezone=True), nullable=nullable, **options)
 
 
-def minor(name: str, *, nullable: bool = False) -> Column[Any]:
+def minor(name: str, *, nullable: bool = False, **options: Any) -> Column[Any]:
     """An amount in minor units of the row's currency."""
-    return Column(name, BigInteger, nullable=nullable)
+    return Column(name, BigInteger, nullable=nullable, **options)
 
 
-def decimal_column(name: str, *, nullable: bool = False) -> Column[Any]:
+def decimal_column(name: str, *, nullable: bool = False, **options: Any) -> Column[Any]:
     """An exact decimal: a quantity or a unit price."""
-    return Column(name, Numeric, nullable=nullable)
+    return Column(name, Numeric, nullable=nullable, **options)
 
 
 def currency_column() -> Column[Any]:
     return Column("currency", CHAR(3), nullable=False)
 
 
-def json_column(name: str, *, nullable: bool = False) -> Column[Any]:
-    return Column(name, JSONB, nullable=nullable)
+def json_column(name: str, *, nullable: bool = False, **options: Any) -> Column[Any]:
+    return Column(name, JSONB, nullable=nullable, **options)
 
 
 def version_column() -> Column[Any]:

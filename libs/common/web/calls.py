@@ -7,19 +7,20 @@ outside of its unit of work.
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar
 
 from fastapi import Depends, Request
 from pydantic import BaseModel
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from libs.common.access.caller import OPERATORS, Caller
 from libs.common.access.scopes import OPERATE, require
 from libs.common.access.token import TokenMissing
-from libs.common.errors import Forbidden, ServiceError
+from libs.common.errors import Forbidden, ServiceError, TransientError
 from libs.common.paging import Slice
 from libs.common.persistence.outage import is_lost_race
 from libs.common.web import etag, idempotency
@@ -30,8 +31,13 @@ from libs.common.web.pagination import page_body
 ATTEMPTS_MAX = 5
 PAUSE_S = 0.02
 AWAIT_S = 3.0
+STREAM_S = 600.0
+STREAM_RETRY_S = 5
+STREAMS_AT_ONCE = 2  # of one process, so that short requests find a connection
 AWAIT_PAUSE_S = 0.05
 JSON = "application/json"
+
+_STREAMS = asyncio.Semaphore(STREAMS_AT_ONCE)
 
 U = TypeVar("U", bound=TenantTransaction)
 U_co = TypeVar("U_co", covariant=True)
@@ -53,6 +59,11 @@ class TenantNeeded(Forbidden):
 
     code: ClassVar[str] = "tenant_needed"
     title: ClassVar[str] = "The token belongs to no tenant"
+
+
+class StreamsBusy(TransientError):
+    code: ClassVar[str] = "streams_busy"
+    title: ClassVar[str] = "Too many long answers at once"
 
 
 class OpenUow(Protocol[U_co]):
@@ -139,6 +150,29 @@ class Call(Generic[U]):
         """200 with one page of bodies, and the Link to the next."""
         body, headers = page_body(self.request, await self.run(work))
         return Response(_json(body), headers=headers, media_type=JSON)
+
+    async def stream(
+        self, parts: Callable[[U], AsyncIterator[bytes]], *, media_type: str, filename: str
+    ) -> Response:
+        """200 with all that `parts` yields, sent while it is read, in one snapshot that lasts as long.
+
+        What goes wrong before the first part is answered as ever; what goes wrong later breaks the answer off. Whoever
+        does not take what is sent for a minute is cut off by the database.
+        Raises: StreamsBusy, since each holds a connection of the pool.
+        """
+        if _STREAMS.locked():
+            raise StreamsBusy("as many answers as may be are being streamed", retry_after_s=STREAM_RETRY_S)
+        told = self._streamed(parts)
+        first = await anext(told, b"")
+        return _Streamed(first, told, media_type=media_type, filename=filename)
+
+    async def _streamed(self, parts: Callable[[U], AsyncIterator[bytes]]) -> AsyncGenerator[bytes, None]:
+        async with (
+            _STREAMS,
+            self._open_uow(tenant=self.tenant, actor=self.caller.actor, snapshot=True) as uow,
+        ):
+            async for part in parts(uow):
+                yield part
 
     async def once(
         self,
@@ -247,6 +281,29 @@ def authorised(scope: str, *, portal: bool = False, once: Once | None = None, op
     route as well, for no tenant.
     """
     return Depends(Authorised(scope=scope, portal=portal, once=once, operators=operators))
+
+
+class _Streamed(StreamingResponse):
+    """Closes what it reads, whether or not all of it was sent."""
+
+    def __init__(
+        self, first: bytes, rest: AsyncGenerator[bytes, None], *, media_type: str, filename: str
+    ) -> None:
+        async def told() -> AsyncIterator[bytes]:
+            yield first
+            async for part in rest:
+                yield part
+
+        headers = {"content-disposition": f'attachment; filename="{filename}"'}
+        super().__init__(told(), headers=headers, media_type=media_type)
+        self._rest = rest
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            async with asyncio.timeout(STREAM_S):
+                await super().__call__(scope, receive, send)
+        finally:
+            await self._rest.aclose()
 
 
 def _parts(result: BaseModel | Tagged[Any] | None) -> tuple[Any, int | None]:

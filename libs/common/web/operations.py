@@ -5,28 +5,31 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from fastapi import APIRouter, Path, Query
 from pydantic import Field
 from sqlalchemy import RowMapping, Table, select
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 
 from libs.common.access.scopes import OPERATE
+from libs.common.errors import NotFound
 from libs.common.messaging.failures import FailedMessage, Failures
 from libs.common.messaging.replay import Replays
 from libs.common.paging import PageRequest, Slice
-from libs.common.persistence.audit import AuditCheck, AuditReport
+from libs.common.persistence.audit import BUCKETS, LISTED_AT_ONCE, AuditCheck, AuditReport
 from libs.common.persistence.clock_dues import ClockDues, read_clock_dues
 from libs.common.persistence.paging import fetch_page
 from libs.common.persistence.unit_of_work import UnitOfWork
 from libs.common.telemetry import metrics
+from libs.common.web.audit_progress import PROGRESS_TYPE, audit_told
 from libs.common.web.bodies import Instant, StrictBody
 from libs.common.web.calls import Call, authorised
 from libs.common.web.pagination import Page, PageDep
 from libs.common.web.replay_bodies import ReplayBody, ReplayRequestBody
 
 Audit = Callable[[], Awaitable[AuditReport]]
+List = Callable[[str, int, str], Awaitable[Sequence[str]]]  # which, bucket, after
 DeadLetterStatus = Literal["dead", "retrying"]
 
 MESSAGE_ID_LENGTH_MAX = 300
@@ -75,6 +78,18 @@ class AuditReportBody(StrictBody):
             checks=[AuditCheckBody.from_check(check) for check in report.checks],
             facts=dict(report.facts),
         )
+
+
+class AuditedThingsBody(StrictBody):
+    """What one bucket of a listing holds, in order, and where the next page begins."""
+
+    data: list[str]
+    next_after: str | None
+
+
+class AuditListingNotFound(NotFound):
+    code: ClassVar[str] = "audit_listing_not_found"
+    title: ClassVar[str] = "There is no such listing"
 
 
 class DeadLetterBody(StrictBody):
@@ -137,21 +152,51 @@ class ClockDuesBody(StrictBody):
 
 
 def operations_router(
-    service: str, *, failures: Failures, replays: Replays, due_tables: Sequence[Table] = (), audit: Audit
+    service: str,
+    *,
+    failures: Failures,
+    replays: Replays,
+    due_tables: Sequence[Table] = (),
+    audit: Audit,
+    listings: Sequence[str] = (),
+    list_things: List | None = None,
 ) -> APIRouter:
     """The routes under `/v1/<service>-operations`, the same in each service.
 
     `failures` and `replays` are those of the service's handler group, on the API's own units of work. `due_tables`
-    are the tables with due rows, in which a test clock may have something waiting. `audit` looks at all tenants.
+    are the tables with due rows, in which a test clock may have something waiting. `audit` looks at all tenants;
+    `listings` are what it compares with other services, of which `list_things` gives one bucket.
     """
     router = APIRouter(prefix=f"/v1/{service}-operations", tags=["operations"])
 
-    @router.get("/audit", response_model=AuditReportBody, summary="Audit this service")
-    async def get_audit(call: OperatorCall) -> AuditReportBody:
-        """Look once more at what must hold, over all tenants, in one snapshot. It changes nothing."""
+    async def audited() -> AuditReportBody:
         report = await audit()
         metrics.audited(service, sum(check.problem_count for check in report.checks))
         return AuditReportBody.from_report(report)
+
+    @router.get("/audit", response_model=AuditReportBody, summary="Audit this service")
+    async def get_audit(call: OperatorCall) -> Response:
+        """Look once more at what must hold, over all tenants, in one snapshot. It changes nothing.
+
+        Who accepts `application/x-ndjson` is told how far it is, line by line; the last line is the report.
+        """
+        if PROGRESS_TYPE in call.request.headers.get("accept", ""):
+            return StreamingResponse(audit_told(audited), media_type=PROGRESS_TYPE)
+        return Response((await audited()).model_dump_json().encode(), media_type="application/json")
+
+    @router.get("/audit/{listing}", response_model=AuditedThingsBody, summary="List what an audit compared")
+    async def list_audited_things(
+        listing: Annotated[str, Path(max_length=64, examples=["documents"])],
+        call: OperatorCall,
+        bucket: Annotated[int, Query(ge=0, lt=BUCKETS)],
+        after: Annotated[str, Query(pattern="^[A-Za-z0-9_:. -]*$", max_length=200)] = "",
+    ) -> AuditedThingsBody:
+        """One of the buckets of which the report tells digests: where those of two services differ, it says in what."""
+        if listing not in listings or list_things is None:
+            raise AuditListingNotFound("no listing has this name", known=", ".join(listings))
+        found = await list_things(listing, bucket, after)
+        is_full = len(found) == LISTED_AT_ONCE
+        return AuditedThingsBody(data=list(found), next_after=found[-1] if is_full else None)
 
     @router.get("/dead-letters", response_model=Page[DeadLetterBody], summary="List dead letters")
     async def list_dead_letters(

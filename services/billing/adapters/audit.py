@@ -2,27 +2,40 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from typing import Any
-
-from sqlalchemy import select, text
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from libs.common.persistence.audit import (
     AuditCheck,
     AuditReport,
-    check_of,
     common_checks,
     count_facts,
+    digests_of,
     open_audit,
     run_check,
 )
 from libs.common.persistence.session import Database
-from services.billing.adapters import mapping, rows
-from services.billing.domain.charge import rated_lines
+from services.billing.adapters.audit_credits import CREDIT_CHECKS
+from services.billing.adapters.audit_documents import rated_again
+from services.billing.adapters.audit_ledger import LEDGER_CHECKS
+from services.billing.adapters.audit_usage import (
+    COUNT_OF_WINDOWS,
+    USAGE_IS_BILLED_AS_COUNTED,
+    corrections_go_on,
+)
+from services.billing.adapters.credit_note_audit import CREDIT_NOTE_CHECKS
 
 ISSUED = "('finalized', 'paid', 'void', 'uncollectible')"
 OVERDUE_S = 60
+
+_NUMBERED = f"""
+    SELECT tenant, seller_id, series, number, seller->>'number_reset' AS reset,
+           CASE document_kind WHEN 'deposit' THEN coalesce(seller->>'deposit_prefix', 'DEP-')
+                              WHEN 'compensation' THEN coalesce(seller->>'compensation_prefix', 'CMP-')
+                              ELSE seller->>'number_prefix' END AS prefix
+    FROM invoice WHERE status IN {ISSUED}
+    UNION ALL
+    SELECT tenant, seller_id, series, number, seller->>'number_reset', coalesce(seller->>'credit_note_prefix', 'CN-')
+    FROM credit_note"""
 
 _CHECKS: dict[str, tuple[str, str]] = {
     "invoice_lines_sum_to_net": (
@@ -34,19 +47,24 @@ _CHECKS: dict[str, tuple[str, str]] = {
     ),
     # Also on a document that was skipped, which has no lines: nothing that is owed may end there.
     "charges_stand_on_their_lines": (
-        """SELECT c.id, c.amount_minor, coalesce(sum(l.net_minor), 0) AS lines_minor
+        """SELECT c.id, c.amount_minor, coalesce(sum(l.amount_minor), 0) AS lines_minor
             FROM charge c JOIN invoice i ON i.id = c.invoice_id AND i.status <> 'draft'
             LEFT JOIN invoice_line l ON l.charge_id = c.id AND l.invoice_id = c.invoice_id
-            GROUP BY c.id, c.amount_minor HAVING c.amount_minor <> coalesce(sum(l.net_minor), 0)""",
+            GROUP BY c.id, c.amount_minor HAVING c.amount_minor <> coalesce(sum(l.amount_minor), 0)""",
         "SELECT count(*) FROM charge",
     ),
-    # A fee may wait for the next document, and no longer.
+    # Fees, what puts usage right, and what stood on a voided document may wait for the next one, and no longer. Usage is
+    # told of on another topic than boundaries are: a document that was made since need not have known of it.
     "charges_are_on_a_document": (
-        """SELECT c.id, c.item_id, c.kind, c.period_index, c.invoice_id
-           FROM charge c LEFT JOIN invoice i ON i.id = c.invoice_id AND i.tenant = c.tenant
-                AND i.subscription_id = c.subscription_id
-           WHERE i.id IS NULL AND (c.kind <> 'fee' OR c.invoice_id IS NOT NULL OR EXISTS (
-                 SELECT FROM invoice l WHERE l.subscription_id = c.subscription_id AND l.created_at > c.created_at))""",
+        """SELECT c.id, c.item_id, c.kind, c.period_index, c.invoice_id, c.freed_from_id
+           FROM charge c LEFT JOIN invoice i ON i.id = c.invoice_id AND i.tenant = c.tenant AND i.status <> 'void'
+                AND (i.subscription_id = c.subscription_id OR i.subscription_ids ? c.subscription_id)
+           LEFT JOIN invoice v ON v.id = c.freed_from_id
+           WHERE i.id IS NULL AND (
+                 (c.kind NOT IN ('fee', 'usage', 'commitment') AND v.id IS NULL) OR c.invoice_id IS NOT NULL OR (
+                 SELECT count(*) FROM invoice l WHERE l.subscription_id = c.subscription_id AND l.replaces_id IS NULL
+                 AND l.created_at > coalesce(v.voided_at, c.created_at) AND l.document_kind IN ('invoice', 'change'))
+                 > CASE WHEN c.revision > 0 AND v.id IS NULL THEN 1 ELSE 0 END)""",
         "SELECT count(*) FROM charge",
     ),
     # What a commitment takes off was charged by prices of its own.
@@ -56,19 +74,23 @@ _CHECKS: dict[str, tuple[str, str]] = {
            HAVING sum(amount_minor) < 0 AND bool_or(quantity_before IS NOT NULL)""",
         "SELECT count(*) FROM charge",
     ),
-    # The prefix is the seller's when the invoice was issued; what follows it is the ordinal.
+    # The head is the seller's prefix for such documents when it was issued, and the year where he counts by it; what
+    # follows is the ordinal.
     "numbers_without_gap": (
         f"""SELECT coalesce(s.seller_id, n.seller_id) AS seller_id, coalesce(s.series, n.series) AS series,
-                   s.next, n.issued_count, n.lowest, n.highest
+                   coalesce(s.head, n.head) AS head, s.next, n.issued_count, n.lowest, n.highest
             FROM number_series s FULL JOIN (
-                SELECT tenant, seller_id, series, count(*) AS issued_count,
+                SELECT tenant, seller_id, series, head, count(*) AS issued_count,
                        count(DISTINCT ordinal) AS ordinal_count, min(ordinal) AS lowest, max(ordinal) AS highest
-                FROM (SELECT tenant, seller_id, series,
-                             CASE WHEN ordinal ~ '^[0-9]{{1,18}}$' THEN ordinal::bigint END AS ordinal
-                      FROM (SELECT *, substr(number, length(seller->>'number_prefix') + 1) AS ordinal
-                            FROM invoice WHERE status IN {ISSUED}) AS issued) AS numbered
-                GROUP BY tenant, seller_id, series
-            ) AS n USING (tenant, seller_id, series)
+                FROM (SELECT tenant, seller_id, series, head,
+                             CASE WHEN starts_with(number, head)
+                                   AND substr(number, length(head) + 1) ~ '^[0-9]{{1,18}}$'
+                                  THEN substr(number, length(head) + 1)::bigint END AS ordinal
+                      FROM (SELECT *, CASE WHEN reset = 'year' THEN prefix || substr(number, length(prefix) + 1, 5)
+                                           ELSE prefix END AS head
+                            FROM ({_NUMBERED}) AS issued) AS headed) AS numbered
+                GROUP BY tenant, seller_id, series, head
+            ) AS n USING (tenant, seller_id, series, head)
             WHERE (s.next, n.issued_count, n.ordinal_count, n.lowest)
                   IS DISTINCT FROM (n.highest + 1, n.highest, n.highest, 1)""",
         "SELECT count(*) FROM number_series",
@@ -77,22 +99,6 @@ _CHECKS: dict[str, tuple[str, str]] = {
         """SELECT posting_key, currency, sum(amount_minor) AS imbalance FROM ledger_entry
            GROUP BY tenant, posting_key, currency HAVING sum(amount_minor) <> 0""",
         "SELECT count(DISTINCT posting_key) FROM ledger_entry",
-    ),
-    "ledger_has_each_invoice": (
-        f"""SELECT i.id, i.total_minor, coalesce(sum(e.amount_minor), 0) AS posted_minor
-            FROM invoice i LEFT JOIN ledger_entry e ON e.invoice_id = i.id
-                 AND e.account = 'accounts_receivable' AND e.posting_key = 'invoice:' || i.id || '\\:final'
-            WHERE i.status IN {ISSUED} GROUP BY i.id, i.total_minor
-            HAVING i.total_minor <> coalesce(sum(e.amount_minor), 0)""",
-        f"SELECT count(*) FROM invoice WHERE status IN {ISSUED}",
-    ),
-    "ledger_has_nothing_else": (
-        f"""SELECT e.posting_key FROM ledger_entry e
-            LEFT JOIN invoice i ON i.id = e.invoice_id AND i.status IN {ISSUED}
-            LEFT JOIN payment_attempt a ON a.id = e.attempt_id AND a.state = 'succeeded'
-            LEFT JOIN customer_balance_entry b ON b.id = e.balance_entry_id AND b.kind = 'adjustment'
-            WHERE (i.id IS NULL AND b.id IS NULL) OR (e.attempt_id IS NOT NULL AND a.id IS NULL)""",
-        "SELECT count(*) FROM ledger_entry",
     ),
     "customer_balances_are_their_entries": (
         """SELECT coalesce(b.id, e.balance_id) AS balance, b.balance_minor, e.sum_minor, b.version, e.entry_count
@@ -110,7 +116,7 @@ _CHECKS: dict[str, tuple[str, str]] = {
     "customer_balances_match_invoices": (
         """SELECT coalesce(i.id, e.invoice_id) AS invoice, i.balance_applied_minor, e.amount_minor
            FROM (SELECT * FROM invoice WHERE balance_applied_minor <> 0) AS i
-           FULL JOIN (SELECT * FROM customer_balance_entry WHERE kind <> 'adjustment') AS e
+           FULL JOIN (SELECT * FROM customer_balance_entry WHERE kind IN ('applied', 'credit')) AS e
                 ON e.invoice_id = i.id AND e.customer_id = i.customer_id AND e.currency = i.currency
            WHERE e.amount_minor IS DISTINCT FROM -i.balance_applied_minor""",
         "SELECT count(*) FROM customer_balance_entry",
@@ -120,23 +126,36 @@ _CHECKS: dict[str, tuple[str, str]] = {
         """SELECT coalesce(e.id, l.posting_key) AS entry, e.amount_minor, l.amount_minor AS posted_minor
            FROM customer_balance_entry e
            FULL JOIN (SELECT * FROM ledger_entry WHERE account = 'customer_credit') AS l
-                ON l.posting_key = CASE e.kind WHEN 'adjustment' THEN 'balance:' || e.id || '\\:adjusted'
-                                               ELSE 'invoice:' || e.invoice_id || '\\:balance' END
+                ON l.posting_key = CASE e.kind
+                        WHEN 'adjustment' THEN 'balance:' || e.id || '\\:adjusted'
+                        WHEN 'credit_note' THEN 'credit_note:' || e.credit_note_id || '\\:issued'
+                        WHEN 'given_back' THEN 'invoice:' || e.invoice_id || '\\:balance_returned'
+                        WHEN 'overpaid' THEN (SELECT p.posting_key FROM ledger_entry p
+                                              WHERE p.invoice_id = e.invoice_id AND p.account = 'customer_credit'
+                                                AND p.attempt_id IS NOT NULL)
+                        ELSE 'invoice:' || e.invoice_id || '\\:balance' END
                 AND l.currency = e.currency
            WHERE l.amount_minor IS DISTINCT FROM -e.amount_minor""",
         "SELECT count(*) FROM customer_balance_entry",
     ),
+    # What was taken beyond what was due went to a balance; what a deposit was set off against is paid as well.
     "payments_match_ledger_and_invoice": (
         """SELECT i.id, i.status, i.total_minor, i.balance_applied_minor, i.paid_minor,
                   cash.minor AS cash_minor, collected.minor AS collected_minor
            FROM invoice i
+           CROSS JOIN LATERAL (SELECT coalesce(sum(amount_minor), 0) AS minor FROM customer_balance_entry e
+                               WHERE e.tenant = i.tenant AND e.invoice_id = i.id AND e.kind = 'overpaid') AS beyond
+           CROSS JOIN LATERAL (SELECT -coalesce(sum(amount_minor), 0) AS minor FROM ledger_entry e
+                               WHERE e.tenant = i.tenant AND e.invoice_id = i.id AND e.account = 'accounts_receivable'
+                                 AND e.posting_key LIKE 'deposit:%') AS deposited
            CROSS JOIN LATERAL (SELECT coalesce(sum(amount_minor), 0) AS minor FROM ledger_entry e
                                WHERE e.invoice_id = i.id AND e.account = 'cash') AS cash
            CROSS JOIN LATERAL (SELECT coalesce(sum(amount_minor), 0) AS minor FROM payment_attempt a
                                WHERE a.invoice_id = i.id AND a.state = 'succeeded') AS collected
-           WHERE i.paid_minor <> cash.minor OR i.paid_minor <> collected.minor
-              OR (i.status = 'paid' AND i.paid_minor <> i.total_minor - i.balance_applied_minor)
-              OR (i.status <> 'paid' AND i.paid_minor <> 0)""",
+           WHERE cash.minor <> collected.minor OR i.paid_minor <> collected.minor - beyond.minor + deposited.minor
+              OR (i.status = 'paid' AND i.paid_minor <> i.total_minor - i.balance_applied_minor
+                                                        - i.credits_applied_minor - i.credited_minor)
+              OR (i.status <> 'paid' AND i.paid_minor <> deposited.minor)""",
         "SELECT count(*) FROM invoice",
     ),
     # While an attempt is being called, nobody knows yet; the gateway will be asked.
@@ -152,15 +171,47 @@ _CHECKS: dict[str, tuple[str, str]] = {
     # Of what the balance paid, or was given, nobody is asked for.
     "issued_invoices_have_an_attempt": (
         f"""SELECT i.id, i.number FROM invoice i WHERE i.status IN {ISSUED}
-            AND (i.total_minor > i.balance_applied_minor)
+            AND (i.total_minor > i.balance_applied_minor + i.credits_applied_minor)
                 <> EXISTS (SELECT FROM payment_attempt a WHERE a.invoice_id = i.id)""",
         f"SELECT count(*) FROM invoice WHERE status IN {ISSUED}",
     ),
-    # Finalized by nobody although nothing is awaited; a missing seller is a stated reason, and still a problem.
+    # Finalized by nobody although nothing is awaited, not even the end of its grace or a person; a missing seller is a
+    # stated reason, and still a problem.
     "complete_drafts_are_finalized": (
-        """SELECT id, subscription_id, boundary_at, status_reason FROM invoice
-           WHERE status = 'draft' AND NOT awaits_window""",
+        f"""SELECT i.id, i.group_id, i.boundary_at, i.status_reason
+            FROM invoice i LEFT JOIN known_clock k ON k.id = i.clock_id
+            WHERE i.status = 'draft' AND NOT i.awaits_window AND i.held_for IS NULL
+              AND (i.due_at IS NULL OR CASE WHEN i.clock_id IS NULL
+                       THEN i.due_at < clock_timestamp() - interval '{OVERDUE_S} s'
+                       ELSE i.due_at < k.now AND k.now IS NOT NULL END)""",
         "SELECT count(*) FROM invoice WHERE status = 'draft'",
+    ),
+    # What a part held stands on the document that it names, which names its subscription.
+    "parts_are_gathered_somewhere": (
+        """SELECT p.id, p.gathered_into, p.subscription_id FROM invoice p
+           LEFT JOIN invoice g ON g.id = p.gathered_into AND g.tenant = p.tenant AND g.customer_id = p.customer_id
+                AND g.currency = p.currency AND g.subscription_ids ? p.subscription_id
+           WHERE p.status = 'gathered' AND (g.id IS NULL OR EXISTS (SELECT FROM charge c WHERE c.invoice_id = p.id))""",
+        "SELECT count(*) FROM invoice WHERE status = 'gathered'",
+    ),
+    "what_is_held_is_held_by_somebody": (
+        f"""SELECT i.id, i.held_for, i.boundary_at FROM invoice i LEFT JOIN known_clock k ON k.id = i.clock_id
+            WHERE i.status = 'draft' AND i.held_for = 'gathering'
+              AND (i.due_at IS NULL OR CASE WHEN i.clock_id IS NULL
+                       THEN i.due_at < clock_timestamp() - interval '{OVERDUE_S} s'
+                       ELSE i.due_at < k.now AND k.now IS NOT NULL END)""",
+        "SELECT count(*) FROM invoice WHERE status = 'draft' AND held_for IS NOT NULL",
+    ),
+    # Of a run that is over, nothing is held; of one that is not, something is due, or a person is asked.
+    "billing_runs_go_on": (
+        f"""SELECT r.id, r.state, r.due_at FROM billing_run r
+            WHERE CASE WHEN r.state IN ('finished', 'rejected', 'awaiting_approval')
+                       THEN r.state <> 'awaiting_approval'
+                            AND EXISTS (SELECT FROM billing_run_document d WHERE d.run_id = r.id AND d.holds)
+                       ELSE coalesce(r.due_at, (SELECT min(d.due_at) FROM billing_run_document d
+                                                WHERE d.run_id = r.id), '-infinity')
+                            < clock_timestamp() - interval '{OVERDUE_S} s' END""",
+        "SELECT count(*) FROM billing_run",
     ),
     "drafts_do_not_wait_in_vain": (
         """SELECT i.id, i.subscription_id, i.boundary_at FROM invoice i JOIN closed_window w
@@ -177,19 +228,15 @@ _CHECKS: dict[str, tuple[str, str]] = {
                        ELSE a.due_at < k.now AND k.now IS NOT NULL END""",
         "SELECT count(*) FROM payment_attempt WHERE due_at IS NOT NULL",
     ),
-    # Named, so that nobody takes what was billed for what was used: the difference is billed in a later release. What
-    # came later than the plan bills it is no difference that is open.
-    "late_usage_not_billed": (
-        """SELECT w.id, w.subscription_id, w.period_index, later.item_id, billed.quantity AS billed,
-                  later.quantity AS used
-           FROM corrected_window w
-           CROSS JOIN LATERAL jsonb_to_recordset(w.totals) AS later(item_id text, price_id text, quantity numeric)
-           LEFT JOIN closed_window c ON c.id = w.id
-           LEFT JOIN LATERAL jsonb_to_recordset(c.totals) AS billed(item_id text, price_id text, quantity numeric)
-                ON billed.item_id = later.item_id AND billed.price_id IS NOT DISTINCT FROM later.price_id
-           WHERE w.billable_revision > 0 AND later.quantity <> coalesce(billed.quantity, 0)""",
-        "SELECT count(*) FROM corrected_window WHERE billable_revision > 0",
-    ),
+    "usage_is_billed_as_counted": (USAGE_IS_BILLED_AS_COUNTED, COUNT_OF_WINDOWS),
+}
+
+# The boundaries of which billing has a document, in the words in which subscriptions lists those that there are.
+LISTINGS = {
+    "documents": """
+        SELECT DISTINCT subscription_id AS subject,
+               subscription_id || to_char(boundary_at AT TIME ZONE 'UTC', ' YYYY-MM-DD"T"HH24\\:MI\\:SS.US"Z"') AS told
+        FROM invoice WHERE document_kind = 'invoice' AND subscription_id IS NOT NULL"""
 }
 
 _FACTS = {
@@ -202,55 +249,16 @@ _FACTS = {
 async def audit_billing(database: Database) -> AuditReport:
     """Everything that must hold in billing's database, looked at in one snapshot.
 
-    Facts: `documents` lists (subscription, boundary, status, reason) for the check of completeness across
-    services.
+    Facts: `documents` are the digests of that listing, for the check of completeness across services.
     """
     async with open_audit(database) as connection:
         checks: list[AuditCheck] = list(await common_checks(connection))
-        for name, (problems, count) in _CHECKS.items():
+        for name, (problems, count) in {**_CHECKS, **LEDGER_CHECKS}.items():
             checks.append(await run_check(connection, name, problems, count))
-        checks.append(await _rated_again(connection))
+        for name, (problems, count) in {**CREDIT_NOTE_CHECKS, **CREDIT_CHECKS}.items():
+            checks.append(await run_check(connection, name, problems, count))
+        checks.append(await rated_again(connection))
+        checks.append(await corrections_go_on(connection))
         facts: dict[str, Any] = dict(await count_facts(connection, _FACTS))
-        facts["documents"] = await _documents(connection)
-        facts["windows"] = await _windows(connection)
+        facts["documents"] = await digests_of(connection, LISTINGS["documents"])
     return AuditReport(service="billing", checks=tuple(checks), facts=facts)
-
-
-async def _rated_again(connection: AsyncConnection) -> AuditCheck:
-    """Every charge rated again from what is stored gives the same amount, and the lines that were issued."""
-    stored: dict[str, list[tuple[Any, ...]]] = defaultdict(list)
-    line = rows.invoice_line.c
-    shown = select(line.charge_id, line.tier, line.quantity, line.unit_amount, line.net_minor, line.formula)
-    for id, *told in await connection.execute(shown):
-        stored[id].append(tuple(told))
-    problems: list[str] = []
-    count = 0
-    stream = await connection.stream(select(rows.charge))
-    async for row in stream.mappings():
-        count += 1
-        charge = mapping.charge_from_row(row)
-        rated = rated_lines(charge)
-        if sum(part.amount.amount_minor for part in rated) != charge.amount.amount_minor:
-            problems.append(f"charge={charge.id}, the amount is not what its price and quantity give")
-        derived = {
-            (part.tier or None, part.shown_quantity, part.unit_amount, part.amount.amount_minor, part.formula)
-            for part in rated
-        }
-        if not derived.issuperset(stored.get(charge.id, ())):
-            problems.append(f"charge={charge.id}, its lines are not what its price and quantity give")
-    return check_of("rated_again_gives_the_same", checked_count=count, problems=problems)
-
-
-async def _documents(connection: AsyncConnection) -> list[list[Any]]:
-    found = await connection.execute(
-        text(
-            "SELECT subscription_id, boundary_at, status, status_reason FROM invoice "
-            "WHERE document_kind = 'invoice' ORDER BY 1, 2, issue"
-        )
-    )
-    return [[row[0], row[1].isoformat().replace("+00:00", "Z"), row[2], row[3]] for row in found]
-
-
-async def _windows(connection: AsyncConnection) -> list[str]:
-    found = await connection.execute(text("SELECT id FROM closed_window ORDER BY id"))
-    return [row[0] for row in found]

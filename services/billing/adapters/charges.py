@@ -22,10 +22,12 @@ class ChargeRepository:
         self._uow = uow
         self._added: dict[str, Charge] = {}
         self._placed: dict[str, str] = {}
+        self._freed: dict[str, str] = {}
         self._known: dict[str, bool] = {}
         self._by_invoice: dict[str, list[Charge]] = {}
         self._by_period: dict[PeriodKey, dict[str, Charge]] = {}
         self._once: dict[str, dict[str, Charge]] = {}
+        self._usage: dict[PeriodKey, dict[str, Charge]] = {}
         self._waiting: dict[str, dict[str, Charge]] = {}
         self._new: dict[str, dict[str, Charge]] = defaultdict(dict)  # by subscription, since the last reset
 
@@ -35,6 +37,7 @@ class ChargeRepository:
             self._by_invoice,
             self._by_period,
             self._once,
+            self._usage,
             self._waiting,
             self._new,
         ):
@@ -92,6 +95,26 @@ class ChargeRepository:
         found |= {c.id: c for c in new if c.period_index == period_index or c.kind == "once"}
         return list(found.values())
 
+    async def load_usage_of_periods(self, keys: Iterable[PeriodKey]) -> None:
+        """The charges for the usage of these periods: mostly none, since they are about to be made."""
+        missing = sorted(set(keys) - self._usage.keys())
+        if missing:
+            self._usage.update({key: {} for key in missing})
+            table = rows.charge.c
+            of_periods = tuple_(table.subscription_id, table.period_index).in_(listed(missing))
+            mine = (table.tenant == self._uow.tenant) & (table.kind == "usage")
+            for charge in await self._select(mine & of_periods):
+                self._usage[charge.subscription_id, charge.period_index][charge.id] = charge
+
+    async def usage_of_period(self, subscription_id: str, period_index: int) -> list[Charge]:
+        """Revision by revision."""
+        key = subscription_id, period_index
+        await self.load_usage_of_periods([key])
+        new = self._new.get(subscription_id, {}).values()
+        of_period = {c.id: c for c in new if c.kind == "usage" and c.period_index == period_index}
+        found = self._usage[key] | of_period
+        return sorted(found.values(), key=lambda charge: (charge.item_id, charge.price.id, charge.revision))
+
     async def of_periods(self, subscription_id: str, start: int, end: int) -> list[Charge]:
         """Those of the billing periods from `start` until before `end`."""
         table = rows.charge
@@ -135,7 +158,7 @@ class ChargeRepository:
             if (charge.item_id, charge.price.id, charge.kind) == (item_id, price_id, "usage")
             and charge.period_index < before
         ]
-        return max(found, key=lambda charge: charge.period_index, default=None)
+        return max(found, key=lambda charge: (charge.period_index, charge.revision), default=None)
 
     async def _select(self, condition: ColumnElement[bool]) -> list[Charge]:
         found = await self._uow.connection.execute(select(rows.charge).where(condition))
@@ -160,9 +183,35 @@ class ChargeRepository:
         if invoice_id in self._by_invoice:
             self._by_invoice[invoice_id].append(placed)
 
+    def move(self, charges: Iterable[Charge], invoice_id: str) -> None:
+        """Put charges of other documents, which were loaded, on this one, which was loaded too."""
+        for charge in list(charges):
+            assert charge.invoice_id is not None, "what stands on no document is placed"
+            self._by_invoice[charge.invoice_id] = [
+                other for other in self._by_invoice.get(charge.invoice_id, ()) if other.id != charge.id
+            ]
+            self.place(charge, invoice_id)
+
+    async def free(self, invoice_id: str) -> list[Charge]:
+        """Take the charges of an issued document off it, as it is voided: they wait for another from now on."""
+        freed = [replace(charge, invoice_id=None) for charge in await self.of_invoice(invoice_id)]
+        self._by_invoice[invoice_id] = []
+        for charge in freed:
+            self._freed[charge.id] = invoice_id
+            self._new[charge.subscription_id][charge.id] = charge
+        return freed
+
+    async def freed_by(self, invoice_id: str) -> list[Charge]:
+        """Those that stood on a document that was voided, and still wait for another."""
+        table = rows.charge
+        wanted = (table.c.freed_from_id == invoice_id) & table.c.invoice_id.is_(None)
+        found = await self._select(wanted & (table.c.tenant == self._uow.tenant))
+        return [charge for charge in found if charge.id not in self._placed]
+
     async def flush(self) -> None:
         added, self._added = self._added, {}
         placed, self._placed = self._placed, {}
+        freed, self._freed = self._freed, {}
         tenant = self._uow.tenant
         await bulk_insert(
             self._uow.connection,
@@ -173,4 +222,9 @@ class ChargeRepository:
             self._uow.connection,
             rows.charge,
             [{"id": id, "invoice_id": placed[id]} for id in sorted(placed)],
+        )
+        await bulk_update(
+            self._uow.connection,
+            rows.charge,
+            [{"id": id, "invoice_id": None, "freed_from_id": freed[id]} for id in sorted(freed)],
         )

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
-from collections.abc import Sequence
 from dataclasses import replace
 
 from sqlalchemy import update
 
+from libs.common.periods import local_date
 from libs.common.persistence.base import bulk_insert
 from libs.common.persistence.repository import Repository
 from libs.common.persistence.unit_of_work import UnitOfWork
 from services.billing.adapters import mapping, rows
+from services.billing.adapters.numbers import NumberWanted, take_numbers
 from services.billing.application import events
-from services.billing.domain.invoice import NO_SELLER, Finalized, Invoice, InvoiceLine, InvoiceNotFound
-from services.billing.domain.seller import invoice_number
+from services.billing.domain.invoice import NO_SELLER, Finalized, Invoice, InvoiceNotFound, numbered_kind
+from services.billing.domain.invoice_line import InvoiceLine
+from services.billing.domain.seller import number_head_of
 
 SLICE = 100
 
@@ -42,6 +43,11 @@ class InvoiceRepository(Repository[Invoice]):
         """Those that were made or changed, and are not written yet."""
         return [*self._added.values(), *self._saved.values()]
 
+    def lines_to_issue(self, id: str) -> tuple[InvoiceLine, ...] | None:
+        """Of a document that is issued in this unit of work, and not written yet."""
+        outcome = self._final.get(id)
+        return None if outcome is None else outcome.lines
+
     async def release_waiting_for_seller(self) -> None:
         """They are due since the business instant at which they were opened."""
         table = rows.invoice
@@ -52,7 +58,7 @@ class InvoiceRepository(Repository[Invoice]):
 
     async def flush(self) -> None:
         final, self._final = self._final, {}
-        numbers = await self._take_numbers([outcome.invoice for outcome in final.values()])
+        numbers = await take_numbers((_wanted(outcome.invoice) for outcome in final.values()), uow=self.uow)
         lines: list[InvoiceLine] = []
         for index, (id, outcome) in enumerate(final.items(), start=1):
             if index % SLICE == 0:
@@ -71,27 +77,11 @@ class InvoiceRepository(Repository[Invoice]):
             [{"tenant": self.uow.tenant, **mapping.line_to_row(line)} for line in lines],
         )
 
-    async def _take_numbers(self, invoices: Sequence[Invoice]) -> dict[str, str]:
-        """One statement takes all numbers of the batch, series in order; within a series by boundary, then id."""
-        wanted: dict[tuple[str, str], list[Invoice]] = defaultdict(list)
-        for invoice in sorted(invoices, key=lambda i: (i.boundary_at, i.id)):
-            assert invoice.seller is not None
-            wanted[invoice.seller.id, invoice.series].append(invoice)
-        counters = [
-            {"tenant": self.uow.tenant, "seller_id": key[0], "series": key[1], "next": len(wanted[key]) + 1}
-            for key in sorted(wanted)
-        ]
-        taken = await bulk_insert(
-            self.uow.connection,
-            rows.number_series,
-            counters,
-            tail="ON CONFLICT (seller_id, series) DO UPDATE SET next = number_series.next + excluded.next - 1 "
-            "RETURNING seller_id, series, next",
-        )
-        numbers: dict[str, str] = {}
-        for row in taken:
-            batch = wanted[row["seller_id"], row["series"]]
-            for ordinal, invoice in enumerate(batch, start=row["next"] - len(batch)):
-                assert invoice.seller is not None
-                numbers[invoice.id] = invoice_number(invoice.seller.number_prefix, ordinal)
-        return numbers
+
+def _wanted(invoice: Invoice) -> NumberWanted:
+    """Of those with one head, numbers follow the boundary, then the id. The year is that of the date of issue."""
+    seller, issued_at = invoice.seller, invoice.issued_at
+    assert seller is not None
+    assert issued_at is not None
+    head = number_head_of(seller, numbered_kind(invoice.document_kind), local_date(issued_at, invoice.zone))
+    return NumberWanted(invoice.id, seller.id, invoice.series, head, (invoice.boundary_at, invoice.id))

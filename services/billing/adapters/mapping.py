@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import MISSING, fields
 from datetime import date, datetime
 from decimal import Decimal
 from fractions import Fraction
@@ -24,30 +25,96 @@ from services.billing.application.events import (
     terms_snapshot,
 )
 from services.billing.domain.agreement import Address, Agreement, BilledItem, Bounds, CustomerDetails
+from services.billing.domain.billing_profile import BillingProfile
 from services.billing.domain.charge import Charge, ItemUsage, UsageCorrection, UsageOfPeriod
+from services.billing.domain.correction_lines import BilledLine
 from services.billing.domain.customer_balance import BalanceEntry, BalanceMovement, CustomerBalance
-from services.billing.domain.invoice import Invoice, InvoiceLine
+from services.billing.domain.discount import Coupon
+from services.billing.domain.invoice import AppliedDiscount, Invoice
+from services.billing.domain.invoice_line import InvoiceLine
+from services.billing.domain.manual_line import ManualLine
 from services.billing.domain.payment import PaymentAttempt, PaymentMethod
+from services.billing.domain.payment_terms import PaymentTerms
 from services.billing.domain.proration import AS_USUAL, ProrationOptions
 from services.billing.domain.rating.allowance import AllowanceBalance, RolledOver
 from services.billing.domain.rating.commitment import Commitment
-from services.billing.domain.seller import Seller
+from services.billing.domain.seller import Seller, TaxRegistration
+from services.billing.domain.settlement import InvoiceTax
 from services.billing.domain.terms import PeriodTerms
+from services.billing.domain.usage_pool import UsagePool
 
 Row = RowMapping
 
 
-def _plain(thing: Seller | CustomerDetails | PaymentMethod | ProrationOptions) -> dict[str, Any]:
+Plain = (
+    Seller | CustomerDetails | PaymentMethod | PaymentTerms | ProrationOptions | BillingProfile | ManualLine
+)
+
+
+def _plain(thing: Plain) -> dict[str, Any]:
     """Its fields by name; `asdict` would copy each value deeply, which takes ten times as long."""
     return {name: getattr(thing, name) for name in thing.__slots__}
 
 
 def seller_to_row(seller: Seller) -> dict[str, Any]:
-    return _plain(seller)
+    return {**_plain(seller), "registrations": _registrations_to_json(seller.registrations)}
 
 
 def seller_from_row(row: Row) -> Seller:
-    return Seller(**{name: row[name] for name in Seller.__slots__})
+    plain = {name: row[name] for name in Seller.__slots__}
+    return Seller(**{**plain, "registrations": _registrations_from_json(row["registrations"])})
+
+
+def _registrations_to_json(registrations: Iterable[TaxRegistration]) -> list[dict[str, Any]]:
+    return [
+        {
+            "country": known.country,
+            "number": known.number,
+            "valid_from": None if known.valid_from is None else known.valid_from.isoformat(),
+            "scheme": known.scheme,
+        }
+        for known in registrations
+    ]
+
+
+def _registrations_from_json(stored: Iterable[Mapping[str, Any]]) -> tuple[TaxRegistration, ...]:
+    return tuple(
+        TaxRegistration(
+            country=known["country"],
+            number=known["number"],
+            valid_from=date.fromisoformat(known["valid_from"]) if known.get("valid_from") else None,
+            scheme=known.get("scheme", "vat"),
+        )
+        for known in stored
+    )
+
+
+def profile_to_row(profile: BillingProfile) -> dict[str, Any]:
+    plain = _plain(profile)
+    return {"id": plain.pop("customer_id"), **plain}
+
+
+def profile_from_row(row: Row) -> BillingProfile:
+    plain = {name: row[name] for name in BillingProfile.__slots__ if name != "customer_id"}
+    return BillingProfile(customer_id=row["id"], **plain)
+
+
+def profile_to_json(profile: BillingProfile | None) -> dict[str, Any] | None:
+    return None if profile is None else {**_plain(profile), "created_at": profile.created_at.isoformat()}
+
+
+def profile_from_json(stored: Mapping[str, Any] | None) -> BillingProfile | None:
+    if stored is None:
+        return None
+    return BillingProfile(**{**stored, "created_at": datetime.fromisoformat(stored["created_at"])})
+
+
+def manual_line_to_row(line: ManualLine) -> dict[str, Any]:
+    return _plain(line)
+
+
+def manual_line_from_row(row: Row) -> ManualLine:
+    return ManualLine(**{name: row[name] for name in ManualLine.__slots__})
 
 
 _ALWAYS_WRITTEN = frozenset({"id", "version", "name", "email", "external_id", "country"})
@@ -88,6 +155,7 @@ def agreement_to_row(agreement: Agreement) -> dict[str, Any]:
         "interval": [agreement.interval.unit, agreement.interval.count] if agreement.interval else None,
         "billed_until": agreement.billed_until.isoformat() if agreement.billed_until else None,
         "proration": None if agreement.proration == AS_USUAL else _plain(agreement.proration),
+        "plan_code": agreement.plan_code,
         "commitments": [
             commitment_snapshot(commitment).model_dump(mode="json", exclude_defaults=True)
             for commitment in agreement.commitments
@@ -105,6 +173,8 @@ def agreement_to_row(agreement: Agreement) -> dict[str, Any]:
         "id": agreement.id,
         "version": agreement.version,
         "customer_id": agreement.customer.id,
+        "payer_id": agreement.pays.id,
+        "next_boundary_at": agreement.next_boundary_at,
         "snapshot": snapshot,
         "clock_id": agreement.clock_id,
     }
@@ -137,6 +207,8 @@ def agreement_from_row(row: Row) -> Agreement:
         billed_until=datetime.fromisoformat(billed_until) if billed_until else None,
         proration=ProrationOptions(**proration) if proration else AS_USUAL,
         commitments=tuple(_commitment_from_json(stored) for stored in snapshot.get("commitments", ())),
+        plan_code=snapshot.get("plan_code", ""),
+        next_boundary_at=row["next_boundary_at"],
     )
 
 
@@ -175,6 +247,12 @@ def charge_to_row(charge: Charge) -> dict[str, Any]:
         "allowance": None if charge.allowance is None else _allowance_to_json(charge.allowance),
         "basis": charge.basis,
         "whole": None if charge.whole is None else _bounds_to_json(charge.whole),
+        "plan_code": charge.plan_code,
+        "billed_before": None
+        if charge.billed_before is None
+        else [[line.key, line.amount.amount_minor, line.line_id] for line in charge.billed_before],
+        "pools": [_pool_to_json(pool) for pool in charge.pools] or None,
+        "estimated_quantity": charge.estimated_quantity,
     }
 
 
@@ -205,6 +283,38 @@ def charge_from_row(row: Row) -> Charge:
         allowance=None if row["allowance"] is None else _allowance_from_json(row["allowance"]),
         basis=row["basis"],
         whole=None if row["whole"] is None else _bounds_from_json(row["whole"]),
+        plan_code=row["plan_code"],
+        billed_before=None
+        if row["billed_before"] is None
+        else tuple(
+            BilledLine(key, Money(minor, row["currency"]), line_id)
+            for key, minor, line_id in row["billed_before"]
+        ),
+        pools=tuple(_pool_from_json(stored, row["currency"]) for stored in row["pools"] or ()),
+        estimated_quantity=row["estimated_quantity"],
+    )
+
+
+def _pool_to_json(pool: UsagePool) -> dict[str, Any]:
+    return {
+        "period_count": pool.period_count,
+        "quantity": format(pool.quantity, "f"),
+        "event_count": pool.event_count,
+        "is_last": pool.is_last,
+        "elsewhere": [[key, amount.amount_minor] for key, amount in pool.elsewhere],
+        "allowance": None if pool.allowance is None else _allowance_to_json(pool.allowance),
+    }
+
+
+def _pool_from_json(stored: Mapping[str, Any], currency: str) -> UsagePool:
+    allowance = stored["allowance"]
+    return UsagePool(
+        period_count=stored["period_count"],
+        quantity=Decimal(stored["quantity"]),
+        event_count=stored["event_count"],
+        is_last=stored["is_last"],
+        elsewhere=tuple((key, Money(minor, currency)) for key, minor in stored["elsewhere"]),
+        allowance=None if allowance is None else _allowance_from_json(allowance),
     )
 
 
@@ -255,14 +365,37 @@ def terms_from_row(row: Row) -> PeriodTerms:
     )
 
 
-def _seller_snapshot(seller: Seller | None) -> dict[str, Any] | None:
-    return None if seller is None else {**_plain(seller), "created_at": seller.created_at.isoformat()}
+# Fields that sellers have not always had. `registrations` is written as a list, where there are any.
+_SELLER_UNLESS_SAID = {
+    field.name: field.default
+    for field in fields(Seller)
+    if field.default is not MISSING and field.name not in ("address", "tax_number")
+}
 
 
-def _seller_from_snapshot(snapshot: dict[str, Any] | None) -> Seller | None:
+def seller_to_json(seller: Seller | None) -> dict[str, Any] | None:
+    """What was always written, and of the rest what was said: an issued invoice is written as it was found."""
+    if seller is None:
+        return None
+    unless = _SELLER_UNLESS_SAID
+    stored = {
+        name: value for name, value in _plain(seller).items() if name not in unless or value != unless[name]
+    }
+    if seller.registrations:
+        stored["registrations"] = _registrations_to_json(seller.registrations)
+    return {**stored, "created_at": seller.created_at.isoformat()}
+
+
+def seller_from_json(snapshot: dict[str, Any] | None) -> Seller | None:
     if snapshot is None:
         return None
-    return Seller(**{**snapshot, "created_at": datetime.fromisoformat(snapshot["created_at"])})
+    return Seller(
+        **{
+            **snapshot,
+            "created_at": datetime.fromisoformat(snapshot["created_at"]),
+            "registrations": _registrations_from_json(snapshot.get("registrations", ())),
+        }
+    )
 
 
 def invoice_to_row(invoice: Invoice) -> dict[str, Any]:
@@ -291,13 +424,100 @@ def invoice_to_row(invoice: Invoice) -> dict[str, Any]:
         "due_on": invoice.due_on,
         "paid_at": invoice.paid_at,
         "customer": customer_to_json(invoice.customer),
-        "seller": _seller_snapshot(invoice.seller),
+        "seller": seller_to_json(invoice.seller),
         "version": invoice.version,
         "created_at": invoice.created_at,
         "due_at": invoice.due_at,
         "clock_id": invoice.clock_id,
         "traceparent": invoice.traceparent,
+        "group_id": invoice.group_id,
+        **{f"{name}_minor": getattr(invoice, name).amount_minor for name in _INVOICE_AMOUNTS},
+        "taxes": [_tax_to_json(tax) for tax in invoice.taxes],
+        "discounts": [_discount_to_json(discount) for discount in invoice.discounts],
+        "subscription_ids": list(invoice.subscription_ids),
+        "profile": profile_to_json(invoice.profile),
+        "payment_terms": None if invoice.payment_terms is None else _plain(invoice.payment_terms),
+        **{name: getattr(invoice, name) for name in _INVOICE_PLAIN},
     }
+
+
+def _amounts(row: Row, names: Iterable[str]) -> dict[str, Any]:
+    return {name: Money(row[f"{name}_minor"], row["currency"]) for name in names}
+
+
+_INVOICE_AMOUNTS = ("subtotal", "prepaid", "discount", "credits_applied", "credited")
+_INVOICE_PLAIN = (
+    "notes",
+    "purchase_order",
+    "buyer_reference",
+    "external_id",
+    "draft_until",
+    "held_for",
+    "gathered_into",
+    "replaces_id",
+    "voided_at",
+)
+
+
+def _tax_to_json(tax: InvoiceTax) -> dict[str, Any]:
+    return {
+        "category": tax.category,
+        "percent": format(tax.percent, "f"),
+        "taxable_minor": tax.taxable.amount_minor,
+        "tax_minor": tax.tax.amount_minor,
+        "reason_code": tax.reason_code,
+        "reason": tax.reason,
+    }
+
+
+def _tax_from_json(stored: Mapping[str, Any], currency: str) -> InvoiceTax:
+    return InvoiceTax(
+        category=stored["category"],
+        percent=Decimal(stored["percent"]),
+        taxable=Money(stored["taxable_minor"], currency),
+        tax=Money(stored["tax_minor"], currency),
+        reason_code=stored["reason_code"],
+        reason=stored["reason"],
+    )
+
+
+def _discount_to_json(discount: AppliedDiscount) -> dict[str, Any]:
+    return {
+        "coupon": coupon_to_json(discount.coupon),
+        "base_minor": discount.base.amount_minor,
+        "amount_minor": discount.amount.amount_minor,
+        "told": discount.told,
+    }
+
+
+def _discount_from_json(stored: Mapping[str, Any], currency: str) -> AppliedDiscount:
+    return AppliedDiscount(
+        coupon=coupon_from_json(stored["coupon"]),
+        base=Money(stored["base_minor"], currency),
+        amount=Money(stored["amount_minor"], currency),
+        told=stored["told"],
+    )
+
+
+def coupon_to_json(coupon: Coupon) -> dict[str, Any]:
+    """All of it, with what was used before: it takes off the same again."""
+    stored: dict[str, Any] = {name: getattr(coupon, name) for name in Coupon.__slots__}
+    stored["percent"] = None if coupon.percent is None else format(coupon.percent, "f")
+    for name in ("amount", "already_used"):
+        money = stored[name]
+        stored[name] = None if money is None else [money.amount_minor, money.currency]
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in stored.items()}
+
+
+def coupon_from_json(stored: Mapping[str, Any]) -> Coupon:
+    known: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in stored.items()
+    }
+    for name in ("amount", "already_used"):
+        known[name] = None if known[name] is None else Money(*known[name])
+    known["percent"] = None if known["percent"] is None else Decimal(known["percent"])
+    known["taken_back"] = tuple((id, minor) for id, minor in known.get("taken_back", ()))
+    return Coupon(**known)
 
 
 def invoice_from_row(row: Row) -> Invoice:
@@ -324,7 +544,7 @@ def invoice_from_row(row: Row) -> Invoice:
         total=Money(row["total_minor"], currency),
         paid=Money(row["paid_minor"], currency),
         balance_applied=Money(row["balance_applied_minor"], currency),
-        seller=_seller_from_snapshot(row["seller"]),
+        seller=seller_from_json(row["seller"]),
         customer=customer_from_json(row["customer"]),
         number=row["number"],
         issued_at=row["issued_at"],
@@ -332,30 +552,39 @@ def invoice_from_row(row: Row) -> Invoice:
         paid_at=row["paid_at"],
         due_at=row["due_at"],
         version=row["version"],
+        group_id=row["group_id"],
+        **_amounts(row, _INVOICE_AMOUNTS),
+        taxes=tuple(_tax_from_json(stored, currency) for stored in row["taxes"]),
+        discounts=tuple(_discount_from_json(stored, currency) for stored in row["discounts"]),
+        subscription_ids=tuple(row["subscription_ids"]),
+        profile=profile_from_json(row["profile"]),
+        payment_terms=PaymentTerms(**row["payment_terms"]) if row["payment_terms"] else None,
+        **{name: row[name] for name in _INVOICE_PLAIN},
     )
 
 
+_LINE_AMOUNTS = ("amount", "prepaid", "discount", "net")
+_LINE_PLAIN = tuple(name for name in InvoiceLine.__slots__ if name not in (*_LINE_AMOUNTS, "tax"))
+
+
 def line_to_row(line: InvoiceLine) -> dict[str, Any]:
-    return {
-        "id": line.id,
-        "invoice_id": line.invoice_id,
-        "charge_id": line.charge_id,
-        "ordinal": line.ordinal,
-        "tier": line.tier,
-        "description": line.description,
-        "quantity": line.quantity,
-        "unit_amount": line.unit_amount,
-        "net_minor": line.net.amount_minor,
-        "currency": line.net.currency,
-        "formula": line.formula,
-        "service_start_on": line.service_start_on,
-        "service_end_on": line.service_end_on,
-    }
+    stored: dict[str, Any] = {name: getattr(line, name) for name in _LINE_PLAIN}
+    stored["amount_minor"] = line.amount.amount_minor
+    stored["prepaid_minor"] = line.prepaid.amount_minor
+    stored["discount_minor"] = line.discount.amount_minor
+    stored["net_minor"] = line.net.amount_minor
+    stored["line_tax_minor"] = None if line.tax is None else line.tax.amount_minor
+    stored["currency"] = line.net.currency
+    return stored
 
 
 def line_from_row(row: Row) -> InvoiceLine:
-    plain = {name: row[name] for name in InvoiceLine.__slots__ if name != "net"}
-    return InvoiceLine(**plain, net=Money(row["net_minor"], row["currency"]))
+    currency, tax = row["currency"], row["line_tax_minor"]
+    return InvoiceLine(
+        **{name: row[name] for name in _LINE_PLAIN},
+        **_amounts(row, _LINE_AMOUNTS),
+        tax=None if tax is None else Money(tax, currency),
+    )
 
 
 def balance_to_row(balance: CustomerBalance) -> dict[str, Any]:
@@ -395,11 +624,21 @@ def balance_entry_to_row(entry: BalanceEntry) -> dict[str, Any]:
         "invoice_id": movement.invoice_id,
         "reason": movement.reason,
         "clock_id": movement.clock_id,
+        "credit_note_id": movement.credit_note_id,
     }
 
 
 def balance_entry_from_row(row: Row) -> BalanceEntry:
-    plain = ("customer_id", "kind", "occurred_at", "actor", "invoice_id", "reason", "clock_id")
+    plain = (
+        "customer_id",
+        "kind",
+        "occurred_at",
+        "actor",
+        "invoice_id",
+        "reason",
+        "clock_id",
+        "credit_note_id",
+    )
     amount, after = (Money(row[name], row["currency"]) for name in ("amount_minor", "after_minor"))
     return BalanceEntry(
         id=row["id"],
@@ -411,7 +650,11 @@ def balance_entry_from_row(row: Row) -> BalanceEntry:
 
 
 def _totals_to_json(totals: Iterable[ItemUsage]) -> list[dict[str, Any]]:
-    return [item_usage_snapshot(total).model_dump(mode="json") for total in totals]
+    return [item_usage_snapshot(total).model_dump(mode="json", exclude_defaults=True) for total in totals]
+
+
+def _totals_from_json(stored: Iterable[Any]) -> tuple[ItemUsage, ...]:
+    return tuple(item_usage_from(UsageTotalV1.model_validate(total)) for total in stored)
 
 
 def usage_to_row(usage: UsageOfPeriod) -> dict[str, Any]:
@@ -434,7 +677,7 @@ def usage_from_row(row: Row) -> UsageOfPeriod:
         window_start=row["window_start"],
         window_end=row["window_end"],
         closed_at=row["closed_at"],
-        totals=tuple(item_usage_from(UsageTotalV1.model_validate(total)) for total in row["totals"]),
+        totals=_totals_from_json(row["totals"]),
     )
 
 
@@ -445,9 +688,10 @@ def correction_to_row(correction: UsageCorrection) -> dict[str, Any]:
         "period_index": correction.period_index,
         "revision": correction.revision,
         "totals": _totals_to_json(correction.totals),
+        "before": None if correction.before is None else _totals_to_json(correction.before),
         "policy": correction.policy,
         "is_billable": correction.is_billable,
-        "billable_revision": correction.billable_revision,
+        "corrected_at": correction.corrected_at,
     }
 
 
@@ -457,10 +701,11 @@ def correction_from_row(row: Row) -> UsageCorrection:
         subscription_id=row["subscription_id"],
         period_index=row["period_index"],
         revision=row["revision"],
-        totals=tuple(item_usage_from(UsageTotalV1.model_validate(total)) for total in row["totals"]),
+        totals=_totals_from_json(row["totals"]),
+        before=None if row["before"] is None else _totals_from_json(row["before"]),
         policy=row["policy"],
         is_billable=row["is_billable"],
-        billable_revision=row["billable_revision"],
+        corrected_at=row["corrected_at"],
     )
 
 

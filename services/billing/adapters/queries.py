@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from sqlalchemy import RowMapping, Select, Table, func, select
+from sqlalchemy import RowMapping, Select, Table, select, text
 
-from libs.common.money import Money
 from libs.common.paging import PageRequest, Slice
 from libs.common.persistence.paging import fetch_page
 from libs.common.persistence.unit_of_work import UnitOfWork
@@ -15,13 +14,13 @@ from services.billing.adapters import mapping, rows
 from services.billing.application.queries import (
     InvoiceFilter,
     InvoiceView,
-    LedgerEntryView,
-    LineExplanation,
-    LineNotFound,
 )
+from services.billing.domain.billing_profile import BillingProfile
 from services.billing.domain.charge import Charge
 from services.billing.domain.customer_balance import BalanceEntry, CustomerBalance, CustomerBalanceNotFound
-from services.billing.domain.invoice import Invoice, InvoiceLine, InvoiceNotFound, lines_of
+from services.billing.domain.invoice import Invoice, InvoiceNotFound, lines_of
+from services.billing.domain.invoice_line import InvoiceLine
+from services.billing.domain.manual_line import ManualLine
 from services.billing.domain.payment import PaymentAttempt, PaymentMethod, PaymentMethodNotFound
 from services.billing.domain.seller import Seller
 
@@ -51,12 +50,14 @@ class SqlBillingQueries:
         statement = (
             statement.where(table.c.status == wanted.status)
             if wanted.status is not None
-            else statement.where(table.c.status != "skipped")
+            else statement.where(table.c.status.not_in(("skipped", "gathered")))
         )
         if wanted.customer_id is not None:
             statement = statement.where(table.c.customer_id == wanted.customer_id)
         if wanted.subscription_id is not None:
-            statement = statement.where(table.c.subscription_id == wanted.subscription_id)
+            several = text("invoice.subscription_ids <> '[]'::jsonb")  # as the index says it
+            among = table.c.subscription_ids.contains([wanted.subscription_id]) & several
+            statement = statement.where((table.c.subscription_id == wanted.subscription_id) | among)
         if wanted.document_kind is not None:
             statement = statement.where(table.c.document_kind == wanted.document_kind)
         if wanted.number is not None:
@@ -65,6 +66,16 @@ class SqlBillingQueries:
             statement = statement.where(table.c.boundary_at >= wanted.boundary_from)
         if wanted.boundary_to is not None:
             statement = statement.where(table.c.boundary_at < wanted.boundary_to)
+        if wanted.created_from is not None:
+            statement = statement.where(table.c.created_at >= wanted.created_from)
+        if wanted.created_to is not None:
+            statement = statement.where(table.c.created_at < wanted.created_to)
+        if wanted.due_before is not None:
+            statement = statement.where(table.c.status == "finalized", table.c.due_on < wanted.due_before)
+        if wanted.external_id is not None:
+            statement = statement.where(table.c.external_id == wanted.external_id)
+        if wanted.seller_id is not None:
+            statement = statement.where(table.c.seller_id == wanted.seller_id)
         return await self._page_of(table, statement, page, to_view=mapping.invoice_from_row)
 
     async def get_invoice(self, id: str, *, customer_id: str | None) -> InvoiceView:
@@ -82,26 +93,22 @@ class SqlBillingQueries:
         found = select(rows.charge).where(rows.charge.c.invoice_id == invoice_id)
         return [mapping.charge_from_row(row) for row in (await self._connection.execute(found)).mappings()]
 
+    async def _manual_lines(self, invoice_id: str) -> list[ManualLine]:
+        table = rows.manual_line
+        found = select(table).where(table.c.invoice_id == invoice_id).order_by(table.c.created_at, table.c.id)
+        return [
+            mapping.manual_line_from_row(row) for row in (await self._connection.execute(found)).mappings()
+        ]
+
     async def _lines(self, invoice: Invoice) -> tuple[InvoiceLine, ...]:
         """As they were issued; those of a draft as they would be now."""
-        if invoice.status in ("draft", "skipped"):
-            return tuple(lines_of(invoice, await self._charges(invoice.id)))
+        if invoice.status in ("draft", "skipped", "gathered"):
+            charges, manual = await self._charges(invoice.id), await self._manual_lines(invoice.id)
+            return tuple(lines_of(invoice, charges, manual))
         table = rows.invoice_line
         stored = select(table).where(table.c.invoice_id == invoice.id).order_by(table.c.ordinal)
         found = (await self._connection.execute(stored)).mappings()
         return tuple(mapping.line_from_row(row) for row in found)
-
-    async def explain_line(
-        self, invoice_id: str, line_id: str, *, customer_id: str | None
-    ) -> LineExplanation:
-        view = await self.get_invoice(invoice_id, customer_id=customer_id)
-        line = next((line for line in view.lines if line.id == line_id), None)
-        if line is None:
-            raise LineNotFound("no line of the invoice has this id")
-        charges = await self._charges(invoice_id)
-        charge = next(charge for charge in charges if charge.id == line.charge_id)
-        derived = next((again for again in lines_of(view.invoice, charges) if again.id == line_id), None)
-        return LineExplanation(line, charge, derived)
 
     async def list_attempts(
         self, invoice_id: str, page: PageRequest, *, customer_id: str | None
@@ -120,6 +127,25 @@ class SqlBillingQueries:
     async def list_sellers(self, page: PageRequest) -> Slice[Seller]:
         table = rows.seller
         return await self._page_of(table, select(table), page, to_view=mapping.seller_from_row)
+
+    async def list_manual_lines(self, invoice_id: str, page: PageRequest) -> Slice[ManualLine]:
+        await self._invoice(invoice_id, None)
+        table = rows.manual_line
+        statement = select(table).where(table.c.invoice_id == invoice_id)
+        return await self._page_of(table, statement, page, to_view=mapping.manual_line_from_row)
+
+    async def list_billing_profiles(
+        self, page: PageRequest, *, customer_id: str | None, seller_id: str | None, gathers: bool | None
+    ) -> Slice[BillingProfile]:
+        table = rows.billing_profile
+        statement: Select[Any] = select(table)
+        if customer_id is not None:
+            statement = statement.where(table.c.id == customer_id)
+        if seller_id is not None:
+            statement = statement.where(table.c.seller_id == seller_id)
+        if gathers is not None:
+            statement = statement.where(table.c.gathers == gathers)
+        return await self._page_of(table, statement, page, to_view=mapping.profile_from_row)
 
     async def list_payment_methods(
         self, page: PageRequest, *, customer_id: str | None
@@ -183,35 +209,3 @@ class SqlBillingQueries:
             page=page,
             to_view=mapping.balance_entry_from_row,
         )
-
-    async def list_ledger_entries(
-        self, page: PageRequest, *, invoice_id: str | None, account: str | None
-    ) -> Slice[LedgerEntryView]:
-        table = rows.ledger_entry
-        id = func.concat(table.c.posting_key, ":", table.c.ordinal)
-        statement: Select[Any] = select(table)
-        if invoice_id is not None:
-            statement = statement.where(table.c.invoice_id == invoice_id)
-        if account is not None:
-            statement = statement.where(table.c.account == account)
-        return await fetch_page(
-            self._connection,
-            statement,
-            created_at=table.c.recorded_at,
-            id=id,
-            page=page,
-            to_view=_ledger_view,
-        )
-
-
-def _ledger_view(row: RowMapping) -> LedgerEntryView:
-    return LedgerEntryView(
-        id=f"{row['posting_key']}:{row['ordinal']}",
-        posting=row["posting_key"],
-        account=row["account"],
-        amount=Money(row["amount_minor"], row["currency"]),
-        posted_at=row["posted_at"],
-        invoice_id=row["invoice_id"],
-        attempt_id=row["attempt_id"],
-        balance_entry_id=row["balance_entry_id"],
-    )

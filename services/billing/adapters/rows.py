@@ -48,6 +48,17 @@ seller = Table(
     Column("is_default", Boolean, nullable=False),
     version_column(),
     instant("created_at"),
+    Column("tax_rounding", Text, nullable=False, server_default="group"),
+    json_column("registrations", server_default=text("'[]'")),
+    Column("number_reset", Text, nullable=False, server_default="never"),
+    Column("credit_note_prefix", Text),
+    Column("deposit_prefix", Text),
+    Column("compensation_prefix", Text),
+    Column("payment_terms_from", Text, nullable=False, server_default="issue"),
+    Column("due_day_rule", Text, nullable=False, server_default="calendar"),
+    Column("draft_grace_hours", Integer, nullable=False, server_default=text("0")),
+    Column("zero_invoices", Text, nullable=False, server_default="skip"),
+    Column("footer", Text),
     UniqueConstraint("tenant", "code"),
     Index("uq_seller_default", "tenant", unique=True, postgresql_where=text("is_default")),
 )
@@ -65,6 +76,7 @@ customer = Table(
     Column("legal_name", Text),
     Column("vat_id", Text),
     json_column("address", nullable=True),
+    Column("zone", Text),
     Column("payment_terms_days", Integer),
     Column("is_erased", Boolean, nullable=False, server_default=text("false")),
     Column("clock_id", Text),
@@ -81,6 +93,15 @@ agreement = Table(
     Column("customer_id", Text, nullable=False),
     json_column("snapshot"),
     Column("clock_id", Text),
+    Column("payer_id", Text),
+    instant("next_boundary_at", nullable=True),
+    Index(
+        "ix_agreement_next_boundary",
+        "tenant",
+        "payer_id",
+        "next_boundary_at",
+        postgresql_where=text("next_boundary_at IS NOT NULL"),
+    ),
 )
 
 charge = Table(
@@ -115,9 +136,14 @@ charge = Table(
     json_column("allowance", nullable=True),
     Column("basis", Text),
     json_column("whole", nullable=True),
+    Column("plan_code", Text),
+    json_column("billed_before", nullable=True),
+    json_column("pools", nullable=True),
+    decimal_column("estimated_quantity", nullable=True),
     UniqueConstraint(
         "tenant", "item_id", "price_id", "period_index", "kind", "revision", name="uq_charge_identity"
     ),
+    Column("freed_from_id", Text),
     Index("ix_charge_invoice_id", "invoice_id"),
     Index("ix_charge_subscription", "tenant", "subscription_id", "period_index"),
     Index("ix_charge_waiting", "tenant", "subscription_id", postgresql_where=text("invoice_id IS NULL")),
@@ -136,12 +162,32 @@ period_terms = Table(
     Column("is_settled", Boolean, nullable=False),
 )
 
+# How a customer is billed. It has the id of the customer.
+billing_profile = Table(
+    "billing_profile",
+    metadata,
+    tenant_column(),
+    id_column(),
+    Column("seller_id", Text),
+    Column("gathers", Boolean, nullable=False),
+    Column("purchase_order", Text),
+    Column("buyer_reference", Text),
+    Column("notes", Text),
+    Column("tax_status", Text, nullable=False),
+    Column("tax_exemption_reason", Text),
+    Column("is_business", Boolean),
+    Column("draft_grace_hours", Integer),
+    version_column(),
+    instant("created_at"),
+    Index("ix_billing_profile_tenant_created_at", "tenant", "created_at", "id"),
+)
+
 invoice = Table(
     "invoice",
     metadata,
     tenant_column(),
     id_column(),
-    Column("subscription_id", Text, nullable=False),
+    Column("subscription_id", Text),
     Column("customer_id", Text, nullable=False),
     instant("boundary_at"),
     Column("document_kind", Text, nullable=False),
@@ -168,25 +214,70 @@ invoice = Table(
     version_column(),
     instant("created_at"),
     *due_columns(),
+    Column("group_id", Text, nullable=False),
+    minor("subtotal_minor"),
+    minor("prepaid_minor", server_default=text("0")),
+    minor("discount_minor", server_default=text("0")),
+    minor("credits_applied_minor", server_default=text("0")),
+    minor("credited_minor", server_default=text("0")),
+    json_column("taxes", server_default=text("'[]'")),
+    json_column("discounts", server_default=text("'[]'")),
+    json_column("subscription_ids", server_default=text("'[]'")),
+    json_column("profile", nullable=True),
+    Column("notes", Text),
+    Column("purchase_order", Text),
+    Column("buyer_reference", Text),
+    Column("external_id", Text),
+    instant("draft_until", nullable=True),
+    Column("held_for", Text),
+    Column("gathered_into", Text),
+    Column("replaces_id", Text),
+    instant("voided_at", nullable=True),
+    json_column("payment_terms", nullable=True),
     UniqueConstraint(
-        "tenant", "subscription_id", "boundary_at", "document_kind", "issue", name="uq_invoice_document"
+        "tenant", "group_id", "boundary_at", "document_kind", "issue", name="uq_invoice_document"
     ),
     UniqueConstraint("tenant", "seller_id", "series", "number", name="uq_invoice_number"),
     CheckConstraint("net_minor + tax_minor = total_minor", name="adds_up"),
-    CheckConstraint("(status IN ('draft', 'skipped')) = (number IS NULL)", name="numbered_once_final"),
     CheckConstraint(
-        "paid_minor BETWEEN 0 AND greatest(total_minor - balance_applied_minor, 0)", name="paid_within_total"
+        "(status IN ('draft', 'skipped', 'gathered')) = (number IS NULL)", name="numbered_once_final"
     ),
     CheckConstraint(
-        "status <> 'paid' OR paid_minor + balance_applied_minor = total_minor", name="paid_in_full"
+        "paid_minor >= 0 AND credited_minor >= 0 AND paid_minor + credited_minor <= "
+        "greatest(total_minor - credits_applied_minor - balance_applied_minor, 0)",
+        name="paid_within_total",
     ),
     CheckConstraint(
-        "balance_applied_minor BETWEEN least(total_minor, 0) AND greatest(total_minor, 0)",
+        "status <> 'paid' OR "
+        "paid_minor + credited_minor + credits_applied_minor + balance_applied_minor = total_minor",
+        name="paid_in_full",
+    ),
+    CheckConstraint(
+        "credits_applied_minor BETWEEN 0 AND greatest(total_minor, 0) AND balance_applied_minor BETWEEN "
+        "least(total_minor, 0) AND greatest(total_minor - credits_applied_minor, 0)",
         name="balance_within_total",
     ),
+    CheckConstraint("(status = 'gathered') = (gathered_into IS NOT NULL)", name="gathered_somewhere"),
     Index("ix_invoice_tenant_customer", "tenant", "customer_id", "created_at"),
     Index("ix_invoice_tenant_created_at", "tenant", "created_at", "id"),
+    Index(
+        "ix_invoice_draft", "tenant", "customer_id", "boundary_at", postgresql_where=text("status = 'draft'")
+    ),
     Index("ix_invoice_no_seller", "tenant", postgresql_where=text("status_reason = 'no_seller'")),
+    Index("ix_invoice_subscription", "tenant", "subscription_id"),
+    Index(
+        "ix_invoice_subscription_ids",
+        "subscription_ids",
+        postgresql_using="gin",
+        postgresql_where=text("subscription_ids <> '[]'::jsonb"),
+    ),
+    Index(
+        "uq_invoice_external_id",
+        "tenant",
+        "external_id",
+        unique=True,
+        postgresql_where=text("external_id IS NOT NULL"),
+    ),
 )
 
 invoice_line = Table(
@@ -195,7 +286,7 @@ invoice_line = Table(
     tenant_column(),
     id_column(),
     Column("invoice_id", Text, nullable=False),
-    Column("charge_id", Text, nullable=False),
+    Column("charge_id", Text),
     Column("ordinal", Integer, nullable=False),
     Column("tier", Integer),
     Column("description", Text, nullable=False),
@@ -206,7 +297,50 @@ invoice_line = Table(
     Column("formula", Text, nullable=False),
     Column("service_start_on", Date, nullable=False),
     Column("service_end_on", Date, nullable=False),
+    minor("amount_minor"),
+    minor("prepaid_minor", server_default=text("0")),
+    minor("discount_minor", server_default=text("0")),
+    minor("line_tax_minor", nullable=True),
+    Column("tax_category", Text, nullable=False, server_default="S"),
+    decimal_column("tax_percent", server_default=text("0")),
+    Column("tax_reason_code", Text),
+    Column("tax_reason", Text),
+    Column("tax_behavior", Text, nullable=False, server_default="exclusive"),
+    Column("product_tax_category", Text),
+    Column("subscription_id", Text),
+    Column("item_id", Text),
+    Column("price_id", Text),
+    Column("product_id", Text),
+    Column("plan_code", Text),
+    Column("corrects_line_id", Text),
+    Column("manual_line_id", Text),
+    Column("earned_until", Date),
+    Column("income", Text, nullable=False, server_default="revenue"),
     UniqueConstraint("tenant", "invoice_id", "ordinal", name="uq_invoice_line_ordinal"),
+    CheckConstraint("(charge_id IS NULL) = (manual_line_id IS NOT NULL)", name="from_somewhere"),
+)
+
+# What a person, a deposit or a top-up put on a document.
+manual_line = Table(
+    "manual_line",
+    metadata,
+    tenant_column(),
+    id_column(),
+    Column("invoice_id", Text, nullable=False),
+    Column("description", Text, nullable=False),
+    decimal_column("quantity"),
+    decimal_column("unit_amount"),
+    currency_column(),
+    Column("tax_category", Text),
+    Column("tax_behavior", Text, nullable=False),
+    Column("purpose", Text, nullable=False, server_default="sale"),
+    Column("product_id", Text),
+    Column("subscription_id", Text),
+    Column("service_start_on", Date),
+    Column("service_end_on", Date),
+    version_column(),
+    instant("created_at"),
+    Index("ix_manual_line_invoice_id", "tenant", "invoice_id"),
 )
 
 # What is owed to a customer in one currency. Its entries sum to it.
@@ -245,10 +379,12 @@ customer_balance_entry = Table(
     instant("recorded_at", server_default=text("clock_timestamp()")),
     UniqueConstraint("tenant", "balance_id", "ordinal", name="uq_customer_balance_entry_ordinal"),
     CheckConstraint("after_minor >= 0", name="not_below_zero"),
+    Column("credit_note_id", Text),
     Index(
         "uq_customer_balance_entry_invoice",
         "tenant",
         "invoice_id",
+        "kind",
         unique=True,
         postgresql_where=text("invoice_id IS NOT NULL"),
     ),
@@ -268,6 +404,7 @@ number_series = Table(
     tenant_column(),
     Column("seller_id", Text, primary_key=True),
     Column("series", Text, primary_key=True),
+    Column("head", Text, primary_key=True),
     Column("next", BigInteger, nullable=False),
 )
 
@@ -293,11 +430,13 @@ corrected_window = Table(
     id_column(),
     Column("subscription_id", Text, nullable=False),
     Column("period_index", Integer, nullable=False),
-    Column("revision", Integer, nullable=False),
+    Column("revision", Integer, primary_key=True, autoincrement=False),
     json_column("totals"),
+    json_column("before", nullable=True),
     Column("policy", Text, nullable=False, server_default="next_invoice"),
     Column("is_billable", Boolean, nullable=False, server_default=text("true")),
-    Column("billable_revision", Integer, nullable=False, server_default=text("0")),
+    instant("corrected_at", nullable=True),
+    Index("ix_corrected_window_subscription", "tenant", "subscription_id", "period_index"),
 )
 
 # What the catalog published, whole. It never changes.
@@ -324,12 +463,15 @@ ledger_entry = Table(
     minor("amount_minor"),
     currency_column(),
     instant("posted_at"),
+    Column("posted_on", Date, nullable=False),
     Column("invoice_id", Text),
     Column("attempt_id", Text),
     Column("balance_entry_id", Text),
+    Column("source_id", Text),
     instant("recorded_at", server_default=text("clock_timestamp()")),
     Index("ix_ledger_entry_invoice_id", "tenant", "invoice_id"),
     Index("ix_ledger_entry_recorded_at", "tenant", "recorded_at"),
+    Index("ix_ledger_entry_account", "tenant", "account", "posted_at"),
 )
 
 payment_method = Table(

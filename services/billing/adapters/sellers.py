@@ -23,10 +23,20 @@ class SellerRepository(Repository[Seller]):
         )
         self._default: Seller | None = None
         self._is_settled = False
+        self._read: dict[str, Seller | None] = {}
 
     def reset(self) -> None:
         super().reset()
         self._default, self._is_settled = None, False
+        self._read.clear()
+
+    async def find(self, id: str) -> Seller | None:
+        """Read once in a unit of work: many documents of a batch may name the same seller."""
+        if id in self._locked:
+            return self._locked[id]
+        if id not in self._read:
+            self._read[id] = await super().find(id)
+        return self._read[id]
 
     def add(self, aggregate: Seller) -> None:
         super().add(aggregate)
@@ -41,6 +51,12 @@ class SellerRepository(Repository[Seller]):
                 self._default = await self._read_default()
                 self._is_settled = True
         return self._default
+
+    async def step_down(self, seller: Seller) -> None:
+        assert not seller.is_default, "he steps down"
+        self.save(seller)
+        await self.flush()
+        self._default = None
 
     async def lock_default(self) -> None:
         await self._lock("pg_advisory_xact_lock")

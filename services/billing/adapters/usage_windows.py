@@ -3,55 +3,64 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 
 from sqlalchemy import select, tuple_
 
-from libs.common.persistence.base import bulk_insert
+from libs.common.persistence.base import bulk_insert, is_among
 from libs.common.persistence.unit_of_work import UnitOfWork
 from services.billing.adapters import mapping, rows
 from services.billing.adapters.period_terms import PeriodKey, listed
+from services.billing.domain.billed_usage import billed_usage
 from services.billing.domain.charge import UsageCorrection, UsageOfPeriod
-
-# An older one that comes late may still say that something is to be billed.
-_NEWER_CORRECTION = """
-    ON CONFLICT (id) DO UPDATE SET
-        billable_revision = greatest(corrected_window.billable_revision, excluded.billable_revision),
-        revision = greatest(corrected_window.revision, excluded.revision),
-        (totals, policy, is_billable) = (SELECT newest.totals, newest.policy, newest.is_billable FROM (VALUES
-            (corrected_window.revision, corrected_window.totals, corrected_window.policy, corrected_window.is_billable),
-            (excluded.revision, excluded.totals, excluded.policy, excluded.is_billable)
-        ) AS newest(revision, totals, policy, is_billable) ORDER BY newest.revision DESC LIMIT 1)
-"""
 
 
 class UsageWindowRepository:
-    """Closed windows are added, never changed; of the corrections to each, the newest is kept beside it."""
+    """Closed windows are added, never changed, and so are the corrections to each, which stand beside it."""
 
     def __init__(self, uow: UnitOfWork) -> None:
         self._uow = uow
         self._loaded: dict[PeriodKey, UsageOfPeriod | None] = {}
+        self._corrections: dict[str, dict[int, UsageCorrection]] = {}
         self._added: list[UsageOfPeriod] = []
-        self._corrections: dict[str, UsageCorrection] = {}
+        self._corrected: dict[tuple[str, int], UsageCorrection] = {}
 
     def reset(self) -> None:
         self._loaded.clear()
+        self._corrections.clear()
 
-    async def load(self, keys: Iterable[PeriodKey]) -> None:
+    async def load(self, keys: Iterable[PeriodKey], *, also: Iterable[str] = ()) -> None:
+        """The windows of these periods with their corrections, and `also` the corrections of windows with these ids."""
         missing = sorted(set(keys) - self._loaded.keys())
+        if missing:
+            self._loaded.update(dict.fromkeys(missing))
+            table = rows.closed_window
+            found = select(table).where(
+                tuple_(table.c.subscription_id, table.c.period_index).in_(listed(missing))
+            )
+            for row in (await self._uow.connection.execute(found)).mappings():
+                self._loaded[row["subscription_id"], row["period_index"]] = mapping.usage_from_row(row)
+        windows = [window.window_id for key in missing if (window := self._loaded[key]) is not None]
+        await self._load_corrections([*windows, *also])
+
+    async def _load_corrections(self, window_ids: Iterable[str]) -> None:
+        missing = set(window_ids) - self._corrections.keys()
         if not missing:
             return
-        self._loaded.update(dict.fromkeys(missing))
-        table = rows.closed_window
-        found = select(table).where(
-            tuple_(table.c.subscription_id, table.c.period_index).in_(listed(missing))
-        )
+        self._corrections.update({id: {} for id in missing})
+        found = select(rows.corrected_window).where(is_among(rows.corrected_window.c.id, missing))
         for row in (await self._uow.connection.execute(found)).mappings():
-            self._loaded[row["subscription_id"], row["period_index"]] = mapping.usage_from_row(row)
+            self._corrections[row["id"]][row["revision"]] = mapping.correction_from_row(row)
+        for (id, revision), correction in self._corrected.items():
+            if id in missing:
+                self._corrections[id][revision] = correction
 
     async def find(self, subscription_id: str, period_index: int) -> UsageOfPeriod | None:
         await self.load([(subscription_id, period_index)])
         return self._loaded[subscription_id, period_index]
+
+    async def newest(self, usage: UsageOfPeriod) -> UsageOfPeriod:
+        await self._load_corrections([usage.window_id])
+        return billed_usage(usage, self._corrections[usage.window_id].values())
 
     async def of_periods(self, subscription_id: str, start: int, end: int) -> list[UsageOfPeriod]:
         keys = [(subscription_id, index) for index in range(start, end)]
@@ -71,15 +80,17 @@ class UsageWindowRepository:
         self._added.append(usage)
         self._loaded[usage.subscription_id, usage.period_index] = usage
 
-    def keep_newest_correction(self, correction: UsageCorrection) -> None:
-        known = self._corrections.get(correction.window_id, correction)
-        newest = max(known, correction, key=lambda told: told.revision)
-        billable = max(known.billable_revision, correction.billable_revision)
-        self._corrections[correction.window_id] = replace(newest, billable_revision=billable)
+    async def add_correction(self, correction: UsageCorrection) -> bool:
+        id, revision = correction.window_id, correction.revision
+        await self._load_corrections([id])
+        if revision in self._corrections[id]:
+            return False
+        self._corrections[id][revision] = self._corrected[id, revision] = correction
+        return True
 
     async def flush(self) -> None:
         added, self._added = self._added, []
-        corrections, self._corrections = self._corrections, {}
+        corrected, self._corrected = self._corrected, {}
         tenant = self._uow.tenant
         await bulk_insert(
             self._uow.connection,
@@ -89,6 +100,6 @@ class UsageWindowRepository:
         await bulk_insert(
             self._uow.connection,
             rows.corrected_window,
-            [{"tenant": tenant, **mapping.correction_to_row(corrections[id])} for id in sorted(corrections)],
-            tail=_NEWER_CORRECTION,
+            [{"tenant": tenant, **mapping.correction_to_row(corrected[key])} for key in sorted(corrected)],
+            tail="ON CONFLICT (id, revision) DO NOTHING",
         )

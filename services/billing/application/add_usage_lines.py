@@ -8,9 +8,9 @@ from services.billing.application.ports import UnitOfWork
 from services.billing.application.reconcile_charges import (
     Documents,
     charge_usage,
-    is_carried_on,
     waits_for_earlier,
 )
+from services.billing.application.usage_corrections import has_estimates, is_carried_on
 from services.billing.domain.agreement import Agreement
 from services.billing.domain.charge import UsageOfPeriod
 from services.billing.domain.invoice import Invoice, invoice_id, with_usage
@@ -25,7 +25,7 @@ async def add_usage_lines(command: AddUsageLines, *, uow: UnitOfWork) -> Invoice
     """Bill metered usage in arrears, on the document raised at the window's end.
 
     The lifecycle event of that boundary may not have come yet: then the usage is kept, and that event finds it.
-    So it is where free units are carried on from a window whose usage has not come: it brings this one along.
+    So it is where the window before decides on this one and has not come: it brings this one along.
     A repeat finds a draft that awaits nothing of this period, and adds nothing.
     Emits: InvoiceFinalized, when the usage was the last thing awaited.
     Raises: UsageOfUnknownItem.
@@ -37,7 +37,7 @@ async def add_usage_lines(command: AddUsageLines, *, uow: UnitOfWork) -> Invoice
     if agreement is None:
         return None
     first = billed = await _bill(usage, agreement, uow=uow)
-    while billed is not None and await is_carried_on(usage, agreement, uow=uow):
+    while billed is not None and await _decides_on_next(usage, agreement, uow=uow):
         later = await uow.usage_windows.find(agreement.id, usage.period_index + 1)
         if later is None or later.window_start != usage.window_end:
             break
@@ -54,6 +54,11 @@ async def _bill(usage: UsageOfPeriod, agreement: Agreement, *, uow: UnitOfWork) 
     documents = Documents(of_then, with_usage(draft), usage.closed_at)
     await charge_usage(documents, usage, of_then, now=usage.closed_at, uow=uow)
     return await documents.finalize(now=max(usage.closed_at, draft.created_at), uow=uow)
+
+
+async def _decides_on_next(usage: UsageOfPeriod, agreement: Agreement, *, uow: UnitOfWork) -> bool:
+    terms = await uow.period_terms.find(agreement.id, usage.period_index)
+    return has_estimates(usage) or is_carried_on(agreement, usage, terms)
 
 
 async def _awaiting(usage: UsageOfPeriod, agreement: Agreement, *, uow: UnitOfWork) -> Invoice | None:

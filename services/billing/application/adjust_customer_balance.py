@@ -9,7 +9,7 @@ from libs.common.money import Money
 from services.billing.application.ports import UnitOfWork
 from services.billing.domain.agreement import CustomerDetails
 from services.billing.domain.customer_balance import BalanceEntry, BalanceMovement
-from services.billing.domain.ledger_entry import entries_for_adjustment
+from services.billing.domain.postings_of_invoices import postings_for_adjustment
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +41,6 @@ async def adjust_customer_balance(
             clock_id=customer.clock_id,
         )
     )
-    uow.ledger.post(
-        entries_for_adjustment(entry.id, command.amount), posted_at=now, balance_entry_id=entry.id
-    )
+    uow.ledger.post(postings_for_adjustment(entry.id, command.amount, at=now))
     uow.record("customer_balance.adjusted", entry.balance_id, entry.ordinal)
     return entry

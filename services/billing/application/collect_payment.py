@@ -12,8 +12,10 @@ from datetime import datetime
 
 from services.billing.application import events
 from services.billing.application.ports import Gateways, UnitOfWork
-from services.billing.domain.invoice import Invoice, paid_in_full
-from services.billing.domain.ledger_entry import entries_for_payment
+from services.billing.application.when_paid import when_paid
+from services.billing.domain.customer_balance import BalanceMovement
+from services.billing.domain.invoice import Invoice
+from services.billing.domain.invoice_standing import with_payment
 from services.billing.domain.payment import (
     Collected,
     Declined,
@@ -25,6 +27,7 @@ from services.billing.domain.payment import (
     following_attempt,
     released,
 )
+from services.billing.domain.postings_of_invoices import owed_on, postings_for_payment
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +105,9 @@ async def record_payment(
     """Write down the outcome of an attempt: paid, or failed with or without a further try.
 
     A repeat finds the attempt ended and changes nothing. Where the claim ran out and another process holds it
-    now, nothing is written: that one asks the gateway, and so learns the same.
-    Emits: InvoicePaid or PaymentFailed.
+    now, nothing is written: that one asks the gateway, and so learns the same. What was taken beyond what is due by now,
+    since the invoice was credited meanwhile, goes to the balance of who paid.
+    Emits: InvoicePaid or PaymentFailed; CustomerBalanceChanged.
     """
     invoice = await uow.invoices.get_for_update(claim.attempt.invoice_id)
     attempt = await uow.payment_attempts.find_for_update(claim.attempt.id)
@@ -112,23 +116,52 @@ async def record_payment(
     over = ended(attempt, outcome, now=claim.now)
     uow.payment_attempts.save(over)
     if isinstance(outcome, Collected):
-        _record_success(invoice, over, now=claim.now, uow=uow, traceparent=traceparent)
+        await _record_success(invoice, over, now=claim.now, uow=uow, traceparent=traceparent)
         return
-    further = following_attempt(over, retry_days=retry_days, now=claim.now)
+    uow.record("payment.failed", over.id, over.version)
+    if invoice.status != "finalized":
+        return  # it was credited meanwhile: nobody owes anything
+    further = following_attempt(over, due=invoice.due, retry_days=retry_days, now=claim.now)
     if further is not None:
         uow.payment_attempts.add(further)
     next_at = further.due_at if further is not None else None
     failed = events.payment_failed(invoice, over, next_attempt_at=next_at, tenant=uow.tenant)
     uow.outbox.append(failed, key=invoice.id, traceparent=traceparent)
-    uow.record("payment.failed", over.id, over.version)
 
 
-def _record_success(
+async def _record_success(
     invoice: Invoice, attempt: PaymentAttempt, *, now: datetime, uow: UnitOfWork, traceparent: str | None
 ) -> None:
-    paid = paid_in_full(invoice, now=now)
+    received = with_payment(invoice, attempt.amount, now=now)
+    paid, beyond = received.invoice, received.beyond
+    uow.ledger.post(
+        postings_for_payment(
+            attempt.id,
+            paid.id,
+            attempt.amount,
+            at=now,
+            zone=paid.zone,
+            settles=owed_on(paid.document_kind),
+            overpaid=beyond,
+        )
+    )
+    if beyond.amount_minor:
+        entry = uow.customer_balances.move(
+            BalanceMovement(
+                customer_id=paid.customer_id,
+                amount=beyond,
+                kind="overpaid",
+                occurred_at=now,
+                actor=uow.actor,
+                invoice_id=paid.id,
+                clock_id=paid.clock_id,
+                traceparent=traceparent,
+            )
+        )
+        uow.record("customer_balance.moved", entry.balance_id, entry.ordinal)
+    if paid is invoice:
+        return  # it was credited in full while the gateway was asked
     uow.invoices.save(paid)
-    entries = entries_for_payment(attempt.id, attempt.amount)
-    uow.ledger.post(entries, invoice_id=paid.id, posted_at=now, attempt_id=attempt.id)
     uow.outbox.append(events.invoice_paid(paid, tenant=uow.tenant), key=paid.id, traceparent=traceparent)
     uow.record("invoice.paid", paid.id, paid.version)
+    await when_paid(paid, now=now, uow=uow)

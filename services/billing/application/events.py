@@ -9,15 +9,22 @@ from functools import lru_cache
 from typing import Any
 
 from libs.common.contracts.billing import (
+    BillingRunChangedV1,
+    CreditNoteIssuedV1,
+    CreditNoteV1,
     CustomerBalanceChangedV1,
+    DepositChangedV1,
     InvoiceFinalizedV1,
+    InvoiceMarkedUncollectibleV1,
     InvoicePaidV1,
     InvoiceV1,
+    InvoiceVoidedV1,
     PaymentFailedV1,
     PaymentMethodChangedV1,
+    RefundRequestedV1,
 )
 from libs.common.contracts.catalog import CommitmentV1, PlanOverlayV1, PlanV1, PriceV1, Snapshot
-from libs.common.contracts.metering import UsageTotalV1
+from libs.common.contracts.metering import TrueUpV1, UsageTotalV1, UsageWindowSealedV1
 from libs.common.contracts.subscriptions import (
     BillingPeriodV1,
     CustomerV1,
@@ -36,15 +43,20 @@ from services.billing.domain.agreement import (
     Bounds,
     CustomerDetails,
 )
-from services.billing.domain.charge import ItemUsage
+from services.billing.domain.billing_run import BillingRun
+from services.billing.domain.charge import ItemUsage, TrueUp
+from services.billing.domain.credit_note import CreditNote
 from services.billing.domain.customer_balance import BalanceEntry
+from services.billing.domain.deposit import Deposit
 from services.billing.domain.invoice import Invoice
 from services.billing.domain.payment import PaymentAttempt
 from services.billing.domain.plan_terms import Phase, PlanTerms, Trial
 from services.billing.domain.proration import ProrationOptions
 from services.billing.domain.rating.commitment import Commitment
 from services.billing.domain.rating.price import MatrixCell, Price, PriceTier, Rollover
+from services.billing.domain.refund import Refund
 from services.billing.domain.terms import Fee, PeriodTerms, TermSegment
+from services.billing.domain.window_digest import UsageDigest, WindowDigest
 
 PRICES_KEPT = 4_096
 
@@ -61,6 +73,12 @@ def _invoice(invoice: Invoice) -> InvoiceV1:
         boundary_at=invoice.boundary_at,
         document_kind=invoice.document_kind,
         balance_applied_minor=invoice.balance_applied.amount_minor,
+        subscription_ids=invoice.about,
+        net_minor=invoice.net.amount_minor,
+        tax_minor=invoice.tax.amount_minor,
+        discount_minor=invoice.discount.amount_minor,
+        credits_applied_minor=invoice.credits_applied.amount_minor,
+        due_on=invoice.due_on,
     )
 
 
@@ -114,6 +132,87 @@ def payment_failed(
     )
 
 
+def invoice_voided(invoice: Invoice, *, reason: str, tenant: str) -> InvoiceVoidedV1:
+    assert invoice.voided_at is not None
+    return InvoiceVoidedV1(
+        tenant=tenant,
+        version=invoice.version,
+        occurred_at=invoice.voided_at,
+        test_clock=invoice.clock_id,
+        invoice=_invoice(invoice),
+        reason=reason,
+    )
+
+
+def invoice_marked_uncollectible(
+    invoice: Invoice, *, reason: str, occurred_at: datetime, tenant: str
+) -> InvoiceMarkedUncollectibleV1:
+    return InvoiceMarkedUncollectibleV1(
+        tenant=tenant,
+        version=invoice.version,
+        occurred_at=occurred_at,
+        test_clock=invoice.clock_id,
+        invoice=_invoice(invoice),
+        reason=reason,
+        written_off_minor=invoice.due.amount_minor,
+    )
+
+
+def credit_note_issued(note: CreditNote, *, tenant: str) -> CreditNoteIssuedV1:
+    assert note.number is not None, "only an issued credit note is told of"
+    return CreditNoteIssuedV1(
+        tenant=tenant,
+        occurred_at=note.issued_at,
+        test_clock=note.clock_id,
+        credit_note=CreditNoteV1(
+            credit_note_id=note.id,
+            number=note.number,
+            invoice_id=note.invoice_id,
+            customer_id=note.customer_id,
+            currency=note.currency,
+            net_minor=note.net.amount_minor,
+            tax_minor=note.tax.amount_minor,
+            total_minor=note.total.amount_minor,
+            to_invoice_minor=note.to_invoice.amount_minor,
+            to_balance_minor=note.to_balance.amount_minor,
+            to_refund_minor=note.to_refund.amount_minor,
+            reason=note.reason,
+        ),
+    )
+
+
+def refund_requested(refund: Refund, *, tenant: str) -> RefundRequestedV1:
+    return RefundRequestedV1(
+        tenant=tenant,
+        version=refund.version,
+        occurred_at=refund.created_at,
+        test_clock=refund.clock_id,
+        refund_id=refund.id,
+        customer_id=refund.customer_id,
+        currency=refund.amount.currency,
+        amount_minor=refund.amount.amount_minor,
+        credit_note_id=refund.credit_note_id,
+        deposit_id=refund.deposit_id,
+        invoice_id=refund.invoice_id,
+    )
+
+
+def deposit_changed(deposit: Deposit, *, occurred_at: datetime, tenant: str) -> DepositChangedV1:
+    return DepositChangedV1(
+        tenant=tenant,
+        version=deposit.version,
+        occurred_at=occurred_at,
+        test_clock=deposit.clock_id,
+        deposit_id=deposit.id,
+        customer_id=deposit.customer_id,
+        subscription_id=deposit.subscription_id,
+        currency=deposit.amount.currency,
+        amount_minor=deposit.amount.amount_minor,
+        remaining_minor=deposit.remaining.amount_minor,
+        state=deposit.state,
+    )
+
+
 def customer_balance_changed(entry: BalanceEntry, *, tenant: str) -> CustomerBalanceChangedV1:
     movement = entry.movement
     return CustomerBalanceChangedV1(
@@ -125,6 +224,19 @@ def customer_balance_changed(entry: BalanceEntry, *, tenant: str) -> CustomerBal
         currency=entry.after.currency,
         balance_minor=entry.after.amount_minor,
         invoice_id=movement.invoice_id,
+    )
+
+
+def billing_run_changed(run: BillingRun, *, tenant: str, now: datetime) -> BillingRunChangedV1:
+    assert run.state != "counting", "that it is counted is nobody's news"
+    return BillingRunChangedV1(
+        tenant=tenant,
+        version=run.version,
+        occurred_at=now,
+        run_id=run.id,
+        state=run.state,
+        until=run.until,
+        invoice_count=run.invoice_count,
     )
 
 
@@ -202,6 +314,7 @@ def customer_from(snapshot: CustomerV1, *, clock_id: str | None = None) -> Custo
         payment_terms_days=snapshot.payment_terms_days,
         is_erased=snapshot.is_erased,
         clock_id=clock_id,
+        zone=snapshot.zone,
     )
 
 
@@ -221,6 +334,7 @@ def agreement_from(snapshot: SubscriptionV1, *, version: int, clock_id: str | No
         billed_until=snapshot.billed_until,
         proration=ProrationOptions(**_fields(snapshot.proration)),
         commitments=_commitments_from(snapshot.commitments),
+        plan_code=snapshot.plan_code,
     )
 
 
@@ -348,6 +462,8 @@ def item_usage_from(total: UsageTotalV1) -> ItemUsage:
         quantity=total.quantity,
         event_count=total.event_count,
         price_id=total.price_id,
+        estimated_quantity=total.estimated_quantity,
+        true_ups=tuple(TrueUp(**_fields(true_up)) for true_up in total.true_ups),
     )
 
 
@@ -358,4 +474,30 @@ def item_usage_snapshot(usage: ItemUsage) -> UsageTotalV1:
         quantity=usage.quantity,
         event_count=usage.event_count,
         price_id=usage.price_id,
+        estimated_quantity=usage.estimated_quantity,
+        true_ups=tuple(TrueUpV1.model_validate(true_up, from_attributes=True) for true_up in usage.true_ups),
+    )
+
+
+def window_digest_from(event: UsageWindowSealedV1) -> WindowDigest:
+    return WindowDigest(
+        window_id=event.window_id,
+        subscription_id=event.subscription_id,
+        period_index=event.period_index,
+        revision=event.revision,
+        seal=event.seal,
+        sealed_at=event.occurred_at,
+        digests=tuple(
+            UsageDigest(
+                item_id=digest.item_id,
+                price_id=digest.price_id,
+                meter=digest.meter,
+                quantity=digest.quantity,
+                event_count=digest.event_count,
+                leaf_count=digest.leaf_count,
+                root=digest.root,
+                algorithm=digest.algorithm,
+            )
+            for digest in event.digests
+        ),
     )

@@ -9,24 +9,47 @@ from datetime import datetime
 from libs.common.money import Money
 from libs.common.periods import local_date
 from libs.common.telemetry import current_traceparent
+from services.billing.application.accrue_usage import accrue_usage, reverse_accruals
+from services.billing.application.coupons_for import coupons_for, use_coupons
 from services.billing.application.ports import UnitOfWork
+from services.billing.application.tax_treatments import treatments_for
+from services.billing.application.top_up_wallet import credit_top_up
+from services.billing.application.wallet_credits import (
+    MoneyCredits,
+    UnitCredits,
+    draw_credits,
+    money_credits_for,
+    unit_credits_for,
+)
+from services.billing.application.when_paid import when_paid
 from services.billing.domain.agreement import Agreement
+from services.billing.domain.billing_profile import BillingProfile
 from services.billing.domain.charge import Charge
 from services.billing.domain.customer_balance import BalanceMovement
+from services.billing.domain.gathering import held, is_to_be_held
 from services.billing.domain.invoice import (
     Finalized,
     Invoice,
+    Means,
     Skipped,
+    Waiting,
     decide_finalization,
     invoice_id,
+    lines_of,
     open_draft,
-)
-from services.billing.domain.ledger_entry import (
-    PostedLine,
-    entries_for_balance_applied,
-    entries_for_invoice,
+    totalled,
+    waits_at,
+    with_grace,
 )
 from services.billing.domain.payment import first_attempt
+from services.billing.domain.postings_of_invoices import (
+    owed_on,
+    postings_for_balance_applied,
+    postings_for_invoice,
+)
+from services.billing.domain.revenue_schedule import earned_line_of
+from services.billing.domain.seller import Seller
+from services.billing.domain.settlement import Settled, SettlementInputs, settle_lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,24 +107,120 @@ async def issue_credit(
     return await finalize_if_complete(draft, now=now, uow=uow)
 
 
-async def finalize_if_complete(draft: Invoice, *, now: datetime, uow: UnitOfWork) -> Invoice:
-    """Finalize `draft`, which is locked, if it is complete.
+@dataclass(frozen=True, slots=True)
+class SettledDraft:
+    """What a draft would come to if it were issued now, and by whom. `owes`: something stands on it that is not zero."""
 
-    A draft that still waits is saved with what it has. A draft on which nothing is owed becomes `skipped`. What the
-    balance of who pays holds is drawn on first; where nothing is left to be paid, the invoice is paid at once.
-    Emits: InvoiceFinalized, with the number, in the same transaction; InvoicePaid, CustomerBalanceChanged.
+    settled: Settled
+    owes: bool
+    seller: Seller | None
+    profile: BillingProfile | None
+    units: UnitCredits
+
+
+async def settle_draft(draft: Invoice, *, now: datetime, uow: UnitOfWork) -> SettledDraft:
+    """Everything that decides what the lines of a draft come to, gathered and applied; nothing is written down.
+
+    Without a seller nobody taxes it, and neither coupons nor prepaid units are taken off yet.
     """
     charges = await uow.charges.of_invoice(draft.id)
-    seller = None if draft.awaits_window else await uow.sellers.find_default()
-    balance = Money.zero(draft.currency) if seller is None else await _balance_of(draft, uow)
-    outcome = decide_finalization(draft, charges, seller=seller, balance=balance, now=now)
+    manual = await uow.manual_lines.of_invoice(draft.id)
+    lines = lines_of(draft, charges, manual)
+    profile = await uow.billing_profiles.find(draft.customer_id)
+    seller = await _seller_of(profile, uow)
+    units, inputs = UnitCredits(), SettlementInputs()
+    if seller is not None and lines:
+        units = await unit_credits_for(draft, lines, now=now, uow=uow)
+        inputs = SettlementInputs(
+            prepaid=units.prepaid,
+            coupons=await coupons_for(draft, lines, now=now, uow=uow),
+            treatments=await treatments_for(draft, lines, seller=seller, profile=profile, now=now, uow=uow),
+            tax_rounding=seller.tax_rounding,
+        )
+    return SettledDraft(
+        settled=settle_lines(lines, inputs, draft.currency),
+        owes=bool(manual) or any(charge.amount.amount_minor for charge in charges),
+        seller=seller,
+        profile=profile,
+        units=units,
+    )
+
+
+async def finalize_if_complete(
+    draft: Invoice, *, now: datetime, uow: UnitOfWork, by_run: bool = False
+) -> Invoice:
+    """Finalize `draft`, which is locked, if it is complete, and its grace is over.
+
+    A draft that still waits is saved with what it has: so is one that is gathered with others, or, unless this is done
+    `by_run`, one that waits for a billing run. A draft on which nothing is owed becomes `skipped`. Prepaid credits and
+    the balance of who pays are drawn on first; where nothing is left to be paid, the invoice is paid at once.
+    Emits: InvoiceFinalized, with the number, in the same transaction; InvoicePaid, CustomerBalanceChanged.
+    """
+    nothing = Money.zero(draft.currency)
+    if draft.awaits_window:  # what it comes to is told once all of it is known
+        charges = await uow.charges.of_invoice(draft.id)
+        manual = await uow.manual_lines.of_invoice(draft.id)
+        settled = settle_lines(lines_of(draft, charges, manual), SettlementInputs(), draft.currency)
+        waiting = totalled(draft, settled)
+        uow.invoices.save(waiting)
+        return waiting
+    known = await settle_draft(draft, now=now, uow=uow)
+    if is_to_be_held(draft, known.profile):
+        await accrue_usage(draft, known.settled.lines, now=now, uow=uow)
+        part = held(totalled(draft, known.settled), now=now)
+        uow.invoices.save(part)
+        return part
+    if known.owes and not by_run and await _requires_run(draft, uow):
+        draft = replace(draft, held_for="billing_run")
+    draft = with_grace(draft, known.seller, known.profile)
+    money, balance, calendar = MoneyCredits(nothing), nothing, None
+    if known.seller is not None and not waits_at(draft, now):
+        settled = known.settled
+        money = await money_credits_for(draft, settled.lines, settled.total, now=now, uow=uow)
+        balance = await _balance_of(draft, uow)
+        if known.seller.due_day_rule == "next_business_day":
+            calendar = await uow.business_days.of(known.seller.country, around=local_date(now, draft.zone))
+    outcome = decide_finalization(
+        draft,
+        known.settled,
+        owes=known.owes,
+        seller=known.seller,
+        profile=known.profile,
+        means=Means(money.amount, balance),
+        now=now,
+        calendar=calendar,
+    )
+    if isinstance(outcome, Waiting) and known.seller is not None:
+        await accrue_usage(draft, known.settled.lines, now=now, uow=uow)
     if isinstance(outcome, Finalized):
+        await reverse_accruals(outcome.invoice, outcome.lines, now=now, uow=uow)
         _issue(outcome, now=now, uow=uow)
+        if outcome.invoice.discounts:
+            await use_coupons(outcome.invoice, now=now, uow=uow)
+        if known.units.prepaid or outcome.invoice.credits_applied.amount_minor:
+            await draw_credits(outcome.invoice, known.units, money, now=now, uow=uow)
+        await credit_top_up(outcome.invoice, now=now, uow=uow)
+        if outcome.invoice.status == "paid":
+            await when_paid(outcome.invoice, now=now, uow=uow)
     else:
         uow.invoices.save(outcome.invoice)
     if isinstance(outcome, Skipped):
         uow.record("invoice.skipped", outcome.invoice.id, outcome.invoice.version)
     return outcome.invoice
+
+
+async def _requires_run(draft: Invoice, uow: UnitOfWork) -> bool:
+    """Whether the tenant wants documents of a boundary to be finalized by billing runs alone."""
+    if draft.document_kind != "invoice" or draft.held_for is not None or draft.replaces_id is not None:
+        return False
+    return (await uow.billing_runs.settings()).requires_run
+
+
+async def _seller_of(profile: BillingProfile | None, uow: UnitOfWork) -> Seller | None:
+    """Who issues the customer's documents: the seller that was agreed on, or the tenant's default one."""
+    if profile is not None and profile.seller_id is not None:
+        return await uow.sellers.find(profile.seller_id)
+    return await uow.sellers.find_default()
 
 
 async def _balance_of(draft: Invoice, uow: UnitOfWork) -> Money:
@@ -114,13 +233,17 @@ def _issue(outcome: Finalized, *, now: datetime, uow: UnitOfWork) -> None:
     trace = current_traceparent() or invoice.traceparent
     is_paid = invoice.status == "paid"
     uow.invoices.finalize(outcome)
-    entries = entries_for_invoice(
-        invoice.id,
-        invoiced_on=local_date(now, invoice.zone),
-        lines=[PostedLine(line.net, line.service_start_on) for line in outcome.lines],
-        tax=invoice.tax,
-    )
-    uow.ledger.post(entries, invoice_id=invoice.id, posted_at=now)
+    if invoice.document_kind != "deposit":
+        uow.ledger.post(
+            postings_for_invoice(
+                invoice.id,
+                lines=[earned_line_of(line) for line in outcome.lines],
+                tax=invoice.tax,
+                total=invoice.total,
+                at=now,
+                zone=invoice.zone,
+            )
+        )
     uow.record("invoice.finalized", invoice.id, invoice.version - is_paid)
     if invoice.balance_applied.amount_minor:
         _move_balance(invoice, now=now, trace=trace, uow=uow)
@@ -155,5 +278,8 @@ def _move_balance(invoice: Invoice, *, now: datetime, trace: str | None, uow: Un
         )
     )
     uow.record("customer_balance.moved", entry.balance_id, entry.ordinal)
-    entries = entries_for_balance_applied(invoice.id, applied)
-    uow.ledger.post(entries, invoice_id=invoice.id, posted_at=now)
+    uow.ledger.post(
+        postings_for_balance_applied(
+            invoice.id, applied, at=now, zone=invoice.zone, settles=owed_on(invoice.document_kind)
+        )
+    )

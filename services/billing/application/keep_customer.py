@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from services.billing.application.ports import UnitOfWork
 from services.billing.domain.agreement import CustomerDetails, with_party
+from services.billing.domain.billing_profile import without_person
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,7 +15,8 @@ class KeepCustomer:
 
 
 async def keep_customer(command: KeepCustomer, *, uow: UnitOfWork) -> None:
-    """An older copy replaces nothing. Of a customer who was erased, the agreements forget what they knew as well.
+    """An older copy replaces nothing. Of a customer who was erased, the agreements forget what they knew as well, and how
+    he was billed what may name him.
 
     Documents keep the customer as their boundary found him: the law wants a name on an invoice.
     """
@@ -23,3 +25,6 @@ async def keep_customer(command: KeepCustomer, *, uow: UnitOfWork) -> None:
     if customer.is_erased:
         for agreement in await uow.agreements.of_customer_for_update(customer.id):
             uow.agreements.save(with_party(agreement, customer))
+        profile = await uow.billing_profiles.find_for_update(customer.id)
+        if profile is not None:
+            uow.billing_profiles.save(without_person(profile))

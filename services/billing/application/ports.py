@@ -2,22 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import date, datetime
 from typing import Protocol
 
 from libs.common.contracts.catalog import PlanOverlayV1, PlanV1
 from libs.common.contracts.envelope import Event
 from libs.common.money import Money
+from services.billing.application.billing_run_ports import BillingRuns, Gatherings, SpendThresholds
+from services.billing.application.credit_ports import BilledLines, CouponRedemptions, Wallets
 from services.billing.domain.agreement import Agreement, CustomerDetails
+from services.billing.domain.billing_profile import BillingProfile
 from services.billing.domain.charge import Charge, UsageCorrection, UsageOfPeriod
+from services.billing.domain.credit_note import CreditNote
 from services.billing.domain.customer_balance import BalanceEntry, BalanceMovement, CustomerBalance
+from services.billing.domain.deposit import Deposit
 from services.billing.domain.invoice import Finalized, Invoice
-from services.billing.domain.ledger_entry import LedgerEntry
+from services.billing.domain.invoice_line import InvoiceLine
+from services.billing.domain.ledger_entry import Posting
+from services.billing.domain.manual_line import ManualLine
 from services.billing.domain.payment import Outcome, PaymentAttempt, PaymentMethod
+from services.billing.domain.payment_terms import BusinessCalendar
 from services.billing.domain.plan_terms import PlanTerms
+from services.billing.domain.refund import Refund
 from services.billing.domain.seller import Seller
+from services.billing.domain.tax_assessment import TaxAssessment, TaxQuestion
+from services.billing.domain.tax_rate import TaxRate
+from services.billing.domain.tax_treatment import TaxTreatment
 from services.billing.domain.terms import PeriodTerms
+from services.billing.domain.window_digest import WindowDigest
 
 
 class EventSink(Protocol):
@@ -59,6 +72,10 @@ class Charges(Protocol):
         """Those of one billing period, and those for what is charged once, of whatever period."""
         ...
 
+    async def usage_of_period(self, subscription_id: str, period_index: int) -> list[Charge]:
+        """Those for the usage of one billing period, revision by revision."""
+        ...
+
     async def waiting(self, subscription_id: str) -> list[Charge]:
         """Those that stand on no document yet."""
         ...
@@ -71,6 +88,22 @@ class Charges(Protocol):
 
     def place(self, charge: Charge, invoice_id: str) -> None:
         """Put a charge that waited on a document."""
+        ...
+
+    async def load_of_invoices(self, invoice_ids: Iterable[str]) -> None:
+        """At once, for a whole batch."""
+        ...
+
+    def move(self, charges: Iterable[Charge], invoice_id: str) -> None:
+        """Put charges of other drafts on this one; those of both were loaded."""
+        ...
+
+    async def free(self, invoice_id: str) -> list[Charge]:
+        """Take the charges of an issued document off it, as it is voided: they wait for another from now on."""
+        ...
+
+    async def freed_by(self, invoice_id: str) -> list[Charge]:
+        """Those that stood on a document that was voided, and still wait for another."""
         ...
 
 
@@ -90,7 +123,76 @@ class TermsOfPeriods(Protocol):
     async def settle(self, terms: PeriodTerms) -> None: ...
 
 
+class BillingProfiles(Protocol):
+    async def find(self, customer_id: str) -> BillingProfile | None:
+        """Without another round trip where it was loaded for the batch."""
+        ...
+
+    async def find_for_update(self, id: str) -> BillingProfile | None: ...
+
+    def add(self, aggregate: BillingProfile) -> None: ...
+
+    def save(self, aggregate: BillingProfile) -> None: ...
+
+
+class TaxEngine(Protocol):
+    """Says what tax supplies bear, and why. The one that is used by default looks it up in tables.
+
+    It is asked while a document is locked: one that asks an outside party has its answers before.
+    """
+
+    async def assess(self, question: TaxQuestion) -> Sequence[TaxAssessment]:
+        """One answer for each supply, in their order."""
+        ...
+
+
+class TaxRates(Protocol):
+    """The tenant's own."""
+
+    async def count(self) -> int: ...
+
+    def add(self, rate: TaxRate) -> None: ...
+
+
+class BilledTreatments(Protocol):
+    async def of_lines(self, line_ids: Iterable[str]) -> Mapping[str, TaxTreatment]:
+        """How lines that were issued are taxed, by their ids."""
+        ...
+
+
+class ManualLines(Protocol):
+    async def load_of_invoices(self, invoice_ids: Iterable[str]) -> None:
+        """At once, for a whole batch."""
+        ...
+
+    async def of_invoice(self, invoice_id: str) -> list[ManualLine]:
+        """In the order in which they were put on it."""
+        ...
+
+    async def get_for_update(self, id: str) -> ManualLine: ...
+
+    async def remove(self, line: ManualLine) -> None:
+        """Written at once. It was locked."""
+        ...
+
+    def move(self, lines: Iterable[ManualLine], invoice_id: str) -> None:
+        """Put lines of other drafts, which are locked, on this one; those of both were loaded."""
+        ...
+
+    def add(self, aggregate: ManualLine) -> None: ...
+
+    def save(self, aggregate: ManualLine) -> None: ...
+
+
 class Invoices(Protocol):
+    async def load_for_update(self, ids: Iterable[str]) -> None:
+        """At once, for a whole batch, in id order."""
+        ...
+
+    async def get(self, id: str) -> Invoice:
+        """Without a lock. Raises: InvoiceNotFound."""
+        ...
+
     async def find_for_update(self, id: str) -> Invoice | None: ...
 
     async def get_for_update(self, id: str) -> Invoice: ...
@@ -106,6 +208,46 @@ class Invoices(Protocol):
     def finalize(self, outcome: Finalized) -> None:
         """Save the finalized invoice with its lines, number and event, as the last thing before the commit."""
         ...
+
+
+class CreditNotes(Protocol):
+    async def any_issued(self) -> bool:
+        """Whether there are any at all. Asked once for each unit of work."""
+        ...
+
+    async def of_invoice(self, invoice_id: str) -> list[CreditNote]:
+        """In the order in which they were issued."""
+        ...
+
+    async def lines_billed(self, invoice_id: str) -> list[InvoiceLine]:
+        """The lines of an issued invoice, in their order."""
+        ...
+
+    async def taken_back(self, invoice_id: str) -> Mapping[str, Money]:
+        """By line: what lines of later documents gave back of it, without tax."""
+        ...
+
+    def add(self, note: CreditNote) -> None:
+        """Its number and its event come as the last thing before the commit."""
+        ...
+
+
+class Refunds(Protocol):
+    async def of_invoice(self, invoice_id: str, currency: str) -> Money:
+        """All refunds of an invoice together."""
+        ...
+
+    def add(self, aggregate: Refund) -> None: ...
+
+
+class Deposits(Protocol):
+    async def get_for_update(self, id: str) -> Deposit: ...
+
+    async def find_for_update(self, id: str) -> Deposit | None: ...
+
+    def add(self, aggregate: Deposit) -> None: ...
+
+    def save(self, aggregate: Deposit) -> None: ...
 
 
 class CustomerBalances(Protocol):
@@ -127,6 +269,14 @@ class CustomerBalances(Protocol):
         ...
 
 
+class WindowDigests(Protocol):
+    def add(self, sealed: WindowDigest) -> None: ...
+
+    async def of_windows(self, window_ids: Collection[str]) -> list[WindowDigest]:
+        """All seals of these windows, the oldest first."""
+        ...
+
+
 class UsageWindows(Protocol):
     async def find(self, subscription_id: str, period_index: int) -> UsageOfPeriod | None: ...
 
@@ -134,11 +284,17 @@ class UsageWindows(Protocol):
         """The closed ones from `start` until before `end`, in their order."""
         ...
 
+    async def newest(self, usage: UsageOfPeriod) -> UsageOfPeriod:
+        """What is billed of a closed window by now, with all that was corrected since."""
+        ...
+
     async def corrections_of(self, subscription_id: str, start: int, end: int) -> list[UsageCorrection]: ...
 
     def add(self, usage: UsageOfPeriod) -> None: ...
 
-    def keep_newest_correction(self, correction: UsageCorrection) -> None: ...
+    async def add_correction(self, correction: UsageCorrection) -> bool:
+        """False where it is known."""
+        ...
 
 
 class PlanVersions(Protocol):
@@ -160,6 +316,8 @@ class PlanVersions(Protocol):
 
 
 class Sellers(Protocol):
+    async def find(self, id: str) -> Seller | None: ...
+
     async def find_default(self) -> Seller | None:
         """Who issues the tenant's invoices. Where there is none, none is made before this transaction is over."""
         ...
@@ -168,7 +326,21 @@ class Sellers(Protocol):
         """Wait for those who found no seller, and make others wait who look for one."""
         ...
 
+    async def get_for_update(self, id: str) -> Seller: ...
+
+    async def step_down(self, seller: Seller) -> None:
+        """No longer the default, written at once, so that another may become it. He was locked."""
+        ...
+
+    def save(self, aggregate: Seller) -> None: ...
+
     def add(self, aggregate: Seller) -> None: ...
+
+
+class BusinessDays(Protocol):
+    async def of(self, country: str, *, around: date) -> BusinessCalendar:
+        """The country's calendar, with the year of `around` at hand."""
+        ...
 
 
 class PaymentMethods(Protocol):
@@ -206,15 +378,15 @@ class PaymentAttempts(Protocol):
 
 
 class Ledger(Protocol):
-    def post(
-        self,
-        entries: Iterable[LedgerEntry],
-        *,
-        posted_at: datetime,
-        invoice_id: str | None = None,
-        attempt_id: str | None = None,
-        balance_entry_id: str | None = None,
-    ) -> None: ...
+    def post(self, postings: Iterable[Posting]) -> None: ...
+
+    async def of_invoice(self, invoice_id: str) -> list[Posting]:
+        """Every set that is about the document, those dated ahead too."""
+        ...
+
+    async def accruals_of(self, charge_ids: Iterable[str], *, is_first: bool = False) -> dict[str, Money]:
+        """What is accrued of these charges and not taken back; `is_first`: all that was ever accrued of them."""
+        ...
 
 
 class UnitOfWork(Protocol):
@@ -240,16 +412,64 @@ class UnitOfWork(Protocol):
     def invoices(self) -> Invoices: ...
 
     @property
+    def billing_profiles(self) -> BillingProfiles: ...
+
+    @property
+    def manual_lines(self) -> ManualLines: ...
+
+    @property
+    def credit_notes(self) -> CreditNotes: ...
+
+    @property
+    def refunds(self) -> Refunds: ...
+
+    @property
+    def deposits(self) -> Deposits: ...
+
+    @property
+    def gatherings(self) -> Gatherings: ...
+
+    @property
+    def billing_runs(self) -> BillingRuns: ...
+
+    @property
+    def spend_thresholds(self) -> SpendThresholds: ...
+
+    @property
+    def tax_engine(self) -> TaxEngine: ...
+
+    @property
+    def tax_rates(self) -> TaxRates: ...
+
+    @property
+    def billed_treatments(self) -> BilledTreatments: ...
+
+    @property
+    def coupon_redemptions(self) -> CouponRedemptions: ...
+
+    @property
+    def billed_lines(self) -> BilledLines: ...
+
+    @property
+    def wallets(self) -> Wallets: ...
+
+    @property
     def customer_balances(self) -> CustomerBalances: ...
 
     @property
     def usage_windows(self) -> UsageWindows: ...
 
     @property
+    def window_digests(self) -> WindowDigests: ...
+
+    @property
     def plan_versions(self) -> PlanVersions: ...
 
     @property
     def sellers(self) -> Sellers: ...
+
+    @property
+    def business_days(self) -> BusinessDays: ...
 
     @property
     def payment_methods(self) -> PaymentMethods: ...

@@ -16,10 +16,12 @@ from libs.common.contracts.subscriptions import (
     SubscriptionStartedV1,
 )
 from libs.common.errors import Conflict, DomainError, InvalidInput
-from services.billing.application.ports import Agreements, Charges
+from services.billing.application.ports import CustomerBalances, Invoices, UnitOfWork
+from services.billing.application.show_draft import show_draft
 from services.billing.domain.charge import Charge
 from services.billing.domain.customer_balance import CustomerBalance
-from services.billing.domain.invoice import Invoice, InvoiceLine, lines_of
+from services.billing.domain.invoice import Invoice
+from services.billing.domain.invoice_line import InvoiceLine
 
 log = logging.getLogger(__name__)
 
@@ -58,32 +60,30 @@ class InvoicePreview:
     balances: tuple[tuple[CustomerBalance, CustomerBalance], ...]
 
 
-class UnwrittenInvoices(Protocol):
+class PreviewedInvoices(Invoices, Protocol):
     def unwritten(self) -> Sequence[Invoice]:
         """Those that were made or changed in this unit of work."""
         ...
 
+    def lines_to_issue(self, id: str) -> tuple[InvoiceLine, ...] | None:
+        """Of a document that would be issued."""
+        ...
 
-class MovedBalances(Protocol):
+
+class PreviewedBalances(CustomerBalances, Protocol):
     def moved_balances(self) -> Sequence[tuple[CustomerBalance, CustomerBalance]]:
         """Before and after."""
         ...
 
 
-class PreviewUnitOfWork(Protocol):
-    """What is looked at in the end. The handlers, which get the same, need all of it."""
+class PreviewUnitOfWork(UnitOfWork, Protocol):
+    """The one that handlers get; what it would write can be looked at."""
 
     @property
-    def agreements(self) -> Agreements: ...
+    def invoices(self) -> PreviewedInvoices: ...
 
     @property
-    def charges(self) -> Charges: ...
-
-    @property
-    def invoices(self) -> UnwrittenInvoices: ...
-
-    @property
-    def customer_balances(self) -> MovedBalances: ...
+    def customer_balances(self) -> PreviewedBalances: ...
 
 
 Prepare = Callable[[Sequence[Event], Any], Awaitable[None]]
@@ -148,8 +148,13 @@ async def _check_known(given: Sequence[Event], uow: PreviewUnitOfWork) -> None:
 async def _document(invoice: Invoice, uow: PreviewUnitOfWork) -> PreviewedDocument:
     charges = await uow.charges.of_invoice(invoice.id)
     by_id = {charge.id: charge for charge in charges}
-    return PreviewedDocument(invoice, tuple(lines_of(invoice, charges)), by_id)
+    lines = uow.invoices.lines_to_issue(invoice.id)
+    if lines is not None:
+        return PreviewedDocument(invoice, lines, by_id)
+    at = invoice.draft_until or invoice.created_at
+    view = await show_draft(invoice, now=at, uow=uow)
+    return PreviewedDocument(view.invoice, view.lines, by_id)
 
 
 def _place(invoice: Invoice) -> tuple[Any, ...]:
-    return invoice.boundary_at, invoice.subscription_id, invoice.document_kind, invoice.issue
+    return invoice.boundary_at, invoice.group_id, invoice.document_kind, invoice.issue

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Protocol
 
 from libs.common.errors import NotFound
 from libs.common.money import Money
 from libs.common.paging import PageRequest, Slice
-from services.billing.domain.charge import Charge
+from services.billing.domain.billing_profile import BillingProfile
 from services.billing.domain.customer_balance import BalanceEntry, CustomerBalance
-from services.billing.domain.invoice import Invoice, InvoiceLine
+from services.billing.domain.invoice import Invoice
+from services.billing.domain.invoice_line import InvoiceLine
+from services.billing.domain.manual_line import ManualLine
 from services.billing.domain.payment import PaymentAttempt, PaymentMethod
 from services.billing.domain.seller import Seller
 
@@ -30,29 +32,22 @@ class InvoiceView:
 
 
 @dataclass(frozen=True, slots=True)
-class LineExplanation:
-    """Everything a line came from. `derived` is the line rated again, now, from what is stored."""
-
-    line: InvoiceLine
-    charge: Charge
-    derived: InvoiceLine | None
-
-
-@dataclass(frozen=True, slots=True)
 class LedgerEntryView:
     id: str
     posting: str
     account: str
     amount: Money
     posted_at: datetime
+    posted_on: date
     invoice_id: str | None
     attempt_id: str | None
     balance_entry_id: str | None
+    source_id: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class InvoiceFilter:
-    """None means any; `customer_id` is who pays. What was skipped is shown only when asked for by status."""
+    """None means any; `customer_id` is who pays, `due_before` asks for what is still to be paid. What was skipped is shown only when asked for by status."""
 
     customer_id: str | None = None
     subscription_id: str | None = None
@@ -61,6 +56,11 @@ class InvoiceFilter:
     number: str | None = None
     boundary_from: datetime | None = None
     boundary_to: datetime | None = None
+    created_from: datetime | None = None
+    created_to: datetime | None = None
+    due_before: date | None = None
+    external_id: str | None = None
+    seller_id: str | None = None
 
 
 class BillingQueries(Protocol):
@@ -70,12 +70,6 @@ class BillingQueries(Protocol):
         """Raises: InvoiceNotFound, also when the invoice is not `customer_id`'s."""
         ...
 
-    async def explain_line(
-        self, invoice_id: str, line_id: str, *, customer_id: str | None
-    ) -> LineExplanation:
-        """Raises: InvoiceNotFound, LineNotFound."""
-        ...
-
     async def list_attempts(
         self, invoice_id: str, page: PageRequest, *, customer_id: str | None
     ) -> Slice[PaymentAttempt]:
@@ -83,6 +77,14 @@ class BillingQueries(Protocol):
         ...
 
     async def list_sellers(self, page: PageRequest) -> Slice[Seller]: ...
+
+    async def list_manual_lines(self, invoice_id: str, page: PageRequest) -> Slice[ManualLine]:
+        """Raises: InvoiceNotFound."""
+        ...
+
+    async def list_billing_profiles(
+        self, page: PageRequest, *, customer_id: str | None, seller_id: str | None, gathers: bool | None
+    ) -> Slice[BillingProfile]: ...
 
     async def list_payment_methods(
         self, page: PageRequest, *, customer_id: str | None
@@ -109,7 +111,3 @@ class BillingQueries(Protocol):
     ) -> Slice[BalanceEntry]:
         """Raises: CustomerBalanceNotFound, also when it is not `customer_id`'s."""
         ...
-
-    async def list_ledger_entries(
-        self, page: PageRequest, *, invoice_id: str | None, account: str | None
-    ) -> Slice[LedgerEntryView]: ...

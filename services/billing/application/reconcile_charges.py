@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from libs.common.periods import local_date, period_at
 from libs.common.telemetry import current_traceparent
 from services.billing.application.finalize_invoice import finalize_if_complete, issue_credit
 from services.billing.application.ports import UnitOfWork
-from services.billing.domain.agreement import Agreement, BilledPeriod, Bounds, with_party
+from services.billing.application.usage_corrections import (
+    has_closed,
+    is_carried_on,
+    missing_commitments,
+    missing_usage_charges,
+    period_of,
+    puts_right,
+)
+from services.billing.domain.agreement import Agreement, BilledPeriod, reaching, with_party
 from services.billing.domain.charge import Charge, UsageOfPeriod, missing
 from services.billing.domain.commitment_charges import commitment_charges
 from services.billing.domain.fee_charge import fee_charge
 from services.billing.domain.invoice import Invoice, invoice_id, open_draft
 from services.billing.domain.period_charges import period_charges
+from services.billing.domain.tax_treatment import is_outside_scope
 from services.billing.domain.terms import Fee, PeriodTerms, plain_terms
-from services.billing.domain.usage_charges import carries_on, is_billed, metered_in, usage_charges
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +50,7 @@ async def reconcile_charges(command: ReconcileCharges, *, uow: UnitOfWork) -> In
     Running it twice adds nothing: the document's identity is derived, and the agreement is locked.
     Emits: InvoiceFinalized.
     """
-    agreement = command.agreement
+    agreement = reaching(command.agreement, None if command.begins is None else command.begins.end)
     await keep_newest_agreement(agreement, uow=uow)
     await keep_newest_terms(command.terms, uow=uow)
     now, index, issue = command.occurred_at, _index_at(command), 1
@@ -82,15 +89,16 @@ async def reconcile_charges(command: ReconcileCharges, *, uow: UnitOfWork) -> In
 
 @dataclass(slots=True)
 class Documents:
-    """What one boundary or change puts charges on: `main`, and a document beside it for what is owed in another currency.
+    """What one boundary or change puts charges on: `main`, and documents beside it for what may not stand on that.
 
-    That is what an agreement was paid in until it changed its currency, at the boundary.
+    That is what is owed in another currency, which an agreement was paid in until it changed it at the boundary, and
+    what is outside the scope of tax.
     """
 
     agreement: Agreement
     main: Invoice
     now: datetime
-    other: Invoice | None = None
+    others: dict[tuple[str, bool], Invoice] = field(default_factory=dict)
 
     def open(self, draft: Invoice, *, uow: UnitOfWork) -> None:
         uow.invoices.add(draft)
@@ -98,30 +106,46 @@ class Documents:
 
     async def other_in(self, currency: str, *, awaits_window: bool = False, uow: UnitOfWork) -> Invoice:
         """Its issue is that of the main document, below zero."""
-        if self.other is None:
+        return await self._beside(currency, awaits_window=awaits_window, outside_scope=False, uow=uow)
+
+    async def _beside(
+        self, currency: str, *, awaits_window: bool, outside_scope: bool, uow: UnitOfWork
+    ) -> Invoice:
+        key = currency, outside_scope
+        if key not in self.others:
             main = self.main
-            self.other = open_draft(
+            draft = open_draft(
                 replace(self.agreement, currency=currency),
                 boundary_at=main.boundary_at,
                 period_index=main.period_index,
                 awaits_window=awaits_window,
                 traceparent=main.traceparent,
                 now=self.now,
-                document_kind=main.document_kind,
-                issue=-main.issue,
+                document_kind="compensation" if outside_scope else main.document_kind,
+                issue=main.issue if currency == main.currency else -main.issue,
             )
-            self.open(self.other, uow=uow)
-        return self.other
+            known = await uow.invoices.find_for_update(draft.id)
+            if known is None:
+                self.open(draft, uow=uow)
+            self.others[key] = known or draft
+        return self.others[key]
+
+    async def document_of(self, charge: Charge, *, uow: UnitOfWork) -> Invoice:
+        """The one on which the charge may stand."""
+        currency, outside = charge.amount.currency, is_outside_scope(charge)
+        if currency == self.main.currency and not outside:
+            return self.main
+        return await self._beside(currency, awaits_window=False, outside_scope=outside, uow=uow)
 
     async def put(self, charge: Charge, *, uow: UnitOfWork) -> None:
-        currency = charge.amount.currency
-        document = self.main if currency == self.main.currency else await self.other_in(currency, uow=uow)
-        uow.charges.add(replace(charge, invoice_id=document.id))
+        document = await self.document_of(charge, uow=uow)
+        uow.charges.add(replace(charge, invoice_id=document.id, plan_code=self.agreement.plan_code or None))
 
     async def finalize(self, *, now: datetime, uow: UnitOfWork) -> Invoice:
         """Those that await nothing more."""
-        if self.other is not None:
-            await finalize_if_complete(self.other, now=now, uow=uow)
+        for other in self.others.values():
+            if other.status == "draft":
+                await finalize_if_complete(other, now=now, uow=uow)
         return await finalize_if_complete(self.main, now=now, uow=uow)
 
 
@@ -217,12 +241,17 @@ async def settle_period(
     index = terms.period.index
     recorded = await uow.charges.of_period(agreement.id, index)
     charges = period_charges(agreement, terms, recorded, until=until, now=now)
-    if not is_known or not charges or not terms.commitments:
-        return charges
     of_period = [charge for charge in recorded if charge.period_index == index]
-    if terms.has_usage and not any(charge.kind == "usage" for charge in of_period):
+    is_charged = has_closed(of_period)
+    if is_charged:  # what was used is rated again by the terms as they are now
+        usage = await uow.usage_windows.find(agreement.id, index)
+        assert usage is not None, "what was charged for a window was counted"
+        charges += await missing_usage_charges(agreement, usage, is_first=False, now=now, uow=uow)
+    if not charges or not (is_known or is_charged):
+        return charges
+    if terms.has_usage and not is_charged:
         return charges  # it is settled when the usage is known
-    return charges + commitment_charges(agreement, terms, [*of_period, *charges], now=now)
+    return charges + await missing_commitments(agreement, charges, now=now, uow=uow)
 
 
 async def put_on(
@@ -234,7 +263,8 @@ async def put_on(
     """
     agreement, draft, now = documents.agreement, documents.main, documents.now
     for waiting in await uow.charges.waiting(agreement.id):
-        uow.charges.place(waiting, draft.id)
+        document = await documents.document_of(waiting, uow=uow)
+        uow.charges.place(waiting, document.id)
     given_back: list[Charge] = []
     for charge in [*charges, *await missing_fees(agreement, fees, now=now, uow=uow)]:
         if charge.amount.amount_minor < 0 and agreement.proration.credits_to == "balance":
@@ -263,37 +293,30 @@ async def missing_fees(
 async def charge_usage(
     documents: Documents, usage: UsageOfPeriod, agreement: Agreement, *, now: datetime, uow: UnitOfWork
 ) -> None:
-    """Add the charges for a window's usage, and then what is settled when all of its period is known."""
-    terms = await uow.period_terms.find(agreement.id, usage.period_index)
-    earlier = {}
-    for key, metered in metered_in(agreement, usage, terms).items():
-        if carries_on(agreement, metered.price):
-            last = await uow.charges.last_usage(*key, before=usage.period_index)
-            if last is not None:
-                earlier[key] = last
-    expected = usage_charges(agreement, usage, now=now, terms=terms, earlier=earlier)
-    for charge in await _not_recorded(expected, uow=uow):
+    """Add the charges for a window's usage, and then what is settled when all of its period is known.
+
+    What it puts right of windows before it stands on the same document.
+    """
+    charges = await missing_usage_charges(agreement, usage, is_first=True, now=now, uow=uow)
+    for charge in charges:
         await documents.put(charge, uow=uow)
+    terms = await uow.period_terms.find(agreement.id, usage.period_index)
     if terms is not None:
         await settle_commitments(documents, terms.period, agreement, now=now, uow=uow)
     elif agreement.commitments:
-        await settle_commitments(documents, _period_of(usage, agreement), agreement, now=now, uow=uow)
+        await settle_commitments(documents, period_of(usage, agreement), agreement, now=now, uow=uow)
+    before = [charge for charge in charges if charge.period_index != usage.period_index]
+    for charge in await missing_commitments(agreement, before, now=now, uow=uow):
+        await documents.put(charge, uow=uow)
 
 
 async def waits_for_earlier(usage: UsageOfPeriod, agreement: Agreement, *, uow: UnitOfWork) -> bool:
-    """Whether free units are carried on from the window before, of which the usage has not been charged yet."""
-    if not await is_carried_on(usage, agreement, uow=uow):
+    """Whether the window before decides on this one, or has estimates that it puts right, and is not charged for yet."""
+    terms = await uow.period_terms.find(agreement.id, usage.period_index)
+    if not (puts_right(usage) or is_carried_on(agreement, usage, terms)):
         return False
     before = await uow.invoices.find_for_update(invoice_id(agreement.id, usage.window_start))
     return before is not None and before.status == "draft" and before.awaits_window
-
-
-async def is_carried_on(usage: UsageOfPeriod, agreement: Agreement, *, uow: UnitOfWork) -> bool:
-    """Whether free units of one window are left for the next."""
-    terms = await uow.period_terms.find(agreement.id, usage.period_index)
-    if not is_billed(agreement, terms, usage):
-        return False
-    return any(carries_on(agreement, found.price) for found in metered_in(agreement, usage, terms).values())
 
 
 async def settle_commitments(
@@ -307,16 +330,6 @@ async def settle_commitments(
     of_period = [charge for charge in charges if charge.period_index == period.index]
     for charge in commitment_charges(agreement, terms, of_period, now=now):
         await documents.put(charge, uow=uow)
-
-
-def _period_of(usage: UsageOfPeriod, agreement: Agreement) -> BilledPeriod:
-    """The period of a window that no terms tell of: it is as long as its window, and a part of the anchor's."""
-    start_on, end_on = (local_date(at, agreement.zone) for at in (usage.window_start, usage.window_end))
-    full = None
-    if agreement.anchor_on is not None and agreement.interval is not None:
-        whole = period_at(agreement.anchor_on, agreement.interval, agreement.zone, usage.window_start)
-        full = Bounds(whole.start_on, whole.end_on, whole.start, whole.end)
-    return BilledPeriod(usage.period_index, start_on, end_on, usage.window_start, usage.window_end, full=full)
 
 
 async def keep_newest_agreement(agreement: Agreement, *, uow: UnitOfWork) -> None:

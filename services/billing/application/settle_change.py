@@ -16,7 +16,7 @@ from services.billing.application.reconcile_charges import (
     settle_period,
     terms_to_settle,
 )
-from services.billing.domain.agreement import Agreement
+from services.billing.domain.agreement import Agreement, reaching
 from services.billing.domain.charge import Charge
 from services.billing.domain.invoice import Invoice, invoice_id, open_draft
 from services.billing.domain.terms import Fee, PeriodTerms
@@ -24,13 +24,18 @@ from services.billing.domain.terms import Fee, PeriodTerms
 
 @dataclass(frozen=True, slots=True)
 class SettleChange:
-    """`settles_at` is None where the next boundary's document bills the change."""
+    """`settles_at` is None where the next boundary's document bills the change.
+
+    `begins_at` is told of an agreement that is still to begin; one that `is_over` reaches no boundary any more.
+    """
 
     agreement: Agreement
     terms: tuple[PeriodTerms, ...]
     fees: tuple[Fee, ...]
     settles_at: datetime | None
     occurred_at: datetime
+    begins_at: datetime | None = None
+    is_over: bool = False
 
 
 async def settle_change(command: SettleChange, *, uow: UnitOfWork) -> Invoice | None:
@@ -39,7 +44,8 @@ async def settle_change(command: SettleChange, *, uow: UnitOfWork) -> Invoice | 
     The document's identity is the instant and the version of the event, so that a repeat finds it.
     Emits: InvoiceFinalized.
     """
-    agreement, at, now = command.agreement, command.settles_at, command.occurred_at
+    at, now = command.settles_at, command.occurred_at
+    agreement = reaching(command.agreement, await _next_boundary(command, uow=uow))
     await keep_newest_agreement(agreement, uow=uow)
     await keep_newest_terms(command.terms, uow=uow)
     if at is None:
@@ -76,3 +82,11 @@ async def settle_change(command: SettleChange, *, uow: UnitOfWork) -> Invoice | 
         )
     await put_on(documents, charges, fees=command.fees, uow=uow)
     return await documents.finalize(now=now, uow=uow)
+
+
+async def _next_boundary(command: SettleChange, *, uow: UnitOfWork) -> datetime | None:
+    """A change begins no period: the boundary ahead is the one that was told of before."""
+    if command.is_over or command.begins_at is not None:
+        return command.begins_at
+    known = await uow.agreements.find_for_update(command.agreement.id)
+    return None if known is None else known.next_boundary_at

@@ -42,7 +42,7 @@ async def try_payment_again(command: TryPaymentAgain, *, uow: UnitOfWork) -> Pay
         attempt = brought_forward(last, now=command.now)
         uow.payment_attempts.save(attempt)
     else:
-        attempt = another_attempt(last, due_at=command.now, now=command.now)
+        attempt = another_attempt(last, due=invoice.due, due_at=command.now, now=command.now)
         uow.payment_attempts.add(attempt)
     uow.record("payment.requested", attempt.id, attempt.version)
     return attempt

@@ -28,7 +28,8 @@ class CustomerDetails:
     """The customer as copied onto an invoice.
 
     `payment_terms_days` of None are the seller's. `is_erased`: what identified a person is gone from here on.
-    `clock_id` names the test clock that the customer lives by, if any.
+    `clock_id` names the test clock that the customer lives by, if any; `zone` is where its days are counted, if that
+    was said.
     """
 
     id: str
@@ -43,6 +44,7 @@ class CustomerDetails:
     payment_terms_days: int | None = None
     is_erased: bool = False
     clock_id: str | None = None
+    zone: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +96,8 @@ class Agreement:
     """A subscription as the newest event told it; `version` decides which one that is.
 
     `customer` uses; `payer` pays, where that is somebody else. `anchor_on` and `interval`, from which its periods are
-    counted, are None of what was told of before they were kept. Nothing before `billed_until` is charged.
+    counted, are None of what was told of before they were kept. Nothing before `billed_until` is charged. At
+    `next_boundary_at`, as far as was told, it is renewed, ends or begins; None once it has ended.
     """
 
     id: str
@@ -111,6 +114,8 @@ class Agreement:
     billed_until: datetime | None = None
     proration: ProrationOptions = AS_USUAL
     commitments: tuple[Commitment, ...] = ()
+    plan_code: str = ""
+    next_boundary_at: datetime | None = None
 
     @property
     def pays(self) -> CustomerDetails:
@@ -124,6 +129,13 @@ class Agreement:
     @property
     def has_metered_items(self) -> bool:
         return any(item.is_metered for item in self.items)
+
+
+def reaching(agreement: Agreement, next_boundary_at: datetime | None) -> Agreement:
+    """The agreement, of which the next boundary is known: where a period ends, or where it ends itself before that."""
+    if next_boundary_at is not None and agreement.ends_at is not None:
+        next_boundary_at = min(next_boundary_at, agreement.ends_at)
+    return replace(agreement, next_boundary_at=next_boundary_at)
 
 
 def with_party(agreement: Agreement, party: CustomerDetails) -> Agreement:

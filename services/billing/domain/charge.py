@@ -14,20 +14,24 @@ from fractions import Fraction
 from typing import Literal
 
 from libs.common.errors import RuleViolation
+from libs.common.exact import text
 from libs.common.ids import derived_id
 from libs.common.money import Money, total
 from services.billing.domain.agreement import Bounds
 from services.billing.domain.charge_line import ChargeLine, capped, change_lines, credit_lines, told_line
+from services.billing.domain.correction_lines import BilledLine, OwedLine, correction_lines, owed_line
 from services.billing.domain.rating.allowance import AllowanceBalance
 from services.billing.domain.rating.price import Price
 from services.billing.domain.rating.rate import RatedLine, rate, rate_usage
 from services.billing.domain.rating.usage import Usage
+from services.billing.domain.usage_pool import UsagePool
 
 ChargeKind = Literal["advance", "arrears", "usage", "once", "fee", "commitment"]
 CountedBy = Literal["day", "second", "whole"]
 LateUsagePolicy = Literal["next_invoice", "note_at_once", "draft_only"]
 
 WHOLE = Fraction(1)
+NOTHING = Decimal(0)
 
 
 class UsageOfUnknownItem(RuleViolation):
@@ -38,14 +42,31 @@ class UsageOfUnknownItem(RuleViolation):
 
 
 @dataclass(frozen=True, slots=True)
+class TrueUp:
+    """A reading that puts estimates right: from the reading before them, at `start`, until it, at `end`."""
+
+    subject: str
+    start: datetime
+    end: datetime
+    actual_quantity: Decimal
+    estimated_quantity: Decimal
+
+
+@dataclass(frozen=True, slots=True)
 class ItemUsage:
-    """The usage of one item in one window: at one of its prices, where it had several."""
+    """The usage of one item in one window: at one of its prices, where it had several.
+
+    `estimated_quantity` of it is an estimate's; `true_ups` say which earlier estimates it puts right, so that the
+    quantity is below zero where too much was estimated.
+    """
 
     item_id: str
     meter: str
     quantity: Decimal
     event_count: int
     price_id: str | None = None
+    estimated_quantity: Decimal = NOTHING
+    true_ups: tuple[TrueUp, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +84,11 @@ class UsageOfPeriod:
 
 @dataclass(frozen=True, slots=True)
 class UsageCorrection:
-    """What the totals of a closed window came to later; the highest `revision` is the newest.
+    """What the totals of a closed window came to later, `before` and after it: the `revision`-th time.
 
     `policy` is what the plan wants done with it. What is not `is_billable` came later than the plan allows: it is kept
-    and told, and not billed. `billable_revision` is the newest revision that is to be billed, 0 if none is.
+    and told, and not billed. `before` is None of what was kept by a release that kept the newest one only: it stands
+    for all until then, and went from what the window closed with.
     """
 
     window_id: str
@@ -74,9 +96,10 @@ class UsageCorrection:
     period_index: int
     revision: int
     totals: tuple[ItemUsage, ...]
+    before: tuple[ItemUsage, ...] | None = None
     policy: LateUsagePolicy = "next_invoice"
     is_billable: bool = True
-    billable_revision: int = 0
+    corrected_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +113,12 @@ class Charge:
     it then gives back what `quantity_before` costs. `counted_by` says what its part of the period is: dates, instants,
     or all of it whenever it was in use. `most` caps a credit at what had been charged. `allowance` is the balance of
     free units before this usage. `basis` says how a quantity came about that nobody agreed on or used. `whole` are the
-    bounds that this is a part of, where those are not the period's.
+    bounds that this is a part of, where those are not the period's. `plan_code` is the agreement's plan when it was
+    charged.
+
+    A charge that corrects one for usage goes from what all charges before it came to, line by line (`billed_before`), to
+    what `quantity` comes to, or to nothing where `is_end`. `pools` are the true-ups that the usage has part in, and
+    `estimated_quantity` of it is an estimate's.
     """
 
     id: str
@@ -118,11 +146,21 @@ class Charge:
     allowance: AllowanceBalance | None = None
     basis: str | None = None
     whole: Bounds | None = None
+    plan_code: str | None = None
+    billed_before: tuple[BilledLine, ...] | None = None
+    pools: tuple[UsagePool, ...] = ()
+    estimated_quantity: Decimal | None = None
 
     @property
     def is_plain(self) -> bool:
         """Whether it is what a quantity costs, and nothing else."""
-        return self.quantity_before is None and self.allowance is None and self.basis is None
+        return (
+            self.quantity_before is None
+            and self.allowance is None
+            and self.basis is None
+            and not self.pools
+            and self.estimated_quantity is None
+        )
 
     @property
     def identity(self) -> str:
@@ -138,13 +176,34 @@ def rated_lines(charge: Charge) -> Sequence[RatedLine | ChargeLine]:
     """The lines of a charge, derived from what is stored with it: the same bytes every time."""
     if charge.is_plain and charge.price.model != "expression":
         return rate(charge.price, charge.quantity, fraction=charge.fraction)
+    if charge.billed_before is not None or charge.pools:
+        owed = () if charge.is_end else owed_lines(charge)
+        return correction_lines(charge.price, owed, charge.billed_before or (), in_units=bool(charge.pools))
     if charge.quantity_before is not None:
         return _change_lines(charge, charge.quantity_before)
     if charge.kind == "usage":
-        usage = Usage(charge.quantity, charge.event_count)
-        return rate_usage(charge.price, usage, allowance=charge.allowance).lines
+        rated = _rated_usage(charge)
+        if charge.estimated_quantity is None:
+            return rated
+        estimated = f"{text(charge.estimated_quantity)} of it estimated"
+        return [told_line(line, f"{line.formula}; {estimated}") for line in rated]
     lines = rate(charge.price, charge.quantity, fraction=charge.fraction)
     return [told_line(line, charge.basis or line.formula) for line in lines]
+
+
+def owed_lines(charge: Charge) -> Sequence[OwedLine]:
+    """What usage comes to, whatever was charged for it before."""
+    owed: Sequence[OwedLine] = ()
+    if not any(pool.is_last for pool in charge.pools):
+        owed = [owed_line(line) for line in _rated_usage(charge)]
+    for pool in charge.pools:
+        owed = pool.share(charge.price, owed)
+    return owed
+
+
+def _rated_usage(charge: Charge) -> Sequence[RatedLine]:
+    usage = Usage(charge.quantity, charge.event_count)
+    return rate_usage(charge.price, usage, allowance=charge.allowance).lines
 
 
 def _change_lines(charge: Charge, before: Decimal) -> Sequence[ChargeLine]:

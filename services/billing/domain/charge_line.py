@@ -26,7 +26,10 @@ WHOLE = Fraction(1)
 
 @dataclass(frozen=True, slots=True)
 class ChargeLine:
-    """`quantity` x `unit_amount` x `fraction` is the amount; a credit has a negative quantity and a positive price."""
+    """`quantity` x `unit_amount` x `fraction` is the amount; a credit has a negative quantity and a positive price.
+
+    `corrects` is the id of the line of an earlier document that this one puts right.
+    """
 
     key: str
     tier: int
@@ -36,6 +39,7 @@ class ChargeLine:
     fraction: Fraction
     amount: Money
     formula: str
+    corrects: str | None = None
 
     @property
     def rounded(self) -> Decimal:

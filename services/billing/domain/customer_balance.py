@@ -10,7 +10,7 @@ from libs.common.errors import NotFound, RuleViolation
 from libs.common.ids import derived_id
 from libs.common.money import Money
 
-MovementKind = Literal["credit", "applied", "adjustment"]
+MovementKind = Literal["credit", "applied", "adjustment", "credit_note", "given_back", "overpaid"]
 
 
 class CustomerBalanceNotFound(NotFound):
@@ -41,6 +41,8 @@ class BalanceMovement:
     """More (positive) or less (negative) of a balance, at a business instant.
 
     `credit`: a document below zero gave to it. `applied`: an invoice drew on it. `adjustment`: by hand, for a reason.
+    `credit_note`: one gave to it. `given_back`: an invoice that was voided gave back what it drew, or took back what it
+    gave. `overpaid`: a payment came for what was credited meanwhile.
     """
 
     customer_id: str
@@ -52,6 +54,7 @@ class BalanceMovement:
     reason: str | None = None
     clock_id: str | None = None
     traceparent: str | None = None
+    credit_note_id: str | None = None
 
     @property
     def balance_id(self) -> str:

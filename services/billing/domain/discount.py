@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
+from typing import Literal
 
 from libs.common.money import CurrencyMismatch, Money, allocate, total
 
@@ -16,9 +17,14 @@ PERCENT = Fraction(1, 100)
 class Coupon:
     """A coupon as one customer has it: `percent` off, or `amount` off, one of the two.
 
+    Or else it is what credits take back of discounts that were given before: `taken_back` by line, in minor units. No
+    coupon is for those lines then.
+
     Without `product_ids` it is for all products, without `plan_codes` for all plans; with both, for these
     products in these plans. `already_used` is what of `amount` earlier invoices took: of all invoices where it
     is for once, of the same billing period where each period has the amount anew.
+    `subscription_ids` are those of the document that it is for, None being all that is on it; `period_index` is the
+    billing period of the one subscription for which it counts. `redemption_id` says by what the customer has it.
     """
 
     code: str
@@ -29,9 +35,14 @@ class Coupon:
     plan_codes: tuple[str, ...] = ()
     stacking_order: int = 0
     already_used: Money | None = None
+    redemption_id: str | None = None
+    subscription_ids: tuple[str, ...] | None = None
+    period_index: int | None = None
+    taken_back: tuple[tuple[str, int], ...] = ()
 
     def __post_init__(self) -> None:
-        assert (self.percent is None) != (self.amount is None), "a coupon is worth a percentage or an amount"
+        worth = (self.percent is not None) + (self.amount is not None) + bool(self.taken_back)
+        assert worth == 1, "a coupon is worth a percentage or an amount"
         assert self.percent is None or 0 < self.percent <= 100, "a percentage is a part of the whole"
         assert self.amount is None or self.amount.amount_minor > 0, "an amount off is more than nothing"
         if self.already_used is not None:
@@ -53,11 +64,17 @@ class Coupon:
 
 @dataclass(frozen=True, slots=True)
 class DiscountableLine:
-    """A line before discounts; negative when it is a credit."""
+    """A line before discounts; negative when it is a credit.
+
+    `only_if_named`: it follows from no agreement, or is no supply, so that only a coupon for its product is for it.
+    """
 
     amount: Money
     product_id: str
     plan_code: str
+    subscription_id: str | None = None
+    only_if_named: bool = False
+    id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +107,13 @@ class Discounted:
     amount: Money
 
 
-def apply_coupons(lines: Sequence[DiscountableLine], coupons: Sequence[Coupon], currency: str) -> Discounted:
+def apply_coupons(
+    lines: Sequence[DiscountableLine],
+    coupons: Sequence[Coupon],
+    currency: str,
+    *,
+    rounds: Literal["sum", "line"] = "sum",
+) -> Discounted:
     """Take the coupons off the lines: in rising `stacking_order`, then by code, each off what is left.
 
     A credit counts with its sign among the lines that a coupon is for: taking back what was discounted takes
@@ -98,15 +121,24 @@ def apply_coupons(lines: Sequence[DiscountableLine], coupons: Sequence[Coupon], 
     An amount in another currency than the invoice takes nothing off, and stays whole.
     Rounding: a percentage once, of the sum of the lines, half away from zero; the discount is then spread over
     the lines in proportion to what is left of each, by largest remainder, ties to the first line. No line changes
-    its sign, and the parts sum to the discount.
+    its sign, and the parts sum to the discount. Where `rounds` says `line`, a percentage is one of each line, each
+    rounded, and the discount is their sum: it then depends on how an amount is cut into lines.
     Units: minor units of `currency`, in which all lines are.
     Raises: CurrencyMismatch.
     """
     left = [line.amount for line in lines]
     discounts = []
+    taken_back = {id for coupon in coupons for id, _ in coupon.taken_back}
     for coupon in sorted(coupons, key=lambda coupon: (coupon.stacking_order, coupon.code)):
-        covered = [position for position, line in enumerate(lines) if _is_for(coupon, line)]
-        discount = _discount(coupon, left, covered, currency)
+        if coupon.taken_back:
+            discount = _taken_back(coupon, lines, currency)
+        else:
+            covered = [
+                position
+                for position, line in enumerate(lines)
+                if line.id not in taken_back and _is_for(coupon, line)
+            ]
+            discount = _discount(coupon, left, covered, currency, rounds)
         left = [net - part for net, part in zip(left, discount.parts, strict=True)]
         discounts.append(discount)
     taken = total((discount.amount for discount in discounts), currency)
@@ -116,35 +148,60 @@ def apply_coupons(lines: Sequence[DiscountableLine], coupons: Sequence[Coupon], 
 def explain(discount: Discount) -> str:
     """The discount in a line of text, from which it can be worked out again; `≈` stands where it was rounded."""
     coupon, base = discount.coupon, discount.base
-    if coupon.percent is not None:
+    if coupon.taken_back:
+        told = f"{coupon.name}: {_text(discount.amount)} of {_text(base)}"
+    elif coupon.percent is not None:
         exact = Fraction(coupon.percent) * PERCENT * base.amount_minor
         equals = "=" if exact == discount.amount.amount_minor else "≈"
         told = f"{coupon.code}: {coupon.percent:f} % of {_text(base)} {equals} {_text(discount.amount)}"
     else:
         told = _explain_amount(discount)
     parts = [part for part in discount.parts if part.amount_minor]
-    if len(parts) < 2:
+    if len(parts) < 2 or coupon.taken_back:
         return told
     spread = ", ".join(f"{part.to_decimal():f}" for part in parts)
     return f"{told}, spread over {len(parts)} lines in proportion to what was left of each: {spread}"
 
 
 def _is_for(coupon: Coupon, line: DiscountableLine) -> bool:
+    if line.only_if_named and not coupon.product_ids:
+        return False
+    about, wanted = line.subscription_id, coupon.subscription_ids
+    if wanted is not None and about is not None and about not in wanted:
+        return False
     return (not coupon.product_ids or line.product_id in coupon.product_ids) and (
         not coupon.plan_codes or line.plan_code in coupon.plan_codes
     )
 
 
-def _discount(coupon: Coupon, left: Sequence[Money], covered: Sequence[int], currency: str) -> Discount:
+def _discount(
+    coupon: Coupon,
+    left: Sequence[Money],
+    covered: Sequence[int],
+    currency: str,
+    rounds: Literal["sum", "line"],
+) -> Discount:
     nothing = Money.zero(currency)
     base = total((left[position] for position in covered), currency)
     taken = _worth(coupon, base)
     parts = [nothing] * len(left)
-    if taken.amount_minor:
+    if rounds == "line" and coupon.percent is not None:
+        share = Fraction(coupon.percent) * PERCENT
+        for position in covered if taken.amount_minor else ():
+            parts[position] = left[position].share(share.numerator, share.denominator)
+        taken = total(parts, currency)
+    elif taken.amount_minor:
         weights = [left[position].amount_minor for position in covered]
         for position, part in zip(covered, allocate(taken, weights), strict=True):
             parts[position] = part
     return Discount(coupon, base, taken, tuple(parts))
+
+
+def _taken_back(coupon: Coupon, lines: Sequence[DiscountableLine], currency: str) -> Discount:
+    parts_by_line = dict(coupon.taken_back)
+    base = total((line.amount for line in lines if line.id in parts_by_line), currency)
+    parts = tuple(Money(parts_by_line.get(line.id, 0), currency) for line in lines)
+    return Discount(coupon, base, total(parts, currency), parts)
 
 
 def _worth(coupon: Coupon, base: Money) -> Money:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from fractions import Fraction
 from typing import Literal
 
 from libs.common.errors import RuleViolation
-from libs.common.money import Money, allocate, apportion, total
+from libs.common.money import Money, allocate, apportion, round_ratio, total
 
-TaxRounding = Literal["group", "line"]
+TaxRounding = Literal["group", "line", "document"]
 
 NO_TAX = Decimal(0)
 STANDARD = "S"
@@ -76,9 +76,10 @@ def invoice_totals(
 ) -> InvoiceTotals:
     """Add up the lines; the discount is taken off before tax, from each line in proportion to its amount.
 
-    Rounding: tax once for each category and rate, on the sum of its nets (`group`), unless the seller rounds each
-    line. Of prices that include tax: once on the sum of the gross amounts, always; the rest, the net, is spread over
-    the lines by largest remainder.
+    Rounding: tax once for each category and rate, on the sum of its nets (`group`), unless the seller rounds each `line`,
+    or once for the whole `document`: then the exact taxes of all rates are added up, and the rounded sum is spread over
+    them by largest remainder. Of prices that include tax: once on the sum of the gross amounts, always; the rest, the
+    net, is spread over the lines by largest remainder.
     Raises: DiscountBeyondLines, CurrencyMismatch.
     Source: EN 16931, BR-CO-10, BR-CO-13 to BR-CO-15; tax by rate on the sum of nets, never of rounded taxes.
     """
@@ -87,6 +88,7 @@ def invoice_totals(
     amounts = _less(lines, subtotal, taken)
     nets = list(amounts)
     groups: list[TaxGroup] = []
+    on_top_exact: list[Fraction] = []
     for percent, category in sorted({(line.tax_percent, line.category) for line in lines}):
         indexes = [
             index
@@ -98,25 +100,34 @@ def invoice_totals(
         included, inside = split_inclusive([amounts[index] for index in gross_of], percent, currency)
         for index, net in zip(gross_of, inside, strict=True):
             nets[index] = net
-        on_top = _tax([amounts[index] for index in net_of], percent, currency, tax_rounding)
+        taxed = [amounts[index] for index in net_of]
+        on_top_exact.append(_exact_tax(taxed, percent))
+        on_top = (
+            Money.zero(currency)
+            if tax_rounding == "document"
+            else _tax(taxed, percent, currency, tax_rounding)
+        )
         taxable = total((nets[index] for index in indexes), currency)
         groups.append(TaxGroup(percent, taxable, on_top + included, category))
+    if tax_rounding == "document":
+        groups = _spread_over(groups, on_top_exact, currency)
     net = total(nets, currency)
     tax = total((group.tax for group in groups), currency)
     return InvoiceTotals(subtotal, taken, net, tax, net + tax, tuple(groups), tuple(nets))
 
 
 def split_inclusive(
-    gross: Sequence[Money], tax_percent: Decimal, currency: str
+    gross: Sequence[Money], tax_percent: Decimal, currency: str, *, rounds: Literal["tax", "net"] = "tax"
 ) -> tuple[Money, tuple[Money, ...]]:
     """The tax inside these gross amounts, and the net of each; tax and nets sum to the gross.
 
-    Rounding: the tax once, half away from zero, on the sum; the net is what is left, and each line gets its exact
-    share floored, the missing minor units going to the largest remainders, ties to the first.
+    Rounding: the tax once, half away from zero, on the sum; the net is what is left (where `rounds` says `net`, the
+    other way about), and each line gets its exact share floored, the missing minor units going to the largest
+    remainders, ties to the first.
     Source: R4 and R7: 3 x 9.99 with 21 % are 5.20 of tax, and nets of 8.26, 8.26 and 8.25.
     """
     whole = total(gross, currency)
-    tax = tax_in_gross(whole, tax_percent)
+    tax = tax_in_gross(whole, tax_percent) if rounds == "tax" else whole - net_in_gross(whole, tax_percent)
     net_part = Fraction(100) * (100 + Fraction(tax_percent)) ** -1
     return tax, tuple(apportion(whole - tax, [amount.amount_minor * net_part for amount in gross]))
 
@@ -132,6 +143,14 @@ def tax_in_gross(gross: Money, tax_percent: Decimal) -> Money:
     Rounding: once, half away from zero: 10.00 with 21 % holds 1.74, although 21 % of 8.26 would be 1.73.
     """
     return _percent_of(gross, Fraction(tax_percent), 100 + Fraction(tax_percent))
+
+
+def net_in_gross(gross: Money, tax_percent: Decimal) -> Money:
+    """The net of `gross` where it is the net that is rounded, and the tax is what is left.
+
+    Rounding: once, half away from zero: 2.99 with 4 % are 2.88 and 0.11, where the tax rounded would be 0.12.
+    """
+    return _percent_of(gross, Fraction(100), 100 + Fraction(tax_percent))
 
 
 def _amount(line: TaxedAmount | GrossAmount) -> Money:
@@ -152,6 +171,18 @@ def _tax(nets: Sequence[Money], percent: Decimal, currency: str, tax_rounding: T
     if tax_rounding == "group":
         return tax_on_net(total(nets, currency), percent)
     return total((tax_on_net(net, percent) for net in nets), currency)
+
+
+def _exact_tax(nets: Sequence[Money], percent: Decimal) -> Fraction:
+    """In minor units, and parts of one."""
+    return sum(net.amount_minor for net in nets) * Fraction(percent) * Fraction(1, 100)
+
+
+def _spread_over(groups: Sequence[TaxGroup], exact: Sequence[Fraction], currency: str) -> list[TaxGroup]:
+    """The tax on top of all rates, rounded once, and each rate's part of it."""
+    whole = sum(exact, start=Fraction(0))
+    parts = apportion(Money(round_ratio(whole.numerator, whole.denominator, 0), currency), exact)
+    return [replace(group, tax=group.tax + part) for group, part in zip(groups, parts, strict=True)]
 
 
 def _percent_of(money: Money, percent: Fraction, hundred: Fraction) -> Money:

@@ -1,85 +1,130 @@
 """The ledger: balanced sets of debits and credits. It is only ever added to; corrections are reversals."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
-from typing import Literal
+from datetime import UTC, date, datetime
+from typing import Literal, get_args
 
-from libs.common.money import Money, total
+from libs.common.money import Money
+from libs.common.periods import local_date
 
 Account = Literal[
     "accounts_receivable",
+    "bad_debt",
+    "breakage",
     "cash",
+    "compensation_income",
+    "contract_asset",
     "contract_liability",
     "customer_credit",
+    "deposit_liability",
     "goodwill",
+    "prepaid_credits",
+    "promotional_credits",
+    "refunds_payable",
     "revenue",
+    "rounding",
+    "sla_reduction",
     "tax_payable",
 ]
+AccountType = Literal["asset", "liability", "income", "expense"]
+
+ACCOUNTS: tuple[Account, ...] = get_args(Account)
+
+# `goodwill`, `promotional_credits` and `sla_reduction` lessen income; they are kept apart from it to be seen.
+ACCOUNT_TYPES: Mapping[Account, AccountType] = {
+    "accounts_receivable": "asset",
+    "bad_debt": "expense",
+    "breakage": "income",
+    "cash": "asset",
+    "compensation_income": "income",
+    "contract_asset": "asset",
+    "contract_liability": "liability",
+    "customer_credit": "liability",
+    "deposit_liability": "liability",
+    "goodwill": "income",
+    "prepaid_credits": "liability",
+    "promotional_credits": "income",
+    "refunds_payable": "liability",
+    "revenue": "income",
+    "rounding": "expense",
+    "sla_reduction": "income",
+    "tax_payable": "liability",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class LedgerEntry:
-    """One debit (positive) or credit (negative) on one account.
+    """One debit (positive) or credit (negative) on one account."""
 
-    `posting` names its set by the business event, so that the same event cannot be posted twice;
-    a set has one entry for each account at most. Every set sums to zero in each currency.
-    """
-
-    posting: str
     account: Account
     amount: Money
 
 
 @dataclass(frozen=True, slots=True)
-class PostedLine:
-    """What a posting needs to know of an invoice line; a line without a service period is earned at once."""
+class Posting:
+    """One business fact in the books: a set of entries that sums to zero in each currency.
 
-    net: Money
-    service_start_on: date | None = None
-
-
-def entries_for_invoice(
-    invoice_id: str, *, invoiced_on: date, lines: Sequence[PostedLine], tax: Money
-) -> tuple[LedgerEntry, ...]:
-    """Debit what the customer owes; credit revenue, what is still to be delivered, and tax.
-
-    A line whose service period starts on the day of the invoice or later is a contract liability until then.
-    Raises: CurrencyMismatch.
-    Source: IFRS 15.105 and 106.
+    `key` names the fact, so that it cannot be posted twice; a set has one entry for each account at most. `posted_on` is
+    the date in whose books it stands, that of `posted_at` in the zone of the document; it may lie ahead: what a document
+    earns later is posted with it. The ids say what it is about; `source_id` is that of a credit note, a deposit, prepaid
+    credits or a refund.
     """
-    ahead: list[Money] = []
-    behind: list[Money] = []
-    for line in lines:
-        is_ahead = line.service_start_on is not None and line.service_start_on >= invoiced_on
-        (ahead if is_ahead else behind).append(line.net)
-    liability, revenue = total(ahead, tax.currency), total(behind, tax.currency)
-    return _posting(
-        f"invoice:{invoice_id}:final",
-        (
-            ("accounts_receivable", liability + revenue + tax),
-            ("contract_liability", -liability),
-            ("revenue", -revenue),
-            ("tax_payable", -tax),
+
+    key: str
+    posted_at: datetime
+    posted_on: date
+    entries: tuple[LedgerEntry, ...]
+    invoice_id: str | None = None
+    attempt_id: str | None = None
+    balance_entry_id: str | None = None
+    source_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """When something is posted: an instant, and the date that it falls on where it happened."""
+
+    at: datetime
+    on: date
+
+
+def moment(at: datetime, zone: str | None = None) -> Moment:
+    """The instant in a zone; what happens in none is dated by UTC."""
+    return Moment(at, at.astimezone(UTC).date() if zone is None else local_date(at, zone))
+
+
+def postings_of(
+    key: str,
+    amounts: Sequence[tuple[Account, int]],
+    currency: str,
+    when: Moment,
+    *,
+    invoice_id: str | None = None,
+    attempt_id: str | None = None,
+    balance_entry_id: str | None = None,
+    source_id: str | None = None,
+) -> tuple[Posting, ...]:
+    """The set of these amounts, in minor units: one entry an account, none of zero. Of nothing, there is no set."""
+    sums: dict[Account, int] = {}
+    for account, minor in amounts:
+        sums[account] = sums.get(account, 0) + minor
+    entries = tuple(LedgerEntry(account, Money(minor, currency)) for account, minor in sums.items() if minor)
+    assert not sum(sums.values()), "a posting balances"
+    if not entries:
+        return ()
+    return (
+        Posting(
+            key=key,
+            posted_at=when.at,
+            posted_on=when.on,
+            entries=entries,
+            invoice_id=invoice_id,
+            attempt_id=attempt_id,
+            balance_entry_id=balance_entry_id,
+            source_id=source_id,
         ),
     )
-
-
-def entries_for_payment(payment_id: str, amount: Money) -> tuple[LedgerEntry, ...]:
-    """Debit cash, credit what the customer owed."""
-    return _posting(f"payment:{payment_id}:received", (("cash", amount), ("accounts_receivable", -amount)))
-
-
-def entries_for_balance_applied(invoice_id: str, applied: Money) -> tuple[LedgerEntry, ...]:
-    """Debit what is owed to the customer, credit what he owed; of a document below zero (`applied` is), the reverse."""
-    return _posting(
-        f"invoice:{invoice_id}:balance", (("customer_credit", applied), ("accounts_receivable", -applied))
-    )
-
-
-def entries_for_adjustment(entry_id: str, amount: Money) -> tuple[LedgerEntry, ...]:
-    """Debit goodwill, which lessens revenue, credit what is owed to the customer; the reverse where it is taken back."""
-    return _posting(f"balance:{entry_id}:adjusted", (("goodwill", amount), ("customer_credit", -amount)))
 
 
 def imbalance(entries: Iterable[LedgerEntry]) -> dict[str, int]:
@@ -88,12 +133,3 @@ def imbalance(entries: Iterable[LedgerEntry]) -> dict[str, int]:
     for entry in entries:
         sums[entry.amount.currency] = sums.get(entry.amount.currency, 0) + entry.amount.amount_minor
     return {currency: minor for currency, minor in sums.items() if minor}
-
-
-def _posting(posting: str, amounts: Sequence[tuple[Account, Money]]) -> tuple[LedgerEntry, ...]:
-    """The entries of one set, without those of zero."""
-    entries = tuple(
-        LedgerEntry(posting, account, amount) for account, amount in amounts if amount.amount_minor
-    )
-    assert not imbalance(entries), "a posting balances"
-    return entries

@@ -11,7 +11,7 @@ from libs.common.errors import Conflict, NotFound
 from libs.common.ids import derived_id
 from libs.common.money import Money
 
-AttemptState = Literal["pending", "calling", "succeeded", "failed"]
+AttemptState = Literal["pending", "calling", "succeeded", "failed", "canceled"]
 
 
 class PaymentMethodNotFound(NotFound):
@@ -51,7 +51,7 @@ class PaymentAttempt:
     """One try to collect one invoice. Its id is the gateway's idempotency key.
 
     `calling` with a `claimed_until` that has passed means *unknown*: the gateway is asked before anything is
-    tried again. `due_at` is business time.
+    tried again. `due_at` is business time. `canceled` is one that was waiting when nothing was left to be collected.
     """
 
     id: str
@@ -149,15 +149,26 @@ def ended(attempt: PaymentAttempt, outcome: Outcome, *, now: datetime) -> Paymen
 
 
 def following_attempt(
-    failed: PaymentAttempt, *, retry_days: Sequence[int], now: datetime
+    failed: PaymentAttempt, *, due: Money, retry_days: Sequence[int], now: datetime
 ) -> PaymentAttempt | None:
-    """The next try, or None when the schedule is exhausted.
+    """The next try, for what is due by now; None when the schedule is exhausted, or nothing is due any more.
 
     Units: `retry_days[n]` days of 24 hours lie between the n-th failure (from 0) and the try after it.
     """
-    if failed.number > len(retry_days):
+    if failed.number > len(retry_days) or not due.amount_minor:
         return None
-    return another_attempt(failed, due_at=now + timedelta(days=retry_days[failed.number - 1]), now=now)
+    due_at = now + timedelta(days=retry_days[failed.number - 1])
+    return another_attempt(failed, due=due, due_at=due_at, now=now)
+
+
+def lessened(attempt: PaymentAttempt, due: Money, *, reason: str, now: datetime) -> PaymentAttempt:
+    """A waiting attempt, once less is due: of nothing, there is nothing to try."""
+    assert attempt.state == "pending", "what the gateway is being asked for stays what it is"
+    if due.amount_minor:
+        return replace(attempt, amount=due, version=attempt.version + 1)
+    return replace(
+        attempt, state="canceled", reason=reason, due_at=None, ended_at=now, version=attempt.version + 1
+    )
 
 
 def brought_forward(attempt: PaymentAttempt, *, now: datetime) -> PaymentAttempt:
@@ -165,7 +176,7 @@ def brought_forward(attempt: PaymentAttempt, *, now: datetime) -> PaymentAttempt
     return replace(attempt, due_at=min(now, attempt.due_at or now), version=attempt.version + 1)
 
 
-def another_attempt(last: PaymentAttempt, *, due_at: datetime, now: datetime) -> PaymentAttempt:
+def another_attempt(last: PaymentAttempt, *, due: Money, due_at: datetime, now: datetime) -> PaymentAttempt:
     """A further try of the same invoice, by schedule or because somebody asked for it."""
     number = last.number + 1
     return PaymentAttempt(
@@ -174,7 +185,7 @@ def another_attempt(last: PaymentAttempt, *, due_at: datetime, now: datetime) ->
         customer_id=last.customer_id,
         number=number,
         state="pending",
-        amount=last.amount,
+        amount=due,
         created_at=now,
         due_at=due_at,
         clock_id=last.clock_id,

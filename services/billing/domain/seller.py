@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
+from typing import Literal
 
 from libs.common.errors import Conflict, NotFound
+from services.billing.domain.document_number import NumberReset, number_head
+from services.billing.domain.invoice_totals import TaxRounding
+from services.billing.domain.payment_terms import CountedFrom, DueDayRule
+
+NumberedKind = Literal["invoice", "credit_note", "deposit", "compensation"]
 
 
 class SellerNotFound(NotFound):
@@ -19,8 +25,25 @@ class SellerCodeTaken(Conflict):
 
 
 @dataclass(frozen=True, slots=True)
+class TaxRegistration:
+    """Where, and since when, the seller is registered for tax; `oss` is the EU's one-stop shop, for all member states."""
+
+    country: str
+    number: str
+    valid_from: date | None = None
+    scheme: Literal["vat", "oss"] = "vat"
+
+
+@dataclass(frozen=True, slots=True)
 class Seller:
-    """`number_prefix` stands before each invoice number; `payment_terms_days` after issue an invoice is due."""
+    """`number_prefix` stands before each invoice number, other prefixes before those of other documents.
+
+    By `number_reset` `year` they count anew with each year. An invoice is due `payment_terms_days` after
+    `payment_terms_from`: its date, or the end of its month; on the next business day if `due_day_rule` says so.
+    `tax_rounding` says whether tax is rounded once for each rate, for each line, or for the whole document. A draft that
+    is complete waits `draft_grace_hours`. `zero_invoices` says whether a document of a boundary on which all was free is
+    issued. `footer` stands below every document.
+    """
 
     id: str
     code: str
@@ -33,8 +56,25 @@ class Seller:
     created_at: datetime
     address: str | None = None
     tax_number: str | None = None
+    tax_rounding: TaxRounding = "group"
+    registrations: tuple[TaxRegistration, ...] = ()
+    number_reset: NumberReset = "never"
+    credit_note_prefix: str | None = None
+    deposit_prefix: str | None = None
+    compensation_prefix: str | None = None
+    payment_terms_from: CountedFrom = "issue"
+    due_day_rule: DueDayRule = "calendar"
+    draft_grace_hours: int = 0
+    zero_invoices: Literal["issue", "skip"] = "skip"
+    footer: str | None = None
 
 
-def invoice_number(prefix: str, ordinal: int) -> str:
-    """Six digits at least, so that numbers sort as text for the first million."""
-    return f"{prefix}{ordinal:06d}"
+def number_head_of(seller: Seller, kind: NumberedKind, issued_on: date) -> str:
+    """What stands before the ordinal of a document of this kind, with the local date `issued_on`."""
+    prefixes = {
+        "invoice": seller.number_prefix,
+        "credit_note": seller.credit_note_prefix or "CN-",
+        "deposit": seller.deposit_prefix or "DEP-",
+        "compensation": seller.compensation_prefix or "CMP-",
+    }
+    return number_head(prefixes[kind], seller.number_reset, issued_on)

@@ -59,6 +59,8 @@ class CustomerBalanceBody(StrictBody):
 
 class BalanceEntryBody(StrictBody):
     """`credit`: a document below zero gave to the balance. `applied`: an invoice drew on it. `adjustment`: by hand.
+    `credit_note`: one gave to it. `given_back`: an invoice that was voided gave back what it drew, or took what it gave.
+    `overpaid`: a payment came for what was credited meanwhile.
 
     `balance_after` is what the balance came to by it.
     """
@@ -67,10 +69,11 @@ class BalanceEntryBody(StrictBody):
     customer_balance_id: str
     ordinal: int
     customer_id: str
-    kind: Literal["credit", "applied", "adjustment"]
+    kind: Literal["credit", "applied", "adjustment", "credit_note", "given_back", "overpaid"]
     amount: MoneyBody
     balance_after: MoneyBody
     invoice_id: str | None
+    credit_note_id: str | None
     reason: str | None
     occurred_at: Instant
 
@@ -86,6 +89,7 @@ class BalanceEntryBody(StrictBody):
             amount=MoneyBody.from_money(movement.amount),
             balance_after=MoneyBody.from_money(entry.after),
             invoice_id=movement.invoice_id,
+            credit_note_id=movement.credit_note_id,
             reason=movement.reason,
             occurred_at=movement.occurred_at,
         )

@@ -4,74 +4,35 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field
-
 from libs.common.money import Money
+from libs.common.periods import local_date
 from libs.common.web.bodies import (
     BusinessDate,
-    Code,
     DecimalText,
-    Description,
     Instant,
     MoneyBody,
-    Name,
     StrictBody,
     identifier,
 )
-from services.billing.application.create_seller import CreateSeller
-from services.billing.application.queries import InvoiceView, LedgerEntryView, LineExplanation
+from services.billing.application.queries import InvoiceView
 from services.billing.domain.agreement import Address, CustomerDetails
 from services.billing.domain.charge import Charge
-from services.billing.domain.invoice import NO_SELLER, Invoice, InvoiceLine
+from services.billing.domain.invoice import NO_SELLER, AppliedDiscount, Invoice, terms_of
+from services.billing.domain.invoice_line import InvoiceLine
 from services.billing.domain.payment import PaymentAttempt, PaymentMethod
 from services.billing.domain.seller import Seller
+from services.billing.domain.settlement import InvoiceTax
 
 CustomerId = Annotated[str, identifier("cus")]
 SubscriptionId = Annotated[str, identifier("sub")]
 
-InvoiceStatusText = Literal["draft", "finalized", "paid", "void", "uncollectible", "skipped"]
-DocumentKindText = Literal["invoice", "change", "credit"]
+InvoiceStatusText = Literal["draft", "finalized", "paid", "void", "uncollectible", "skipped", "gathered"]
+DocumentKindText = Literal[
+    "invoice", "change", "credit", "correction", "interim", "one_off", "deposit", "compensation", "top_up"
+]
 
 
-class NewSellerBody(StrictBody):
-    """`number_prefix` stands before each invoice number of this seller."""
-
-    code: Code
-    name: Name
-    country: Annotated[str, Field(pattern=r"^[A-Z]{2}$", examples=["NL"])]
-    number_prefix: Annotated[str, Field(pattern=r"^[A-Z0-9][A-Z0-9/-]{0,15}$", examples=["INV-"])] = "INV-"
-    payment_terms_days: Annotated[int, Field(strict=True, ge=0, le=365)] = 14
-    address: Description | None = None
-    tax_number: Annotated[str, Field(max_length=64)] | None = None
-
-    def to_command(self) -> CreateSeller:
-        return CreateSeller(
-            code=self.code,
-            name=self.name,
-            country=self.country,
-            number_prefix=self.number_prefix,
-            payment_terms_days=self.payment_terms_days,
-            address=self.address,
-            tax_number=self.tax_number,
-        )
-
-
-class SellerBody(StrictBody):
-    id: str
-    code: str
-    name: str
-    country: str
-    number_prefix: str
-    payment_terms_days: int
-    is_default: bool
-    address: str | None
-    tax_number: str | None
-    version: int
-    created_at: Instant
-
-    @classmethod
-    def from_domain(cls, seller: Seller) -> Self:
-        return cls(**{name: getattr(seller, name) for name in cls.model_fields})
+AwaitedText = Literal["usage", "seller", "grace", "person", "gathering", "billing_run"]
 
 
 class NewPaymentMethodBody(StrictBody):
@@ -125,8 +86,21 @@ class ServicePeriodBody(StrictBody):
     end: BusinessDate
 
 
+class LineTaxBody(StrictBody):
+    """The category by EN 16931 (S, Z, E, AE, K, G, O) and the rate; why it is not taxed, where it is not."""
+
+    category: str
+    percent: DecimalText
+    reason_code: str | None
+    reason: str | None
+
+
 class InvoiceLineBody(StrictBody):
-    """`formula` says how `net` came about; the explanation leads to the events behind it."""
+    """`formula` says how `amount` came about; the explanation leads to the events behind it.
+
+    `amount` is as priced, with the tax inside where the price includes it. Less `prepaid` (covered by prepaid units)
+    and `discount`, and without tax, it is `net`.
+    """
 
     id: str
     ordinal: int
@@ -134,8 +108,17 @@ class InvoiceLineBody(StrictBody):
     tier: int | None
     quantity: DecimalText
     unit_amount: DecimalText
+    amount: MoneyBody
+    prepaid: MoneyBody
+    discount: MoneyBody
     net: MoneyBody
+    tax: LineTaxBody
     service_period: ServicePeriodBody
+    subscription_id: str | None
+    item_id: str | None
+    product_id: str | None
+    corrects_line_id: str | None
+    manual_line_id: str | None
     formula: str
     explanation: str
 
@@ -148,8 +131,22 @@ class InvoiceLineBody(StrictBody):
             tier=line.tier,
             quantity=line.quantity,
             unit_amount=line.unit_amount,
+            amount=MoneyBody.from_money(line.amount),
+            prepaid=MoneyBody.from_money(line.prepaid),
+            discount=MoneyBody.from_money(line.discount),
             net=MoneyBody.from_money(line.net),
+            tax=LineTaxBody(
+                category=line.tax_category,
+                percent=line.tax_percent,
+                reason_code=line.tax_reason_code,
+                reason=line.tax_reason,
+            ),
             service_period=ServicePeriodBody(start=line.service_start_on, end=line.service_end_on),
+            subscription_id=line.subscription_id,
+            item_id=None if line.item_id == line.subscription_id else line.item_id,
+            product_id=line.product_id,
+            corrects_line_id=line.corrects_line_id,
+            manual_line_id=line.manual_line_id,
             formula=line.formula,
             explanation=f"/v1/invoices/{line.invoice_id}/lines/{line.id}/explanation",
         )
@@ -160,11 +157,14 @@ class InvoicePartyBody(StrictBody):
 
     id: str
     name: str
-    country: str | None
+    country: str
+    address: str | None
+    tax_number: str | None
+    footer: str | None
 
     @classmethod
     def from_domain(cls, party: Seller) -> Self:
-        return cls(id=party.id, name=party.name, country=party.country)
+        return cls(**{name: getattr(party, name) for name in cls.model_fields})
 
 
 class BilledAddressBody(StrictBody):
@@ -198,27 +198,40 @@ class BilledCustomerBody(StrictBody):
 
 
 class InvoiceSummaryBody(StrictBody):
-    """`balance_applied` is what the balance of who pays has paid of it, or, below zero, what it was given."""
+    """`balance_applied` is what the balance of who pays has paid of it, or, below zero, what it was given.
+
+    What a document with the status `gathered` held stands on the one that it was `gathered_into`.
+    """
 
     id: str
     document_kind: DocumentKindText
     number: str | None
     status: InvoiceStatusText
     status_reason: str | None
-    waits_for: list[Literal["usage", "seller"]]
-    subscription_id: str
+    waits_for: list[AwaitedText]
+    draft_until: Instant | None
+    subscription_id: str | None
+    subscription_ids: list[str]
+    gathered_into: str | None
     customer_id: str
     boundary_at: Instant
     currency: str
+    subtotal: MoneyBody
+    prepaid: MoneyBody
+    discount: MoneyBody
     net: MoneyBody
     tax: MoneyBody
     total: MoneyBody
+    credits_applied: MoneyBody
     balance_applied: MoneyBody
+    credited: MoneyBody
     paid: MoneyBody
     due: MoneyBody
     issued_at: Instant | None
+    issued_on: BusinessDate | None
     due_on: BusinessDate | None
     paid_at: Instant | None
+    external_id: str | None
     test_clock_id: str | None
     version: int
     created_at: Instant
@@ -229,10 +242,16 @@ class InvoiceSummaryBody(StrictBody):
 
 
 def awaited_by(invoice: Invoice) -> list[str]:
+    """What a draft waits for: once that is there, it is finalized."""
     if invoice.status != "draft":
         return []
-    awaited = {"usage": invoice.awaits_window, "seller": invoice.status_reason == NO_SELLER}
-    return [name for name, is_awaited in awaited.items() if is_awaited]
+    awaited = {
+        "usage": invoice.awaits_window,
+        "seller": invoice.status_reason == NO_SELLER,
+        "grace": invoice.draft_until is not None and invoice.held_for is None,
+        invoice.held_for: invoice.held_for is not None,
+    }
+    return [name for name, is_awaited in awaited.items() if name is not None and is_awaited]
 
 
 def _money(amount: Money) -> MoneyBody:
@@ -247,28 +266,98 @@ def _summary(invoice: Invoice) -> dict[str, object]:
         "status": invoice.status,
         "status_reason": invoice.status_reason,
         "waits_for": awaited_by(invoice),
+        "draft_until": invoice.draft_until if invoice.status == "draft" else None,
         "subscription_id": invoice.subscription_id,
+        "subscription_ids": list(invoice.about),
+        "gathered_into": invoice.gathered_into,
         "customer_id": invoice.customer_id,
         "boundary_at": invoice.boundary_at,
         "currency": invoice.currency,
+        "subtotal": _money(invoice.subtotal),
+        "prepaid": _money(invoice.prepaid),
+        "discount": _money(invoice.discount),
         "net": _money(invoice.net),
         "tax": _money(invoice.tax),
         "total": _money(invoice.total),
+        "credits_applied": _money(invoice.credits_applied),
         "balance_applied": _money(invoice.balance_applied),
+        "credited": _money(invoice.credited),
         "paid": _money(invoice.paid),
         "due": _money(invoice.due),
         "issued_at": invoice.issued_at,
+        "issued_on": None if invoice.issued_at is None else local_date(invoice.issued_at, invoice.zone),
         "due_on": invoice.due_on,
         "paid_at": invoice.paid_at,
+        "external_id": invoice.external_id,
         "test_clock_id": invoice.clock_id,
         "version": invoice.version,
         "created_at": invoice.created_at,
     }
 
 
+class InvoiceTaxBody(LineTaxBody):
+    """The tax of all lines of one category and rate: `taxable` is their net."""
+
+    taxable: MoneyBody
+    tax: MoneyBody
+
+    @classmethod
+    def from_domain(cls, tax: InvoiceTax) -> Self:
+        return cls(
+            category=tax.category,
+            percent=tax.percent,
+            reason_code=tax.reason_code,
+            reason=tax.reason,
+            taxable=_money(tax.taxable),
+            tax=_money(tax.tax),
+        )
+
+
+class InvoiceDiscountBody(StrictBody):
+    """What a coupon took off `base`, and how that was worked out."""
+
+    coupon: str
+    name: str
+    base: MoneyBody
+    amount: MoneyBody
+    formula: str
+
+    @classmethod
+    def from_domain(cls, discount: AppliedDiscount) -> Self:
+        return cls(
+            coupon=discount.coupon.code,
+            name=discount.coupon.name,
+            base=_money(discount.base),
+            amount=_money(discount.amount),
+            formula=discount.told,
+        )
+
+
+class TermsBody(StrictBody):
+    """`days` after the date of issue, or after the last day of its month. Whoever issues a draft may have others."""
+
+    days: int
+    counted_from: Literal["issue", "month_end"]
+
+    @classmethod
+    def of(cls, invoice: Invoice) -> Self | None:
+        """Those that were said of a draft; of an issued invoice, those that hold."""
+        terms = invoice.payment_terms if invoice.seller is None else terms_of(invoice, invoice.seller)
+        return None if terms is None else cls(days=terms.days, counted_from=terms.counted_from)
+
+
 class InvoiceBody(InvoiceSummaryBody):
+    """`notes`, `purchase_order` and `buyer_reference` of a draft are its own; the customer's come when it is issued."""
+
     seller: InvoicePartyBody | None
     customer: BilledCustomerBody
+    taxes: list[InvoiceTaxBody]
+    discounts: list[InvoiceDiscountBody]
+    notes: str | None
+    purchase_order: str | None
+    buyer_reference: str | None
+    payment_terms: TermsBody | None
+    replaces_id: str | None
     lines: list[InvoiceLineBody]
 
     @classmethod
@@ -279,6 +368,13 @@ class InvoiceBody(InvoiceSummaryBody):
                 **_summary(view.invoice),
                 "seller": None if seller is None else InvoicePartyBody.from_domain(seller),
                 "customer": BilledCustomerBody.from_domain(view.invoice.customer),
+                "taxes": [InvoiceTaxBody.from_domain(tax) for tax in view.invoice.taxes],
+                "discounts": [InvoiceDiscountBody.from_domain(taken) for taken in view.invoice.discounts],
+                "notes": view.invoice.notes,
+                "purchase_order": view.invoice.purchase_order,
+                "buyer_reference": view.invoice.buyer_reference,
+                "payment_terms": TermsBody.of(view.invoice),
+                "replaces_id": view.invoice.replaces_id,
                 "lines": [InvoiceLineBody.from_domain(line) for line in view.lines],
             }
         )
@@ -287,122 +383,3 @@ class InvoiceBody(InvoiceSummaryBody):
 def item_of(charge: Charge) -> str | None:
     """None of what belongs to the whole agreement: fees, and what is short of a commitment or beyond it."""
     return None if charge.item_id == charge.subscription_id else charge.item_id
-
-
-class ExplainedPriceBody(StrictBody):
-    id: str
-    code: str
-    product_id: str | None
-    kind: str
-    timing: str
-    model: str
-    currency: str
-    unit_amount: DecimalText | None
-    tiers: list[dict[str, str | None]]
-    meter: str | None
-    proration: str
-
-    @classmethod
-    def from_charge(cls, charge: Charge) -> Self:
-        price = charge.price
-        return cls(
-            id=price.id,
-            code=price.code,
-            product_id=price.product_id or None,
-            kind=price.kind,
-            timing=price.timing,
-            model=price.model,
-            currency=price.currency,
-            unit_amount=price.unit_amount,
-            tiers=[
-                {
-                    "up_to": None if tier.up_to is None else format(tier.up_to, "f"),
-                    "unit_amount": format(tier.unit_amount, "f"),
-                    "flat_amount": None if tier.flat_amount is None else format(tier.flat_amount, "f"),
-                }
-                for tier in price.tiers
-            ],
-            meter=price.meter,
-            proration=price.proration,
-        )
-
-
-class ExplainedUsageBody(StrictBody):
-    """`events` leads to the very events behind the quantity, page by page."""
-
-    window_id: str
-    event_count: int
-    events: str
-
-
-class LineExplanationBody(StrictBody):
-    """The line, what it was made from, and what comes of that today: `agrees` when it is the very same line.
-
-    A change goes from `quantity_before` to `quantity`, or to nothing where `gives_back`. A fee belongs to no item.
-    """
-
-    line: InvoiceLineBody
-    charge_id: str
-    charge: Annotated[str, Field(description="Item, price, billing period, kind and revision.")]
-    charge_kind: str
-    item_id: str | None
-    quantity: DecimalText
-    quantity_before: DecimalText | None
-    gives_back: bool
-    fraction_of_period: str
-    price: ExplainedPriceBody
-    usage: ExplainedUsageBody | None
-    derived_net: MoneyBody | None
-    agrees: bool
-
-    @classmethod
-    def from_view(cls, view: LineExplanation) -> Self:
-        charge, derived = view.charge, view.derived
-        usage = None
-        if charge.usage_window_id is not None:
-            usage = ExplainedUsageBody(
-                window_id=charge.usage_window_id,
-                event_count=charge.event_count or 0,
-                events=f"/v1/usage-windows/{charge.usage_window_id}/events?item_id={charge.item_id}",
-            )
-        return cls(
-            line=InvoiceLineBody.from_domain(view.line),
-            charge_id=charge.id,
-            charge=charge.identity,
-            charge_kind=charge.kind,
-            item_id=item_of(charge),
-            quantity=charge.quantity,
-            quantity_before=charge.quantity_before,
-            gives_back=charge.is_end,
-            fraction_of_period=str(charge.fraction),
-            price=ExplainedPriceBody.from_charge(charge),
-            usage=usage,
-            derived_net=None if derived is None else _money(derived.net),
-            agrees=derived == view.line,
-        )
-
-
-class LedgerEntryBody(StrictBody):
-    """A debit (positive) or a credit (negative) of one balanced set, `posting`."""
-
-    id: str
-    posting: str
-    account: str
-    amount: MoneyBody
-    posted_at: Instant
-    invoice_id: str | None
-    attempt_id: str | None
-    customer_balance_entry_id: str | None
-
-    @classmethod
-    def from_view(cls, view: LedgerEntryView) -> Self:
-        return cls(
-            id=view.id,
-            posting=view.posting,
-            account=view.account,
-            amount=_money(view.amount),
-            posted_at=view.posted_at,
-            invoice_id=view.invoice_id,
-            attempt_id=view.attempt_id,
-            customer_balance_entry_id=view.balance_entry_id,
-        )

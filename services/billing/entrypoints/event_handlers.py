@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from datetime import datetime
 
 from libs.common.contracts import HEARS, group_of, topic_of
 from libs.common.contracts.catalog import (
+    CouponRedeemedV1,
+    CouponRedemptionWithdrawnV1,
     PlanOverlaidV1,
     PlanPublishedV1,
     TenantChangedV1,
     TokenRevokedV1,
 )
 from libs.common.contracts.envelope import Event
-from libs.common.contracts.metering import UsageCorrectedV1, UsageTotalV1, UsageWindowClosedV1
+from libs.common.contracts.metering import (
+    UsageCorrectedV1,
+    UsageTotalV1,
+    UsageWindowClosedV1,
+    UsageWindowSealedV1,
+)
 from libs.common.contracts.subscriptions import (
     AgreementEvent,
     CustomerChangedV1,
@@ -33,6 +40,10 @@ from services.billing.adapters.unit_of_work import BillingUnitOfWork
 from services.billing.application import events
 from services.billing.application.add_usage_lines import AddUsageLines, add_usage_lines
 from services.billing.application.correct_usage import CorrectUsage, correct_usage
+from services.billing.application.keep_coupon_redemption import (
+    keep_coupon_redemption,
+    withdraw_coupon_redemption,
+)
 from services.billing.application.keep_customer import KeepCustomer, keep_customer
 from services.billing.application.keep_plan import KeepPlan, KeepPlanOverlay, keep_plan, keep_plan_overlay
 from services.billing.application.reconcile_charges import (
@@ -41,9 +52,17 @@ from services.billing.application.reconcile_charges import (
 )
 from services.billing.application.settle_change import SettleChange, settle_change
 from services.billing.domain.agreement import Agreement
-from services.billing.domain.charge import ChargeKind, ItemUsage, UsageCorrection, UsageOfPeriod, charge_id
+from services.billing.domain.charge import (
+    Charge,
+    ChargeKind,
+    ItemUsage,
+    UsageCorrection,
+    UsageOfPeriod,
+    charge_id,
+)
 from services.billing.domain.invoice import invoice_id
 from services.billing.domain.terms import PeriodTerms
+from services.billing.domain.usage_difference import billed_lines
 
 Lifecycle = SubscriptionStartedV1 | SubscriptionRenewedV1 | SubscriptionEndedV1
 
@@ -117,6 +136,8 @@ def _change(event: AgreementEvent, settles_at: datetime | None) -> SettleChange:
         fees=tuple(events.fee_from(fee) for fee in event.fees),
         settles_at=settles_at,
         occurred_at=event.occurred_at,
+        begins_at=event.subscription.starts_at if isinstance(event, SubscriptionScheduledV1) else None,
+        is_over=_never_began(event),
     )
 
 
@@ -164,19 +185,34 @@ async def on_usage_window_closed(event: UsageWindowClosedV1, uow: BillingUnitOfW
     await add_usage_lines(AddUsageLines(usage), uow=uow)
 
 
+async def on_coupon_redeemed(event: CouponRedeemedV1, uow: BillingUnitOfWork) -> None:
+    """It counts for what is billed from now on."""
+    await keep_coupon_redemption(event, uow=uow)
+
+
+async def on_coupon_redemption_withdrawn(event: CouponRedemptionWithdrawnV1, uow: BillingUnitOfWork) -> None:
+    await withdraw_coupon_redemption(event, uow=uow)
+
+
+async def on_usage_window_sealed(event: UsageWindowSealedV1, uow: BillingUnitOfWork) -> None:
+    """Kept, to be shown with the lines that the usage came to."""
+    uow.window_digests.add(events.window_digest_from(event))
+
+
 async def on_usage_corrected(event: UsageCorrectedV1, uow: BillingUnitOfWork) -> None:
-    """Usage that came late is kept beside what was billed; the audit names the difference."""
+    """What was billed of a window is put right."""
     correction = UsageCorrection(
         window_id=event.window_id,
         subscription_id=event.subscription_id,
         period_index=event.period_index,
         revision=event.revision,
         totals=_totals(event.totals),
+        before=_totals(event.before),
         policy=event.policy,
         is_billable=event.is_billable,
-        billable_revision=event.revision if event.is_billable else 0,
+        corrected_at=event.occurred_at,
     )
-    await correct_usage(CorrectUsage(correction), uow=uow)
+    await correct_usage(CorrectUsage(correction, event.occurred_at), uow=uow)
 
 
 def _totals(given: Iterable[UsageTotalV1]) -> tuple[ItemUsage, ...]:
@@ -192,24 +228,39 @@ async def prepare(given: Sequence[Event], uow: BillingUnitOfWork) -> None:
     told = [event for event in given if isinstance(event, AgreementEvent)]
     billed = [event for event in told if isinstance(event, Lifecycle) and not _never_began(event)]
     closed = [event for event in given if isinstance(event, UsageWindowClosedV1)]
+    corrected = [event for event in given if isinstance(event, UsageCorrectedV1)]
+    counted: list[UsageWindowClosedV1 | UsageCorrectedV1] = [*closed, *corrected]
     subscriptions = [event.subscription.subscription_id for event in told]
     await uow.agreements.load_of_customers_for_update(
-        _erased(given), also=[*subscriptions, *(event.subscription_id for event in closed)]
+        _erased(given), also=[*subscriptions, *(event.subscription_id for event in counted)]
     )
     drafts = [document_id for event in told if (document_id := _document_id(event)) is not None]
-    drafts += [invoice_id(event.subscription_id, event.window_end) for event in closed]
+    drafts += [invoice_id(event.subscription_id, event.window_end) for event in counted]
+    put_right = [(event.subscription_id, event.period_index) for event in corrected]
+    await uow.charges.load_usage_of_periods(put_right)
+    drafts += [document_id for event in corrected for document_id in await _documents_of(event, uow)]
     await uow.invoices.load_for_update(drafts)
-    await uow.customer_balances.load_for_update(await _payers(told, drafts, uow))
+    payers = await _payers(told, corrected, drafts, uow)
+    await _load_credits(told, counted, payers, uow)
+    await uow.customer_balances.load_for_update(payers)
+    await uow.billing_profiles.load(customer_id for customer_id, _ in payers)
     await uow.charges.load_of_invoices(drafts)
+    await uow.manual_lines.load_of_invoices(drafts)
     windows = [(event.subscription_id, event.period_index) for event in closed]
-    await uow.usage_windows.load([*_periods_behind(billed), *windows])
-    await uow.period_terms.load([*_periods_of(told), *windows], unsettled_of=subscriptions)
+    await uow.usage_windows.load(
+        [*_periods_behind(billed), *windows, *put_right],
+        also=[event.window_id for event in counted],
+    )
+    await uow.period_terms.load([*_periods_of(told), *windows, *put_right], unsettled_of=subscriptions)
     await uow.charges.load_waiting(subscriptions)
     await uow.charges.load_of_periods(await _periods_settled(told, windows, uow))
     recorded = [id for event in told for id in _charge_ids(event)]
-    for event in closed:
-        recorded += await _usage_charge_ids(event, uow)
     await uow.charges.load_recorded(recorded)
+    behind = [key for key in _periods_behind(billed) if await uow.usage_windows.find(*key) is not None]
+    await uow.charges.load_usage_of_periods([*windows, *behind])
+    corrects = [id async for id in _lines_put_right(put_right, subscriptions, uow)]
+    if corrects:
+        await uow.billed_treatments.of_lines(corrects)
 
 
 def _document_id(event: AgreementEvent) -> str | None:
@@ -230,11 +281,66 @@ def _erased(given: Iterable[Event]) -> list[str]:
     ]
 
 
+async def _load_credits(
+    told: Iterable[AgreementEvent],
+    windows: Iterable[UsageWindowClosedV1 | UsageCorrectedV1],
+    payers: Iterable[tuple[str, str]],
+    uow: BillingUnitOfWork,
+) -> None:
+    """Lock the wallets of who pays, and the coupons of who pays or uses; most have neither."""
+    paying = {customer_id for customer_id, _ in payers}
+    users = {event.subscription.subscription_id: event.subscription.customer.customer_id for event in told}
+    for event in windows:
+        agreement = await uow.agreements.find_for_update(event.subscription_id)
+        if agreement is not None:
+            users.setdefault(agreement.id, agreement.customer.id)
+            paying.add(agreement.pays.id)
+    await uow.wallets.load_for_update(paying)
+    await uow.coupon_redemptions.load_for_update(paying.union(users.values()), used_by=users)
+
+
+async def _documents_of(event: UsageCorrectedV1, uow: BillingUnitOfWork) -> list[str]:
+    """On which the window's charges stand, and on which the difference may: of the agreement's end, or its own."""
+    charged = await uow.charges.usage_of_period(event.subscription_id, event.period_index)
+    found = [charge.invoice_id for charge in charged if charge.invoice_id is not None]
+    found.append(invoice_id(event.subscription_id, event.window_end, "correction", event.revision))
+    agreement = await uow.agreements.find_for_update(event.subscription_id)
+    if agreement is not None and agreement.ends_at is not None:
+        found.append(invoice_id(agreement.id, agreement.ends_at))
+    return found
+
+
+async def _lines_put_right(
+    keys: Iterable[PeriodKey], subscriptions: Iterable[str], uow: BillingUnitOfWork
+) -> AsyncIterator[str]:
+    """The lines that a batch corrects: those of its windows, and those that waiting corrections name."""
+    for key in keys:
+        by_price: dict[tuple[str, str], list[Charge]] = {}
+        for charge in await uow.charges.usage_of_period(*key):
+            by_price.setdefault((charge.item_id, charge.price.id), []).append(charge)
+        for charges in by_price.values():
+            for line in billed_lines(charges):
+                if line.line_id is not None:
+                    yield line.line_id
+    for subscription_id in subscriptions:
+        for charge in await uow.charges.waiting(subscription_id):
+            for line in charge.billed_before or ():
+                if line.line_id is not None:
+                    yield line.line_id
+
+
 async def _payers(
-    told: Iterable[AgreementEvent], drafts: Iterable[str], uow: BillingUnitOfWork
+    told: Iterable[AgreementEvent],
+    corrected: Iterable[UsageCorrectedV1],
+    drafts: Iterable[str],
+    uow: BillingUnitOfWork,
 ) -> set[tuple[str, str]]:
     """Whose balances, in which currency, the documents of a batch may draw on."""
     payers = {((s.payer or s.customer).customer_id, s.currency) for s in (e.subscription for e in told)}
+    for event in corrected:
+        agreement = await uow.agreements.find_for_update(event.subscription_id)
+        if agreement is not None:
+            payers.add((agreement.pays.id, agreement.currency))
     for id in drafts:
         draft = await uow.invoices.find_for_update(id)
         if draft is not None and draft.status == "draft":
@@ -297,19 +403,6 @@ def _charge_ids(event: AgreementEvent) -> Iterator[str]:
             yield charge_id(item.item_id, item.price.id, ended.index, kind)
         if item.price.kind == "one_time" and begins is not None:
             yield charge_id(item.item_id, item.price.id, begins.index, "once")
-        if item.price.kind == "usage" and ended is not None:
-            yield charge_id(item.item_id, item.price.id, ended.index, "usage")
-
-
-async def _usage_charge_ids(event: UsageWindowClosedV1, uow: BillingUnitOfWork) -> list[str]:
-    """What the charges for a window's usage will be called; none yet of an agreement that nobody has told of."""
-    agreement = await uow.agreements.find_for_update(event.subscription_id)
-    terms = await uow.period_terms.find(event.subscription_id, event.period_index)
-    items = () if agreement is None else agreement.items
-    metered = {(item.id, item.price.id) for item in items if item.is_metered}
-    if terms is not None:
-        metered |= {(s.item_id, s.price.id) for s in terms.segments if s.price.kind == "usage"}
-    return [charge_id(*key, event.period_index, "usage") for key in sorted(metered)]
 
 
 HANDLERS: HandlerGroup[BillingUnitOfWork] = HandlerGroup(
@@ -331,6 +424,9 @@ HANDLERS: HandlerGroup[BillingUnitOfWork] = HandlerGroup(
         SubscriptionEndedV1: on_subscription_ended,
         UsageWindowClosedV1: on_usage_window_closed,
         UsageCorrectedV1: on_usage_corrected,
+        UsageWindowSealedV1: on_usage_window_sealed,
+        CouponRedeemedV1: on_coupon_redeemed,
+        CouponRedemptionWithdrawnV1: on_coupon_redemption_withdrawn,
     },
     prepare=prepare,
 )

@@ -10,8 +10,9 @@ from libs.common.web.bodies import BusinessDate, DecimalText, Instant, MoneyBody
 from services.billing.application.preview_invoices import InvoicePreview, PreviewedDocument
 from services.billing.domain.charge import Charge
 from services.billing.domain.customer_balance import CustomerBalance
-from services.billing.domain.invoice import InvoiceLine
+from services.billing.domain.invoice_line import InvoiceLine
 from services.billing.entrypoints.bodies import (
+    AwaitedText,
     DocumentKindText,
     InvoiceStatusText,
     ServicePeriodBody,
@@ -58,22 +59,26 @@ class PreviewedLineBody(StrictBody):
     tier: int | None
     quantity: DecimalText
     unit_amount: DecimalText
+    amount: MoneyBody
+    discount: MoneyBody
     net: MoneyBody
     service_period: ServicePeriodBody
     formula: str
 
     @classmethod
-    def from_domain(cls, line: InvoiceLine, charge: Charge) -> Self:
+    def from_domain(cls, line: InvoiceLine, charge: Charge | None) -> Self:
         return cls(
             id=line.id,
             ordinal=line.ordinal,
             description=line.description,
-            charge_kind=charge.kind,
-            item_id=item_of(charge),
-            price_id=charge.price.id,
+            charge_kind="manual" if charge is None else charge.kind,
+            item_id=None if charge is None else item_of(charge),
+            price_id=line.price_id,
             tier=line.tier,
             quantity=line.quantity,
             unit_amount=line.unit_amount,
+            amount=MoneyBody.from_money(line.amount),
+            discount=MoneyBody.from_money(line.discount),
             net=MoneyBody.from_money(line.net),
             service_period=ServicePeriodBody(start=line.service_start_on, end=line.service_end_on),
             formula=line.formula,
@@ -89,17 +94,21 @@ class PreviewedDocumentBody(StrictBody):
     id: str
     document_kind: DocumentKindText
     issue: int
-    subscription_id: str
+    subscription_id: str | None
     customer_id: str
     boundary_at: Instant
     period_index: int
     status: InvoiceStatusText
     status_reason: str | None
-    waits_for: list[Literal["usage", "seller"]]
+    waits_for: list[AwaitedText]
+    draft_until: Instant | None
     currency: str
+    subtotal: MoneyBody
+    discount: MoneyBody
     net: MoneyBody
     tax: MoneyBody
     total: MoneyBody
+    credits_applied: MoneyBody
     balance_applied: MoneyBody
     due: MoneyBody
     issued_at: Instant | None
@@ -122,15 +131,25 @@ class PreviewedDocumentBody(StrictBody):
             "currency",
             "issued_at",
             "due_on",
+            "draft_until",
         )
-        amounts = ("net", "tax", "total", "balance_applied", "due")
+        amounts = (
+            "subtotal",
+            "discount",
+            "net",
+            "tax",
+            "total",
+            "credits_applied",
+            "balance_applied",
+            "due",
+        )
         return cls.model_validate(
             {
                 **{name: getattr(invoice, name) for name in plain},
                 **{name: MoneyBody.from_money(getattr(invoice, name)) for name in amounts},
                 "waits_for": awaited_by(invoice),
                 "lines": [
-                    PreviewedLineBody.from_domain(line, document.charges[line.charge_id])
+                    PreviewedLineBody.from_domain(line, document.charges.get(line.charge_id or ""))
                     for line in document.lines
                 ],
             }

@@ -1,4 +1,4 @@
-"""Billing over HTTP: sellers, payment methods, invoices with their reasons, the ledger."""
+"""Billing over HTTP: payment methods, invoices with their reasons, the ledger."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from starlette.responses import Response
 from libs.common.clock import Clock
 from libs.common.paging import Slice
 from libs.common.persistence.reference import find_tenant_mode
-from libs.common.web.bodies import Instant, identifier
+from libs.common.web.bodies import BusinessDate, ExternalId, Instant, identifier
 from libs.common.web.calls import Call, authorised
 from libs.common.web.pagination import Page, PageDep
 from services.billing.adapters.queries import SqlBillingQueries
@@ -21,9 +21,9 @@ from services.billing.application.add_payment_method import (
     TenantNotKnownYet,
     add_payment_method,
 )
-from services.billing.application.create_seller import create_seller
 from services.billing.application.queries import InvoiceFilter
 from services.billing.application.remove_payment_method import RemovePaymentMethod, remove_payment_method
+from services.billing.application.show_draft import show_draft
 from services.billing.application.try_payment_again import TryPaymentAgain, try_payment_again
 from services.billing.domain.payment import PaymentMethodNotFound
 from services.billing.entrypoints.bodies import (
@@ -32,22 +32,18 @@ from services.billing.entrypoints.bodies import (
     InvoiceBody,
     InvoiceStatusText,
     InvoiceSummaryBody,
-    LedgerEntryBody,
-    LineExplanationBody,
     NewPaymentMethodBody,
-    NewSellerBody,
     PaymentAttemptBody,
     PaymentMethodBody,
-    SellerBody,
     SubscriptionId,
 )
+from services.billing.entrypoints.seller_bodies import SellerId
 
 Read = Annotated[Call[BillingUnitOfWork], authorised("billing:read")]
 PortalRead = Annotated[Call[BillingUnitOfWork], authorised("billing:read", portal=True)]
 Make = Annotated[Call[BillingUnitOfWork], authorised("billing:write", once="required")]
 Change = Annotated[Call[BillingUnitOfWork], authorised("billing:write")]
 InvoiceId = Annotated[str, identifier("inv")]
-LineId = Annotated[str, identifier("lin")]
 
 
 def _is_for_another(call: Call[BillingUnitOfWork], customer_id: str | None) -> bool:
@@ -58,32 +54,6 @@ def _is_for_another(call: Call[BillingUnitOfWork], customer_id: str | None) -> b
 def billing_router(clock: Clock) -> APIRouter:
     """The routes, on the clock of the process."""
     router = APIRouter(prefix="/v1")
-
-    @router.post(
-        "/sellers", status_code=201, response_model=SellerBody, tags=["sellers"], summary="Add a seller"
-    )
-    async def post_seller(body: NewSellerBody, call: Make) -> Response:
-        """The legal entity that issues invoices. The first is the default; drafts that waited are finalized."""
-
-        async def work(uow: BillingUnitOfWork) -> SellerBody:
-            seller = await create_seller(body.to_command(), now=clock.system_now(), uow=uow)
-            return SellerBody.from_domain(seller)
-
-        return await call.once(work, location=lambda seller: f"/v1/sellers/{seller.id}")
-
-    @router.get("/sellers", response_model=Page[SellerBody], tags=["sellers"], summary="List sellers")
-    async def list_sellers(call: Read, page: PageDep) -> Response:
-        async def work(uow: BillingUnitOfWork) -> Slice[SellerBody]:
-            return (await SqlBillingQueries(uow).list_sellers(page)).map(SellerBody.from_domain)
-
-        return await call.page(work)
-
-    @router.get("/sellers/{seller_id}", response_model=SellerBody, tags=["sellers"], summary="Show a seller")
-    async def get_seller(seller_id: Annotated[str, identifier("sel")], call: Read) -> Response:
-        async def work(uow: BillingUnitOfWork) -> SellerBody:
-            return SellerBody.from_domain(await uow.sellers.get(seller_id))
-
-        return await call.read(work)
 
     @router.post(
         "/payment-methods",
@@ -188,8 +158,15 @@ def billing_router(clock: Clock) -> APIRouter:
         number: Annotated[str | None, Query(max_length=64)] = None,
         boundary_from: Annotated[Instant | None, Query()] = None,
         boundary_to: Annotated[Instant | None, Query()] = None,
+        created_from: Annotated[Instant | None, Query()] = None,
+        created_to: Annotated[Instant | None, Query()] = None,
+        due_before: Annotated[BusinessDate | None, Query()] = None,
+        external_id: Annotated[ExternalId | None, Query()] = None,
+        seller_id: Annotated[SellerId | None, Query()] = None,
     ) -> Response:
-        """`customer_id` is who pays. Drafts on which nothing was owed (`skipped`) are listed only when asked for."""
+        """`customer_id` is who pays; `due_before` is about what is still to be paid.
+
+        Drafts on which nothing was owed (`skipped`) are listed only when asked for."""
         wanted = InvoiceFilter(
             customer_id=call.customer or customer_id,
             subscription_id=subscription_id,
@@ -198,6 +175,11 @@ def billing_router(clock: Clock) -> APIRouter:
             number=number,
             boundary_from=boundary_from,
             boundary_to=boundary_to,
+            created_from=created_from,
+            created_to=created_to,
+            due_before=due_before,
+            external_id=external_id,
+            seller_id=seller_id,
         )
 
         async def work(uow: BillingUnitOfWork) -> Slice[InvoiceSummaryBody]:
@@ -216,24 +198,10 @@ def billing_router(clock: Clock) -> APIRouter:
 
         async def work(uow: BillingUnitOfWork) -> InvoiceBody:
             view = await SqlBillingQueries(uow).get_invoice(invoice_id, customer_id=call.customer)
+            if view.invoice.status == "draft":
+                now = clock.business_now(await uow.test_clock(view.invoice.clock_id))
+                view = await show_draft(view.invoice, now=now, uow=uow)
             return InvoiceBody.from_view(view)
-
-        return await call.read(work)
-
-    @router.get(
-        "/invoices/{invoice_id}/lines/{line_id}/explanation",
-        response_model=LineExplanationBody,
-        tags=["invoices"],
-        summary="Explain a line",
-    )
-    async def get_line_explanation(invoice_id: InvoiceId, line_id: LineId, call: PortalRead) -> Response:
-        """Price, quantity, formula, and the way to the very events; derived again and compared."""
-
-        async def work(uow: BillingUnitOfWork) -> LineExplanationBody:
-            queries = SqlBillingQueries(uow)
-            return LineExplanationBody.from_view(
-                await queries.explain_line(invoice_id, line_id, customer_id=call.customer)
-            )
 
         return await call.read(work)
 
@@ -269,27 +237,5 @@ def billing_router(clock: Clock) -> APIRouter:
             return PaymentAttemptBody.from_domain(await try_payment_again(command, uow=uow))
 
         return await call.once(work, status=202)
-
-    @router.get(
-        "/ledger-entries",
-        response_model=Page[LedgerEntryBody],
-        tags=["ledger"],
-        summary="List ledger entries",
-    )
-    async def list_ledger_entries(
-        call: Read,
-        page: PageDep,
-        invoice_id: Annotated[InvoiceId | None, Query()] = None,
-        account: Annotated[str | None, Query(max_length=64)] = None,
-    ) -> Response:
-        """Debits are positive, credits negative; each posting sums to zero."""
-
-        async def work(uow: BillingUnitOfWork) -> Slice[LedgerEntryBody]:
-            found = await SqlBillingQueries(uow).list_ledger_entries(
-                page, invoice_id=invoice_id, account=account
-            )
-            return found.map(LedgerEntryBody.from_view)
-
-        return await call.page(work)
 
     return router

@@ -11,9 +11,16 @@ from libs.common.stopping import Stopping
 from libs.common.telemetry import span
 from services.billing.adapters import rows
 from services.billing.adapters.unit_of_work import BillingUnitOfWork
+from services.billing.application.billing_run_ports import Metering
 from services.billing.application.finalize_invoice import FinalizeInvoice, finalize_invoice
+from services.billing.application.gather_invoices import GatherInvoices, gather_invoices
 from services.billing.application.ports import Gateways
+from services.billing.entrypoints.billing_run_jobs import billing_run_jobs
+from services.billing.entrypoints.deposit_jobs import deposit_jobs
+from services.billing.entrypoints.drafts_at_hand import load_drafts
+from services.billing.entrypoints.interim_checks import CheckSpendThresholds
 from services.billing.entrypoints.payment_collection import CollectPayments
+from services.billing.entrypoints.wallet_job import wallet_job
 
 
 def billing_jobs(
@@ -24,6 +31,8 @@ def billing_jobs(
     retry_days: Sequence[int],
     claim_s: float,
     calls_at_once: int,
+    metering: Metering,
+    spend_check_s: float,
     stopping: Stopping | None = None,
 ) -> list[Job]:
     """The jobs of billing's worker, in the order in which they take turns."""
@@ -44,16 +53,26 @@ def billing_jobs(
         calls_at_once=calls_at_once,
         stopping=stopping,
     )
-    return [finalize, collect]
+    thresholds = CheckSpendThresholds(
+        units=units, clock=clock, metering=metering, every_s=spend_check_s, stopping=stopping
+    )
+    return [
+        finalize,
+        collect,
+        wallet_job(units, clock),
+        *billing_run_jobs(units=units, clock=clock),
+        *deposit_jobs(units=units, clock=clock),
+        thresholds,
+    ]
 
 
 async def finalize_due(due: Sequence[DueRow], uow: BillingUnitOfWork) -> None:
-    """Each draft in the trace of the renewal that it bills."""
-    await uow.invoices.load_for_update(row.id for row in due)
-    drafts = [invoice for row in due if (invoice := await uow.invoices.find_for_update(row.id)) is not None]
-    await uow.customer_balances.load_for_update((draft.customer_id, draft.currency) for draft in drafts)
-    await uow.charges.load_of_invoices(row.id for row in due)
-    for row in due:
-        invoice = await uow.invoices.get_for_update(row.id)
+    """Each draft in the trace of the renewal that it bills. What is to be gathered goes where it belongs first."""
+    now = {row.id: row.now for row in due}
+    await uow.invoices.load_for_update(now)
+    now = await gather_invoices(GatherInvoices(now), uow=uow)
+    await load_drafts(now, uow)
+    for id, at in now.items():
+        invoice = await uow.invoices.get_for_update(id)
         with span("finalize invoice", parent=invoice.traceparent):
-            await finalize_invoice(FinalizeInvoice(row.id, row.now), uow=uow)
+            await finalize_invoice(FinalizeInvoice(id, at), uow=uow)

@@ -94,6 +94,23 @@ _CORRECTIONS_STUCK = f"""
     SELECT tenant, id, window_id, noted_at, last_error FROM late_usage
     WHERE noted_at < clock_timestamp() - interval '{OVERDUE_S} s'
 """
+_SEALS_STUCK = f"""
+    SELECT n.tenant, n.window_id, n.due_at, n.attempts, n.last_error
+    FROM usage_seal_note n LEFT JOIN known_clock c ON c.id = n.clock_id
+    WHERE n.due_at < CASE WHEN n.clock_id IS NULL THEN clock_timestamp() ELSE c.now END - interval '{OVERDUE_S} s'
+      AND n.attempts > 0
+"""
+# What is sealed of the newest totals of a window has their quantities and events.
+_SEALS_WRONG = """
+    SELECT d.tenant, d.window_id, d.item_id, d.price_id, d.quantity AS sealed, t.quantity, d.event_count AS sealed_events,
+           t.event_count
+    FROM usage_digest d
+    JOIN usage_window w ON w.tenant = d.tenant AND w.id = d.window_id AND w.revision = d.revision
+    JOIN LATERAL jsonb_to_recordset(w.totals)
+        AS t(item_id text, price_id text, quantity numeric, event_count bigint)
+        ON t.item_id = d.item_id AND t.price_id IS NOT DISTINCT FROM d.price_id
+    WHERE (t.quantity, t.event_count) <> (d.quantity, d.event_count)
+"""
 # What senders can read of their batches is what is there. Batches whose results are no longer kept say nothing, nor do
 # those of which raw events may be gone.
 _BATCHES_WRONG = """
@@ -178,6 +195,10 @@ async def audit_metering(database: Database, *, usage_ends: Offsets | None = Non
             ),
             await run_check(
                 connection, "corrections_stuck", _CORRECTIONS_STUCK, "SELECT count(*) FROM late_usage"
+            ),
+            await run_check(connection, "seals_stuck", _SEALS_STUCK, "SELECT count(*) FROM usage_seal_note"),
+            await run_check(
+                connection, "seals_match_totals", _SEALS_WRONG, "SELECT count(*) FROM usage_digest"
             ),
             await run_check(
                 connection, "bindings_overlap", _BINDINGS_OVERLAP, "SELECT count(*) FROM subject_binding"

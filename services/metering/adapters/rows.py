@@ -9,6 +9,7 @@ from sqlalchemy import (
     Column,
     Index,
     Integer,
+    LargeBinary,
     Numeric,
     Table,
     Text,
@@ -556,4 +557,36 @@ reading_consumption = Table(
     ),
 )
 
-DUE_TABLES = (usage_window, late_usage)
+# A closed window that is to be sealed. Notes are only ever added: whoever closes or corrects waits for nobody who seals.
+usage_seal_note = Table(
+    "usage_seal_note",
+    metadata,
+    id_column(),
+    tenant_column(),
+    Column("window_id", Text, nullable=False),
+    *due_columns(),
+    Index("ix_usage_seal_note_tenant_window_id", "tenant", "window_id"),
+)
+
+# What stands for the events behind each total of a sealed window; only ever added to. See domain/usage_seal.py.
+usage_digest = Table(
+    "usage_digest",
+    metadata,
+    id_column(),
+    tenant_column(),
+    Column("window_id", Text, nullable=False),
+    Column("seal", Integer, nullable=False),
+    Column("revision", Integer, nullable=False),
+    Column("item_id", Text, nullable=False),
+    Column("price_id", Text),
+    Column("meter", Text, nullable=False),
+    Column("quantity", Numeric, nullable=False),
+    Column("event_count", BigInteger, nullable=False),
+    Column("leaf_count", BigInteger, nullable=False),
+    Column("root", LargeBinary, nullable=False),
+    Column("chunks", LargeBinary, nullable=False),
+    instant("sealed_at"),
+    Index("ix_usage_digest_tenant_window_id", "tenant", "window_id", "seal"),
+)
+
+DUE_TABLES = (usage_window, late_usage, usage_seal_note)

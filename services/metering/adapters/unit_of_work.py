@@ -27,6 +27,7 @@ from services.metering.adapters.usage_reads import UsageReads
 from services.metering.adapters.usage_rejects import UsageRejects
 from services.metering.adapters.usage_results import UsageResults
 from services.metering.adapters.usage_retention import UsageRetention
+from services.metering.adapters.usage_seals import UsageSeals
 from services.metering.adapters.usage_store import UsageStore
 from services.metering.application.define_meter import MeterExists
 
@@ -49,6 +50,7 @@ class MeteringUnitOfWork(UnitOfWork):
         self.bindings = BindingRepository(self)
         self.windows = WindowRepository(self)
         self.window_corrections = WindowCorrectionRepository(self)
+        self.seals = UsageSeals(self)
         self.subscriptions = SubscriptionRepository(self)
         self.readings = MeterReadings(self)
         self.late = LateUsageNotes(self)
@@ -66,6 +68,7 @@ class MeteringUnitOfWork(UnitOfWork):
             self.windows,
             self.late,
             self.window_corrections,
+            self.seals,
             self.balances,
         )
 

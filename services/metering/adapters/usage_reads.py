@@ -23,6 +23,7 @@ from services.metering.application.reads import (
     SETTLED_AS,
     AnswerPosition,
     BatchResult,
+    BoundTo,
     ConflictView,
     CorrectionFilter,
     CorrectionMark,
@@ -42,6 +43,7 @@ from services.metering.application.reads import (
 from services.metering.domain.group_filter import GroupFilter
 from services.metering.domain.late_usage import WindowCorrection
 from services.metering.domain.meter import Meter
+from services.metering.domain.subject_binding import SubjectBinding
 from services.metering.domain.usage_correction import UsageCorrection
 from services.metering.domain.usage_event import event_key
 from services.metering.domain.usage_window import UsageWindow
@@ -158,6 +160,15 @@ class UsageReads:
                 == select(item.subscription_id).where(item.id == wanted.item_id).scalar_subquery()
             )
         return await self._page(chosen, table, "created_at", page, row_mapping.window_from)
+
+    async def list_bindings_of_item(self, wanted: BoundTo, page: PageRequest) -> Slice[SubjectBinding]:
+        table = rows.subject_binding
+        until = table.c.bound_until
+        chosen = _narrowed(table, item_id=wanted.item_id, meter=wanted.meter).where(
+            table.c.bound_from < wanted.end,
+            until.is_(None) | ((until > wanted.start) & (until > table.c.bound_from)),
+        )
+        return await self._page(chosen, table, "bound_from", page, row_mapping.binding_from)
 
     async def find_window(self, window_id: str) -> UsageWindow | None:
         return await self._find(_narrowed(rows.usage_window, id=window_id), row_mapping.window_from)

@@ -25,6 +25,7 @@ LOCK_TIMEOUT_MS = 2_000
 _EARLIEST_NEEDED = """
     SELECT min(w.window_start) FROM usage_window w
     WHERE w.state <> 'closed' OR EXISTS (SELECT FROM late_usage l WHERE l.window_id = w.id)
+       OR EXISTS (SELECT FROM usage_seal_note n WHERE n.window_id = w.id)
 """
 
 
@@ -62,7 +63,7 @@ class UsageRetention:
         )
 
     async def earliest_needed(self) -> datetime | None:
-        """Where the first window begins that has not closed, or is to be counted again."""
+        """Where the first window begins that has not closed, or is to be counted again, or sealed."""
         found: datetime | None = await (await raw(self._uow.connection)).fetchval(_EARLIEST_NEEDED)
         return found
 

@@ -102,6 +102,7 @@ async def _close(windows: Sequence[UsageWindow], command: CloseUsageWindows, uow
         now = command.now_by_id[window.id]
         closed = close(window, totals[window.id], now)
         uow.windows.save(closed)
+        uow.seals.note(closed)
         with span("close usage window", parent=closed.traceparent):
             uow.outbox.append(events.for_closed(closed, tenant=uow.tenant, now=now), key=closed.id)
             uow.record("usage_window.closed", closed.id)

@@ -36,7 +36,7 @@ async def correct_usage(command: CorrectUsage, *, uow: UnitOfWork, clock: Clock)
     All notes of a window are answered together, so that its correction names the events of all of them. A window that
     is due and not closed yet will see the late usage when it closes: its row is locked here, so whoever closes it
     comes after. While a meter of a window is being filled, its notes rest. A note is removed with the answer to it, in
-    one transaction.
+    one transaction, and the window is to be sealed again: other events may come to the same totals.
     Emits: UsageCorrected for each window whose totals are no longer those that were said last.
     """
     notes = _by_window(await uow.late.load(list(command.now_by_id)))
@@ -52,6 +52,8 @@ async def correct_usage(command: CorrectUsage, *, uow: UnitOfWork, clock: Clock)
         note.window_id: command.now_by_id[note.id] for note in _all(notes) if note.id in command.now_by_id
     }
     corrected = await _corrections(ready, notes, now_by_window, uow) if ready else []
+    for window in ready:
+        uow.seals.note(window)
     for window, correction in corrected:
         uow.windows.save(window)
         uow.window_corrections.add(correction)

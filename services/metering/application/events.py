@@ -13,15 +13,18 @@ from libs.common.contracts.metering import (
     UsageBalanceUpdatedV1,
     UsageCorrectedV1,
     UsageDifferenceV1,
+    UsageDigestV1,
     UsageThresholdReachedV1,
     UsageTotalV1,
     UsageWindowClosedV1,
+    UsageWindowSealedV1,
 )
 from services.metering.domain.late_usage import WindowCorrection
 from services.metering.domain.meter import Aggregation, Meter
 from services.metering.domain.reading_exception import ReadingException
 from services.metering.domain.usage_alert import Firing, UsageAlert
 from services.metering.domain.usage_balance import UsageBalance
+from services.metering.domain.usage_seal import UsageDigest
 from services.metering.domain.usage_window import UsageTotal, UsageWindow
 
 
@@ -84,6 +87,35 @@ def for_corrected(correction: WindowCorrection, window: UsageWindow, *, tenant: 
         changed_event_count=correction.events.count,
         policy=correction.policy,
         is_billable=correction.is_billable,
+    )
+
+
+def for_sealed(
+    window: UsageWindow, digests: Sequence[UsageDigest], *, tenant: str, now: datetime
+) -> UsageWindowSealedV1:
+    """`digests` are those of one seal."""
+    return UsageWindowSealedV1(
+        tenant=tenant,
+        version=digests[0].seal,
+        occurred_at=now,
+        test_clock=window.clock_id,
+        window_id=window.id,
+        subscription_id=window.subscription_id,
+        period_index=window.period_index,
+        revision=window.revision,
+        seal=digests[0].seal,
+        digests=tuple(
+            UsageDigestV1(
+                item_id=digest.item_id,
+                meter=digest.meter,
+                quantity=digest.quantity,
+                event_count=digest.event_count,
+                leaf_count=digest.leaf_count,
+                root=digest.root.hex(),
+                price_id=digest.price_id,
+            )
+            for digest in digests
+        ),
     )
 
 

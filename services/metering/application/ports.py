@@ -42,6 +42,7 @@ from services.metering.domain.usage_balance import UsageBalance
 from services.metering.domain.usage_correction import StandingEvent, UsageCorrection
 from services.metering.domain.usage_event import UsageEvent
 from services.metering.domain.usage_retention import UsageRetention
+from services.metering.domain.usage_seal import LeafTree, UsageDigest
 from services.metering.domain.usage_window import Offsets, UsageTotal, UsageWindow
 
 LONGEST_DAY = timedelta(hours=25)
@@ -294,6 +295,46 @@ class Windows(Protocol):
     def save(self, aggregate: UsageWindow) -> None: ...
 
 
+class UsageSeals(Protocol):
+    def note(self, window: UsageWindow) -> None:
+        """The closed window is to be sealed, or sealed again."""
+        ...
+
+    async def noted(self, note_ids: Sequence[str]) -> Mapping[str, str]:
+        """By the ids of notes, of which windows they are."""
+        ...
+
+    async def remove(self, note_ids: Collection[str]) -> None: ...
+
+    async def find_settled(
+        self, window_ids: Collection[str], *, noted_only_by: Collection[str] | None = None
+    ) -> Mapping[str, UsageWindow]:
+        """Those that are closed, and need not be counted again; noted by these notes alone, where they are given.
+
+        Nothing is locked: whoever closes and corrects waits for nobody here.
+        """
+        ...
+
+    async def newest(self, window_ids: Collection[str]) -> Mapping[str, Sequence[UsageDigest]]:
+        """The digests of the last seal of each window that has one."""
+        ...
+
+    async def of_window(self, window_id: str, revision: int | None) -> Sequence[UsageDigest]:
+        """Those of the newest seal of the revision, or of all; none where there is no seal. By item and price."""
+        ...
+
+    async def add(self, digests: Sequence[UsageDigest], *, sealed_at: datetime) -> None: ...
+
+    async def read(
+        self, wanted: Sequence[tuple[UsageWindow, int]], zones: Mapping[str, str]
+    ) -> Mapping[tuple[str, int], LeafTree]:
+        """The tree over the events of each of these measured items of windows, by the window's id and the place.
+
+        Those whose events cannot be read any more have none. `zones` are those of subscriptions.
+        """
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class MeteredSubscription:
     """Whose usage it is: a copy of what subscriptions said last."""
@@ -507,6 +548,9 @@ class UnitOfWork(Protocol):
 
     @property
     def window_corrections(self) -> WindowCorrections: ...
+
+    @property
+    def seals(self) -> UsageSeals: ...
 
     @property
     def balances(self) -> UsageBalances: ...

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from typing import Literal, NamedTuple, Protocol
+from uuid import UUID
 
 from libs.common.paging import PageRequest, Slice
 from services.metering.domain.aggregation import Usage
@@ -15,6 +16,7 @@ from services.metering.domain.late_usage import WindowCorrection
 from services.metering.domain.level_steps import LevelStep
 from services.metering.domain.meter import Meter
 from services.metering.domain.metered_item import Span
+from services.metering.domain.subject_binding import SubjectBinding
 from services.metering.domain.usage_correction import CorrectionKind, UsageCorrection
 from services.metering.domain.usage_event import Reason
 from services.metering.domain.usage_window import State, UsageWindow
@@ -164,12 +166,13 @@ class MeasuredEvent:
     """An event behind a figure, with what the meter took from it: a number, or the name of what it counts once.
 
     `group` has every dimension of the meter. Of a level there are steps: each holds from its event on, and the first
-    of a span, whose event is None, is the level that was there before.
+    of a span, whose event is None, is the level that was there before. `key` tells those of one instant apart.
     """
 
     event: StoredEvent | None
     subject: str
     at: datetime
+    key: UUID
     group: Mapping[str, str | None]
     value: Decimal | None = None
     member: str | None = None
@@ -239,6 +242,16 @@ class UsageRow:
     slice: int
     group: tuple[str | None, ...]
     usage: Usage
+
+
+@dataclass(frozen=True, slots=True)
+class BoundTo:
+    """Bindings to an item, for one meter, of which a part lies between `start` and `end`."""
+
+    item_id: str
+    meter: str
+    start: datetime
+    end: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -316,6 +329,10 @@ class UsageReads(Protocol):
     async def list_window_corrections(
         self, wanted: WindowCorrectionFilter, page: PageRequest
     ) -> Slice[WindowCorrection]: ...
+
+    async def list_bindings_of_item(self, wanted: BoundTo, page: PageRequest) -> Slice[SubjectBinding]:
+        """In the order in which they begin."""
+        ...
 
     async def list_measured_events(
         self, versions: Sequence[Meter], whose: Whose, page: PageRequest

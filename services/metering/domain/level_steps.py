@@ -161,11 +161,11 @@ def _by_day(options: MeterOptions, place: int, span: LevelSpan, zone: str) -> It
 
 def _divisor(options: MeterOptions, start: datetime, end: datetime, zone: str) -> Decimal:
     if options.by_day:
-        return Decimal(_days(start, end, zone) or 1)
+        return Decimal(days_of(start, end, zone) or 1)
     assert options.per is not None, "a level is integrated by something"
     return Decimal((end - start) // MICROSECOND if options.per == "window" else PER_US[options.per])
 
 
-def _days(start: datetime, end: datetime, zone: str) -> int:
+def days_of(start: datetime, end: datetime, zone: str) -> int:
     """The local days of that time, those of its ends included."""
     return days_between(local_date(start, zone), local_date(end - MICROSECOND, zone) + DAY, zone)

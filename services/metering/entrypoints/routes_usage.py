@@ -12,6 +12,7 @@ from starlette.responses import Response
 
 from libs.common.paging import PAGE_LENGTH, PAGE_LENGTH_MAX, PageRequest, Position
 from libs.common.web.bodies import Code, Instant, Zone
+from libs.common.web.csv_text import MEDIA_TYPE
 from libs.common.web.pagination import CURSOR_LENGTH_MAX, PageDep, tell_cursor
 from services.metering.adapters.unit_of_work import MeteringUnitOfWork
 from services.metering.application.ask_usage import (
@@ -43,7 +44,7 @@ from services.metering.entrypoints.usage_answer_bodies import (
     UsageBody,
     behind_json,
 )
-from services.metering.entrypoints.usage_csv import MEDIA_TYPE, csv_response, wants_csv
+from services.metering.entrypoints.usage_csv import csv_response, wants_csv
 from services.metering.entrypoints.usage_cursor import continued, following
 from services.metering.entrypoints.usage_event_bodies import Subject
 

@@ -11,13 +11,15 @@ from starlette.responses import Response
 from libs.common.paging import Slice
 from libs.common.web.pagination import Page, PageDep
 from services.metering.adapters.unit_of_work import MeteringUnitOfWork
-from services.metering.application import queries
+from services.metering.application import prove_usage, queries
 from services.metering.application.reads import WindowCorrectionFilter, WindowFilter
+from services.metering.domain.usage_event import ID_BYTES_MAX, SOURCE_BYTES_MAX
 from services.metering.domain.usage_window import State
 from services.metering.entrypoints.bodies import AnyId, UsageWindowBody, WindowCorrectionBody, WindowId
 from services.metering.entrypoints.dependencies import PortalReadCall
 from services.metering.entrypoints.exact_json import exact_page
-from services.metering.entrypoints.usage_answer_bodies import MeasuredEventBody, measured_json
+from services.metering.entrypoints.proof_bodies import InclusionProofBody, WindowDigestsBody
+from services.metering.entrypoints.usage_answer_bodies import WindowEventBody, window_event_json
 
 router = APIRouter(prefix="/v1/usage-windows", tags=["usage windows"])
 corrections_router = APIRouter(prefix="/v1/usage-window-corrections", tags=["usage windows"])
@@ -84,7 +86,7 @@ async def _corrections(call: PortalReadCall, page: PageDep, wanted: WindowCorrec
 
 
 @router.get(
-    "/{window_id}/events", response_model=Page[MeasuredEventBody], summary="List the events behind a total"
+    "/{window_id}/events", response_model=Page[WindowEventBody], summary="List the events behind a total"
 )
 async def list_usage_window_events(
     window_id: WindowId,
@@ -101,6 +103,53 @@ async def list_usage_window_events(
         found = await queries.list_window_events(
             window_id, item_id, price_id, page, of=call.customer, uow=uow
         )
-        return found.map(measured_json)
+        return found.map(window_event_json)
 
     return exact_page(call.request, await call.run(work, snapshot=True))
+
+
+@router.get("/{window_id}/digests", response_model=WindowDigestsBody, summary="Show what seals a window")
+async def get_window_digests(
+    window_id: WindowId,
+    call: PortalReadCall,
+    revision: Annotated[int | None, Query(ge=0, description="By default the newest that is sealed.")] = None,
+) -> Response:
+    """For each total, what stands for all events behind it: whoever has the events makes the same again."""
+
+    async def work(uow: MeteringUnitOfWork) -> WindowDigestsBody:
+        return WindowDigestsBody.from_view(
+            await prove_usage.find_sealed(window_id, revision, of=call.customer, uow=uow)
+        )
+
+    return await call.read(work)
+
+
+@router.get(
+    "/{window_id}/inclusion-proofs",
+    response_model=InclusionProofBody,
+    summary="Show that an event is behind a total",
+)
+async def get_inclusion_proof(
+    window_id: WindowId,
+    call: PortalReadCall,
+    source: Annotated[str, Query(min_length=1, max_length=SOURCE_BYTES_MAX)],
+    event_id: Annotated[str, Query(min_length=1, max_length=ID_BYTES_MAX)],
+    item_id: Annotated[AnyId | None, Query(description="Needed where the window has several items.")] = None,
+    price_id: Annotated[AnyId | None, Query()] = None,
+) -> Response:
+    """Its leaf, its place, and the way from it to the root: nobody needs the other events to check it."""
+
+    async def work(uow: MeteringUnitOfWork) -> InclusionProofBody:
+        return InclusionProofBody.from_view(
+            await prove_usage.prove_inclusion(
+                window_id,
+                source=source,
+                event_id=event_id,
+                item_id=item_id,
+                price_id=price_id,
+                of=call.customer,
+                uow=uow,
+            )
+        )
+
+    return await call.read(work)

@@ -12,7 +12,9 @@ from libs.common.web.bodies import DecimalText, Instant, StrictBody, decimal_tex
 from services.metering.application.ask_usage import UsageAnswer, UsageSlice
 from services.metering.application.list_usage_balances import BalanceNow, BalancesNow
 from services.metering.application.list_usage_behind import UsageBehind
+from services.metering.application.prove_usage import leaf_for
 from services.metering.application.reads import AnswerPosition, MeasuredEvent
+from services.metering.domain.usage_seal import hash_of
 
 Operation = Literal["add", "remove"]
 
@@ -113,6 +115,13 @@ class MeasuredEventBody(StrictBody):
     contribution: DecimalText | None
 
 
+class WindowEventBody(MeasuredEventBody):
+    """An event behind a total, and how it stands in the window's seal: `key` places it among events of one instant."""
+
+    key: str
+    leaf_hash: str = Field(description="Of its leaf, in hex, as docs/proofs.md makes it.")
+
+
 class MeasuredEventsBody(StrictBody):
     """A page of the events behind a figure, in the order in which they happened."""
 
@@ -199,6 +208,12 @@ def measured_json(measured: MeasuredEvent) -> Mapping[str, Any]:
         "days": step and step.days,
         "contribution": step and decimal_text(step.contribution),
     }
+
+
+def window_event_json(measured: MeasuredEvent) -> Mapping[str, Any]:
+    """As `WindowEventBody`."""
+    leaf_hash = hash_of(leaf_for(measured)).hex()
+    return {**measured_json(measured), "key": measured.key.hex, "leaf_hash": leaf_hash}
 
 
 def behind_json(found: UsageBehind, next_cursor: str | None) -> bytes:

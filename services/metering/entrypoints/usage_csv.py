@@ -10,14 +10,8 @@ from starlette.requests import Request
 from starlette.responses import StreamingResponse
 
 from libs.common.web.bodies import decimal_text, instant_text
+from libs.common.web.csv_text import MEDIA_TYPE, csv_line, csv_text
 from services.metering.application.ask_usage import UsageAnswer
-
-MEDIA_TYPE = "text/csv"
-_END = "\r\n"
-# A spreadsheet takes what begins with one of these for a formula. The apostrophe itself is among them, so that whoever
-# takes one off what begins with one has the text as it was.
-_GUARDED = tuple("=+-@\t\r\n'＝＋－＠")
-_QUOTED = frozenset(',"\r\n')
 
 
 def wants_csv(request: Request) -> bool:
@@ -39,7 +33,7 @@ def csv_response(
     """The first page, and all that follow, each read when those before it have been sent."""
 
     async def told() -> AsyncIterator[bytes]:
-        yield _line(_header(first.dimensions)).encode()
+        yield csv_line(_header(first.dimensions)).encode()
         answer = first
         while True:
             yield _lines(answer).encode()
@@ -53,7 +47,7 @@ def csv_response(
 
 
 def _header(dimensions: Sequence[str]) -> list[str]:
-    groups = (_text(f"group.{name}") for name in dimensions)
+    groups = (csv_text(f"group.{name}") for name in dimensions)
     return ["from", "to", *groups, "quantity", "event_count", "as_of", "is_complete"]
 
 
@@ -61,11 +55,11 @@ def _lines(answer: UsageAnswer) -> str:
     as_of = instant_text(answer.position.as_of)
     is_complete = "true" if answer.filled_until is None else "false"
     return "".join(
-        _line(
+        csv_line(
             [
                 instant_text(found.start),
                 instant_text(found.end),
-                *(_text(found.group[name]) for name in answer.dimensions),
+                *(csv_text(found.group[name]) for name in answer.dimensions),
                 decimal_text(found.usage.quantity),
                 str(found.usage.event_count),
                 as_of,
@@ -74,20 +68,6 @@ def _lines(answer: UsageAnswer) -> str:
         )
         for found in answer.slices
     )
-
-
-def _line(fields: Sequence[str]) -> str:
-    return ",".join(fields) + _END
-
-
-def _text(value: str | None) -> str:
-    """A sender's text: nothing for null, quotes for an empty text, an apostrophe before what would be a formula."""
-    if value is None:
-        return ""
-    told = f"'{value}" if value.startswith(_GUARDED) else value
-    if told and not _QUOTED.intersection(told) and told == told.strip():
-        return told
-    return '"' + told.replace('"', '""') + '"'
 
 
 def _weight(told: str) -> float:

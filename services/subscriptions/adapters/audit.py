@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from libs.common.persistence.audit import (
     AuditReport,
     common_checks,
     count_facts,
+    digests_of,
     open_audit,
     run_check,
 )
@@ -155,26 +153,23 @@ _FACTS = {
     "subject_binding_count": "SELECT count(*) FROM subject_binding",
 }
 
-# Every instant at which billing owes a document, or a reason for none.
-_BOUNDARIES = """
-    SELECT boundary.tenant::text, boundary.subscription_id, boundary.at, boundary.kind, boundary.index,
-           EXISTS (SELECT FROM subscription_item AS item
-                   WHERE item.subscription_id = boundary.subscription_id AND item.kind = 'usage')
-    FROM (
-        SELECT tenant, subscription_id, start_at AS at,
-               CASE index WHEN 0 THEN 'started' ELSE 'renewed' END AS kind, index
-        FROM billing_period
-        UNION ALL
-        SELECT tenant, id, ended_at, 'ended', period_index FROM subscription WHERE state = 'ended'
-    ) AS boundary
-    ORDER BY boundary.tenant, boundary.subscription_id, boundary.index, boundary.at, boundary.kind DESC
-"""
+# Every instant at which billing owes a document, or a reason for none. Billing lists what it has in the same words.
+LISTINGS = {
+    "boundaries": """
+        SELECT DISTINCT subscription_id AS subject,
+               subscription_id || to_char(at AT TIME ZONE 'UTC', ' YYYY-MM-DD"T"HH24\\:MI\\:SS.US"Z"') AS told
+        FROM (
+            SELECT subscription_id, start_at AS at FROM billing_period
+            UNION ALL
+            SELECT id, ended_at FROM subscription WHERE state = 'ended'
+        ) AS boundary"""
+}
 
 
 async def audit_subscriptions(database: Database) -> AuditReport:
     """All tenants, in one snapshot. `database` logs in as the audit role.
 
-    `boundaries` among the facts are [tenant, subscription id, instant, kind, period index, has usage items] each.
+    `boundaries` among the facts are the digests of that listing.
     """
     async with open_audit(database) as connection:
         checks = [
@@ -183,14 +178,6 @@ async def audit_subscriptions(database: Database) -> AuditReport:
         checks += await common_checks(connection)
         facts: dict[str, Any] = {
             **await count_facts(connection, _FACTS),
-            "boundaries": await _boundaries(connection),
+            "boundaries": await digests_of(connection, LISTINGS["boundaries"]),
         }
         return AuditReport(service="subscriptions", checks=tuple(checks), facts=facts)
-
-
-async def _boundaries(connection: AsyncConnection) -> list[list[Any]]:
-    found = await connection.execute(text(_BOUNDARIES))
-    return [
-        [tenant, subscription_id, at.isoformat().replace("+00:00", "Z"), kind, index, has_usage_items]
-        for tenant, subscription_id, at, kind, index, has_usage_items in found
-    ]

@@ -8,11 +8,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from libs.common.access.peer_tokens import PeerTokens
 from libs.common.clock import Clock
 from libs.common.contracts import SERVICES
 from libs.common.http_client import PeerClient, PeerUnavailable
 from libs.common.telemetry import span
-from services.subscriptions.adapters.peer_tokens import PeerTokens
 from services.subscriptions.domain.clock_rest import Look
 
 NOT_HEARD_OF = "test_clock_not_heard_of"  # the code of the problem that says so

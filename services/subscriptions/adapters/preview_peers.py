@@ -7,10 +7,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, ClassVar
 
+from libs.common.access.peer_tokens import PeerTokens
 from libs.common.clock import Clock
 from libs.common.errors import Conflict, RuleViolation
 from libs.common.http_client import PeerClient, PeerUnavailable
-from services.subscriptions.adapters.peer_tokens import PeerTokens
 from services.subscriptions.application.preview import ToldEvents, UsageSoFar
 
 CLOSED = "perennial.metering.usage_window.closed.v1"

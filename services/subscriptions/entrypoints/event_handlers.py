@@ -79,12 +79,12 @@ async def on_payment_method_changed(event: PaymentMethodChangedV1, uow: Subscrip
 async def on_payment_failed(event: PaymentFailedV1, uow: SubscriptionsUnitOfWork) -> None:
     """The invoice is overdue from its first failed attempt on, and given up after the last one of the schedule."""
     heard = InvoiceStanding.GIVEN_UP if event.next_attempt_at is None else InvoiceStanding.OVERDUE
-    _note(event, event.invoice.subscription_id, uow)
-    await record_payment_outcome(_outcome(event, heard), uow=uow)
+    _note_invoice(event, uow)
+    await _record(event, heard, uow)
 
 
 async def on_invoice_finalized(event: InvoiceFinalizedV1, uow: SubscriptionsUnitOfWork) -> None:
-    _note(event, event.invoice.subscription_id, uow)
+    _note_invoice(event, uow)
 
 
 async def on_usage_told(event: UsageWindowClosedV1 | UsageCorrectedV1, uow: SubscriptionsUnitOfWork) -> None:
@@ -102,29 +102,42 @@ async def on_meter_defined(event: MeterDefinedV1, uow: SubscriptionsUnitOfWork) 
 
 
 async def on_invoice_paid(event: InvoicePaidV1, uow: SubscriptionsUnitOfWork) -> None:
-    _note(event, event.invoice.subscription_id, uow)
-    await record_payment_outcome(_outcome(event, InvoiceStanding.PAID), uow=uow)
+    _note_invoice(event, uow)
+    await _record(event, InvoiceStanding.PAID, uow)
 
 
 def _note(event: Event, subscription_id: str, uow: SubscriptionsUnitOfWork) -> None:
     note(event, subscription_id, uow=uow, zone=uow.timeline.zone_of(subscription_id))
 
 
-def _outcome(event: PaymentFailedV1 | InvoicePaidV1, heard: InvoiceStanding) -> RecordPaymentOutcome:
-    return RecordPaymentOutcome(
-        subscription_id=event.invoice.subscription_id,
-        invoice_id=event.invoice.invoice_id,
-        heard=heard,
-        occurred_at=event.occurred_at,
-    )
+def _note_invoice(
+    event: InvoiceFinalizedV1 | InvoicePaidV1 | PaymentFailedV1, uow: SubscriptionsUnitOfWork
+) -> None:
+    """On the timeline of each subscription that the document bills; one may be about none."""
+    for subscription_id in event.invoice.about:
+        _note(event, subscription_id, uow)
+
+
+async def _record(
+    event: PaymentFailedV1 | InvoicePaidV1, heard: InvoiceStanding, uow: SubscriptionsUnitOfWork
+) -> None:
+    for subscription_id in event.invoice.about:
+        command = RecordPaymentOutcome(
+            subscription_id=subscription_id,
+            invoice_id=event.invoice.invoice_id,
+            heard=heard,
+            occurred_at=event.occurred_at,
+        )
+        await record_payment_outcome(command, uow=uow)
 
 
 async def prepare(events: Sequence[Event], uow: SubscriptionsUnitOfWork) -> None:
     """Lock and load what all news of payments in a batch will need, good and bad, and the zones of what is told of."""
     invoices = [
-        (event.invoice.subscription_id, event.invoice.invoice_id)
+        (subscription_id, event.invoice.invoice_id)
         for event in events
         if isinstance(event, PaymentFailedV1 | InvoicePaidV1)
+        for subscription_id in event.invoice.about
     ]
     await load_for_payment_outcomes(invoices, uow=uow)
     used = [

@@ -9,13 +9,12 @@ from itertools import permutations
 
 import pytest
 
-from services.billing.application.correct_usage import CorrectUsage, correct_usage
 from services.billing.application.finalize_invoice import FinalizeInvoice, finalize_invoice
 from services.billing.application.reconcile_charges import keep_newest_agreement
-from services.billing.domain.charge import UsageCorrection, UsageOfUnknownItem
+from services.billing.domain.charge import UsageOfUnknownItem
 from services.billing.domain.invoice import InvoiceNotFound
 from tests.application.billing.telling import end, invoice_at, renew, start, use
-from tests.support.billing import GRACE, MemoryBilling, Story, a_customer, a_seller, used
+from tests.support.billing import GRACE, MemoryBilling, Story, a_customer, a_seller
 from tests.support.memory import Recorded
 
 
@@ -35,7 +34,10 @@ async def test_the_first_boundary_is_billed_at_once(uow: MemoryBilling, story: S
         saved.total,
         story.boundary(0),
     )
-    assert {entry.posting for entry in uow.ledger.entries} == {f"invoice:{invoice.id}:final"}
+    assert list(uow.ledger.postings) == [
+        f"invoice:{invoice.id}:final",
+        f"invoice:{invoice.id}:earned:2025-01",
+    ]
     assert uow.ledger.balance("accounts_receivable") == 240000
 
 
@@ -77,7 +79,7 @@ async def test_nothing_to_pay_is_skipped(uow: MemoryBilling) -> None:
     story = Story(quantity=None)
     invoice = await start(story, uow)
     assert (invoice.status, invoice.status_reason) == ("skipped", "nothing_due")
-    assert (uow.told, uow.ledger.entries, uow.payment_attempts.by_id) == ([], [], {})
+    assert (uow.told, uow.ledger.postings, uow.payment_attempts.by_id) == ([], {}, {})
     assert uow.recorded[-1] == Recorded("invoice.skipped", invoice.id, 2)
 
 
@@ -173,20 +175,3 @@ async def test_a_draft_that_is_due_and_still_has_no_seller_goes_on_waiting(story
 async def test_an_unknown_invoice_is_not_found(uow: MemoryBilling, story: Story) -> None:
     with pytest.raises(InvoiceNotFound):
         await finalize_invoice(FinalizeInvoice("inv_1", story.boundary(0)), uow=uow)
-
-
-async def test_the_newest_correction_is_kept(uow: MemoryBilling, story: Story) -> None:
-    for revision, minutes, billable in ((2, "12", True), (3, "13", False), (1, "11", True)):
-        correction = UsageCorrection(
-            "uwin_1",
-            story.subscription_id,
-            0,
-            revision,
-            (used(story, minutes),),
-            is_billable=billable,
-            billable_revision=revision if billable else 0,
-        )
-        await correct_usage(CorrectUsage(correction), uow=uow)
-    kept = uow.usage_windows.corrections["uwin_1"]
-    assert (kept.revision, kept.is_billable, kept.billable_revision) == (3, False, 2)
-    assert (uow.told, uow.invoices.by_id) == ([], {})

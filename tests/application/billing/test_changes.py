@@ -14,7 +14,7 @@ from services.billing.application.add_usage_lines import AddUsageLines, add_usag
 from services.billing.application.reconcile_charges import ReconcileCharges, reconcile_charges
 from services.billing.application.settle_change import SettleChange, settle_change
 from services.billing.domain.agreement import BilledItem, BilledPeriod
-from services.billing.domain.charge import ItemUsage, UsageOfPeriod, UsageOfUnknownItem
+from services.billing.domain.charge import ItemUsage, UsageOfPeriod
 from services.billing.domain.invoice import Invoice, invoice_id
 from services.billing.domain.proration import ProrationOptions
 from services.billing.domain.rating.allowance import AllowanceBalance
@@ -339,12 +339,15 @@ async def test_a_price_that_was_not_used_is_charged_nothing(uow: MemoryBilling) 
     assert sorted(c.amount.amount_minor for c in uow.charges.by_id.values()) == [0, 3000]
 
 
-async def test_usage_at_a_price_that_was_never_agreed_on_is_refused(uow: MemoryBilling) -> None:
+async def test_usage_at_a_price_that_holds_no_longer_belongs_to_the_one_in_its_place(
+    uow: MemoryBilling,
+) -> None:
+    """The window was counted before the terms changed with effect in the past."""
     await begin(METERED, uow, 0)
     await change(METERED, uow, THERE_AND_BACK)
     await begin(METERED, uow, 1)
-    with pytest.raises(UsageOfUnknownItem):
-        await close(uow, used(METERED, 0, ("prc_other", "30")))
+    await close(uow, used(METERED, 0, ("prc_lines", "20"), ("prc_other", "30")))
+    assert {c.price.id: c.quantity for c in uow.charges.by_id.values()} == {"prc_lines": 20, "prc_dear": 30}
 
 
 async def test_an_item_that_was_metered_for_a_part_is_awaited_and_billed(uow: MemoryBilling) -> None:

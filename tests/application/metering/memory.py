@@ -65,6 +65,7 @@ from services.metering.domain.usage_balance import UsageBalance
 from services.metering.domain.usage_correction import Place, RawEvent, StandingEvent, UsageCorrection
 from services.metering.domain.usage_event import UsageEvent
 from services.metering.domain.usage_retention import UsageRetention
+from services.metering.domain.usage_seal import LeafTree, UsageDigest
 from services.metering.domain.usage_window import UsageTotal, UsageWindow
 from tests.support.memory import MemoryRepository, MemoryUnitOfWork
 
@@ -570,6 +571,10 @@ class MemoryReads:
         self.asked["windows"] = wanted
         return Slice(tuple(self._uow.windows.by_id.values()))
 
+    async def list_bindings_of_item(self, wanted: Any, page: PageRequest) -> Slice[SubjectBinding]:
+        mine = [b for b in self._uow.bindings.by_id.values() if b.item_id == wanted.item_id]
+        return Slice(tuple(sorted(mine, key=lambda binding: binding.bound_from)))
+
     async def latest_clock(self, item_ids: Sequence[str] | None) -> datetime | None:
         return None
 
@@ -612,6 +617,50 @@ class MemoryReads:
         return rows[: wanted["rows_max"] + 1]
 
 
+class MemorySeals:
+    """Windows that were noted, what was sealed, and the trees that reading finds."""
+
+    def __init__(self, uow: MemoryMeteringUnitOfWork) -> None:
+        self._uow = uow
+        self.notes: dict[str, str] = {}
+        self.digests: list[UsageDigest] = []
+        self.trees: dict[tuple[str, int], LeafTree] = {}
+        self.has_changed = False
+
+    def note(self, window: UsageWindow) -> None:
+        self.notes[f"useal_{len(self.notes)}"] = window.id
+
+    async def noted(self, note_ids: Sequence[str]) -> Mapping[str, str]:
+        return {id: self.notes[id] for id in note_ids}
+
+    async def remove(self, note_ids: Collection[str]) -> None:
+        for id in note_ids:
+            del self.notes[id]
+
+    async def find_settled(
+        self, window_ids: Collection[str], *, noted_only_by: Collection[str] | None = None
+    ) -> Mapping[str, UsageWindow]:
+        if noted_only_by is not None and self.has_changed:
+            return {}
+        found = {id: await self._uow.windows.get_for_update(id) for id in window_ids}
+        return {id: window for id, window in found.items() if window.state == "closed"}
+
+    async def newest(self, window_ids: Collection[str]) -> Mapping[str, Sequence[UsageDigest]]:
+        return {id: await self.of_window(id, None) for id in window_ids}
+
+    async def of_window(self, window_id: str, revision: int | None) -> Sequence[UsageDigest]:
+        mine = [d for d in self.digests if d.window_id == window_id and revision in (None, d.revision)]
+        return [digest for digest in mine if digest.seal == mine[-1].seal]
+
+    async def add(self, digests: Sequence[UsageDigest], *, sealed_at: datetime) -> None:
+        self.digests += digests
+
+    async def read(
+        self, wanted: Sequence[tuple[UsageWindow, int]], zones: Mapping[str, str]
+    ) -> Mapping[tuple[str, int], LeafTree]:
+        return {(window.id, place): self.trees[window.id, place] for window, place in wanted}
+
+
 class MemoryMeteringUnitOfWork(MemoryUnitOfWork):
     def __init__(self) -> None:
         super().__init__()
@@ -627,6 +676,7 @@ class MemoryMeteringUnitOfWork(MemoryUnitOfWork):
         self.readings = MemoryReadings()
         self.late = MemoryLateUsage()
         self.window_corrections = MemoryWindowCorrections()
+        self.seals = MemorySeals(self)
         self.balances = MemoryBalances(self)
         self.alerts = MemoryAlerts(self)
         self.history = MemoryHistory(self)

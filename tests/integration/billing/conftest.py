@@ -39,7 +39,9 @@ async def bench(billing: ServiceUnderTest) -> Workbench:
     async with bench.admin() as admin:
         await admin.execute(
             """UPDATE invoice SET due_at = NULL WHERE due_at IS NOT NULL;
-               UPDATE payment_attempt SET due_at = NULL WHERE due_at IS NOT NULL"""
+               UPDATE payment_attempt SET due_at = NULL WHERE due_at IS NOT NULL;
+               UPDATE wallet SET due_at = NULL WHERE due_at IS NOT NULL;
+               UPDATE spend_threshold SET due_at = NULL WHERE due_at IS NOT NULL"""
         )
     return bench
 

@@ -125,7 +125,7 @@ async def test_what_a_document_gives_the_next_ones_draw(own_bench: Workbench, te
     assert finalized.invoice == paid.invoice
     assert (finalized.invoice.total_minor, finalized.invoice.balance_applied_minor) == (-10000, -10000)
     assert (finalized.version, paid.version) == (2, 3)
-    assert await ledger(bench, tenant) == {"accounts_receivable": 2001, "contract_liability": -2001}
+    assert await ledger(bench, tenant) == {"accounts_receivable": 2001, "revenue": -2001}
     await bench.add_method(given)
     await bench.collect(clock=after(given.boundary(0), minutes=5))
     assert ("paid", 6001, 4000, 2001) in await standings(bench, tenant)

@@ -157,12 +157,12 @@ async def test_the_ledger_is_listed_in_pages(
     await bench.add_seller(tenant)
     await bench.hear(*[Story(tenant, metered=False).started() for _ in range(3)])
     async with billing.client(tenant, "billing:read") as client:
-        pages = [await client.get("/v1/ledger-entries", params={"limit": 4})]
+        pages = [await client.get("/v1/ledger-entries", params={"limit": 7})]
         while (following := pages[-1].json()["next_cursor"]) is not None:
-            pages.append(await client.get("/v1/ledger-entries", params={"limit": 4, "cursor": following}))
+            pages.append(await client.get("/v1/ledger-entries", params={"limit": 7, "cursor": following}))
         receivable = await client.get("/v1/ledger-entries", params={"account": "accounts_receivable"})
     entries = [entry for page in pages for entry in page.json()["data"]]
-    assert (len(pages), len(entries), len({entry["id"] for entry in entries})) == (2, 6, 6)
+    assert (len(pages), len(entries), len({entry["id"] for entry in entries})) == (2, 12, 12)
     assert [entry["amount"]["amount"] for entry in receivable.json()["data"]] == ["2400.00"] * 3
 
 

@@ -123,9 +123,10 @@ async def test_no_line_comes_after_its_invoice(
         with pytest.raises(asyncpg.CheckViolationError):
             await app.execute(
                 """INSERT INTO invoice_line (tenant, id, invoice_id, charge_id, ordinal, tier, description,
-                       quantity, unit_amount, net_minor, currency, formula, service_start_on, service_end_on)
+                       quantity, unit_amount, amount_minor, net_minor, currency, formula, service_start_on,
+                       service_end_on)
                    SELECT tenant, 'lin_x', invoice_id, charge_id, 9, tier, description, quantity, unit_amount,
-                       $2, currency, formula, service_start_on, service_end_on
+                       $2, $2, currency, formula, service_start_on, service_end_on
                    FROM invoice_line WHERE invoice_id = $1 LIMIT 1""",
                 id,
                 net,
@@ -139,8 +140,8 @@ async def test_a_posting_balances(
     bench: Workbench, tenant: str, amounts: tuple[int, ...], balances: bool
 ) -> None:
     insert = """INSERT INTO ledger_entry (tenant, posting_key, ordinal, account, amount_minor, currency,
-                    posted_at, invoice_id)
-                SELECT $1, 'p', ordinal, 'cash', amount, 'EUR', now(), 'inv_x'
+                    posted_at, posted_on, invoice_id)
+                SELECT $1, 'p', ordinal - 1, 'cash', amount, 'EUR', now(), now()::date, 'inv_x'
                 FROM unnest($2::bigint[]) WITH ORDINALITY AS given(amount, ordinal)"""
     async with as_app(bench, tenant) as app:
         if balances:
@@ -155,10 +156,24 @@ async def test_postings_of_two_currencies_balance_each(bench: Workbench, tenant:
         with pytest.raises(asyncpg.CheckViolationError):
             await app.execute(
                 """INSERT INTO ledger_entry (tenant, posting_key, ordinal, account, amount_minor, currency,
-                       posted_at, invoice_id)
-                   VALUES ($1, 'p', 0, 'cash', 5, 'EUR', now(), 'i'), ($1, 'p', 1, 'cash', -5, 'USD', now(), 'i')""",
+                       posted_at, posted_on, invoice_id)
+                   VALUES ($1, 'p', 0, 'cash', 5, 'EUR', now(), now()::date, 'i'),
+                          ($1, 'p', 1, 'cash', -5, 'USD', now(), now()::date, 'i')""",
                 tenant,
             )
+
+
+@pytest.mark.parametrize("first", [0, 2], ids=["over_it", "beside_it"])
+async def test_a_posting_key_is_used_once(bench: Workbench, tenant: str, first: int) -> None:
+    """Neither over the entries that there are, nor beside them."""
+    insert = """INSERT INTO ledger_entry (tenant, posting_key, ordinal, account, amount_minor, currency,
+                    posted_at, posted_on)
+                VALUES ($1, $2, $3, 'cash', 5, 'EUR', now(), now()::date),
+                       ($1, $2, $3 + 1, 'revenue', -5, 'EUR', now(), now()::date)"""
+    async with as_app(bench, tenant) as app:
+        await app.execute(insert, tenant, f"fact:{tenant}", 0)
+        with pytest.raises(asyncpg.IntegrityConstraintViolationError):
+            await app.execute(insert, tenant, f"fact:{tenant}", first)
 
 
 async def test_another_tenants_rows_are_not_there(bench: Workbench, tenant: str) -> None:

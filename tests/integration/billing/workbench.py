@@ -19,10 +19,11 @@ from libs.common.ids import new_id
 from libs.common.messaging.bus import Delivery
 from libs.common.messaging.consumer import Consumer
 from libs.common.messaging.due import Job
-from libs.common.persistence.audit import AuditReport
+from libs.common.persistence.audit import AuditCheck, AuditReport
 from libs.common.persistence.session import asyncpg_dsn
 from libs.common.stopping import Stopping
 from services.billing.adapters.audit import audit_billing
+from services.billing.adapters.metering_peer import WindowSoFar
 from services.billing.adapters.sandbox_gateway import SandboxGateway
 from services.billing.adapters.unit_of_work import BillingUnitOfWork
 from services.billing.application.add_payment_method import AddPaymentMethod, add_payment_method
@@ -38,6 +39,7 @@ from tests.support.service_under_test import ServiceUnderTest, UnusedBus
 
 LONG_AFTER = datetime(2030, 1, 1, tzinfo=UTC)
 RETRY_DAYS = (1, 3)
+SPEND_CHECK_S = 300
 
 _offsets = count()
 
@@ -61,12 +63,25 @@ def delivered(event: Event, *, traceparent: str | None = None, id: str | None = 
     return Delivery(topic_of(service), 0, next(_offsets), envelope.key, headers, envelope.data)
 
 
+class MeteringSaid:
+    """Metering, as the test has it say how much was used so far, by subscription; nothing unless told."""
+
+    def __init__(self) -> None:
+        self.windows: dict[str, list[WindowSoFar]] = {}
+        self.asked: list[str] = []
+
+    async def usage_so_far(self, tenant: str, subscription_id: str) -> list[WindowSoFar]:
+        self.asked.append(subscription_id)
+        return self.windows.get(subscription_id, [])
+
+
 class Workbench:
     def __init__(self, service: ServiceUnderTest, *, clock: Clock | None = None) -> None:
         self.service = service
         self.units = service.parts.worker_units
         self.clock = clock or FixedClock(LONG_AFTER)
         self.gateway = SandboxGateway(service.parts.worker_database)
+        self.metering = MeteringSaid()
 
     async def hear(self, *events: Event, traceparent: str | None = None) -> None:
         """All in one batch; none may fail."""
@@ -94,25 +109,44 @@ class Workbench:
         stopping: Stopping | None = None,
     ) -> tuple[Job, Job]:
         """Those that finalize invoices, and collect payments: a worker of its own each time."""
-        finalize, collect = billing_jobs(
+        finalize, collect, *_ = billing_jobs(
             units=self.units,
             clock=clock or self.clock,
             gateways=gateways or {"sandbox": self.gateway},
             retry_days=RETRY_DAYS,
             claim_s=30,
             calls_at_once=calls_at_once,
+            metering=self.metering,
+            spend_check_s=SPEND_CHECK_S,
             stopping=stopping,
         )
         return finalize, collect
+
+    async def run_job(self, name: str, *, clock: Clock | None = None) -> int:
+        """Turns of one job, by a worker of its own, until nothing is due; returns how many rows were done."""
+        jobs = billing_jobs(
+            units=self.units,
+            clock=clock or self.clock,
+            gateways={"sandbox": self.gateway},
+            retry_days=RETRY_DAYS,
+            claim_s=30,
+            calls_at_once=8,
+            metering=self.metering,
+            spend_check_s=SPEND_CHECK_S,
+        )
+        job = next(job for job in jobs if job.name == name)
+        done = 0
+        while turn := await job.run_once():
+            done += turn
+        return done
 
     async def collect(self, *, clock: Clock | None = None, gateways: Gateways | None = None) -> int:
         """One turn of the payment job."""
         return await self.jobs(clock=clock, gateways=gateways)[1].run_once()
 
-    async def add_seller(self, tenant: str, code: str = "main") -> Seller:
-        command = CreateSeller(
-            code=code, name="Engines Inc.", country="US", number_prefix="INV-", payment_terms_days=14
-        )
+    async def add_seller(self, tenant: str, code: str = "main", **settings: Any) -> Seller:
+        plain = {"name": "Engines Inc.", "country": "US", "number_prefix": "INV-", "payment_terms_days": 14}
+        command = CreateSeller(code=code, **{**plain, **settings})
         async with self.units.open(tenant, "token:test") as uow:
             return await create_seller(command, now=self.clock.system_now(), uow=uow)
 
@@ -177,6 +211,11 @@ class Workbench:
 
     async def audit(self) -> AuditReport:
         return await audit_billing(self.service.parts.audit_database)
+
+    async def what_is_wrong(self) -> list[AuditCheck]:
+        """What the audit finds once all payments that are due were tried."""
+        await self.run_job("collect_payments")
+        return [check for check in (await self.audit()).checks if not check.ok]
 
 
 def after(instant: datetime, **time: float) -> FixedClock:

@@ -157,6 +157,8 @@ async def test_invoices_are_finalized_and_paid_once(postgres: PostgresForTests, 
                 retry_days=RETRY_DAYS,
                 claim_s=30,
                 calls_at_once=4,
+                metering=bench.metering,
+                spend_check_s=300,
             )
 
         async with two_schedulers(service.database.worker_dsn, jobs) as workers:

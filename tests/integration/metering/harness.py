@@ -39,9 +39,11 @@ from libs.common.ids import new_id
 from libs.common.messaging.bus import Bus, Delivery
 from libs.common.messaging.consumer import Consumer
 from libs.common.persistence.session import asyncpg_dsn
+from libs.common.stopping import Stopping
 from services.metering.adapters.audit import audit_metering
 from services.metering.entrypoints.event_handlers import handlers
 from services.metering.entrypoints.scheduler import jobs
+from services.metering.entrypoints.sealing import Sealing
 from tests.support.service_under_test import ServiceUnderTest, UnusedBus
 
 READ, WRITE = "usage:read", "usage:write"
@@ -80,7 +82,8 @@ class Metering:
         self.service, self.tenant = service, tenant
         self.bus = BusAsKnown(bus)
         self.units = service.parts.worker_units
-        self.jobs = jobs(self.units, SystemClock(), self.bus)
+        sealing = Sealing(self.units, SystemClock(), service="metering", stopping=Stopping())
+        self.jobs = (*jobs(self.units, SystemClock(), self.bus), sealing)
         self.consumer = Consumer(
             service="metering", group=handlers(grace=GRACE), bus=self.bus, units=self.units, member="test"
         )

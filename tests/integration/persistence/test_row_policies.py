@@ -81,6 +81,9 @@ class Migrated:
 
 @pytest_asyncio.fixture(params=SERVICES, scope="module")
 async def migrated(request: pytest.FixtureRequest, postgres: PostgresForTests) -> AsyncIterator[Migrated]:
+    import_module(
+        f"services.{request.param}.adapters.unit_of_work"
+    )  # with it, tables that have files of their own
     metadata: MetaData = import_module(f"services.{request.param}.adapters.rows").metadata
     async with service_database(postgres, request.param) as database:
         connection: asyncpg.Connection[Any] = await asyncpg.connect(asyncpg_dsn(database.admin_dsn))

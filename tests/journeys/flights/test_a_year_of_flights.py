@@ -195,6 +195,43 @@ def test_an_aircraft_bound_after_its_flights_is_billed_for_them(process: OneProc
     assert sum(airline["flights"] for airline in first.written["airlines"]) == 327_346
 
 
+def test_an_invoice_is_verified_exported_and_traced_to_single_flights(
+    process: OneProcess, first: Told, tmp_path: Path
+) -> None:
+    """As the demo says in the end; the script runs in a Python that has nothing installed."""
+    proved = first.written["proved"]
+    assert proved["invoices"] == 207
+    assert f"behind {proved['traced']['number']}" in first.printed
+    path = tmp_path / "invoice.json"
+    for command in (
+        ["verify", proved["traced"]["invoice_id"]],
+        ["proof", proved["traced"]["invoice_id"], "--to", str(path)],
+    ):
+        answer = run_in_words([sys.executable, "-m", "libs.cli.main", *command], environment(process))
+        assert answer.returncode == 0, answer.stdout + answer.stderr
+    checked = run_in_words(
+        [sys.executable, "-I", "-S", str(ROOT / "docs" / "verify_bundle.py"), str(path)], {}
+    )
+    assert checked.returncode == 0, checked.stdout
+    assert "TAKEN" not in checked.stdout
+    bundle = json.loads(path.read_text(encoding="utf-8"))
+    flights = [leaf["id"] for total in bundle["usage"] for leaf in total["leaves"]]
+    assert proved["traced"]["flight"] == flights[proved["traced"]["place"] - 1]
+    assert len(flights) == proved["traced"]["flights"] > 4_000
+
+
+def run_in_words(command: list[str], environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command,
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=DEMO_TIMEOUT_S,
+        check=False,
+    )
+
+
 def test_a_second_run_changes_nothing_and_says_so(process: OneProcess, tmp_path: Path) -> None:
     told = tell(process, tmp_path, *SMALL_SLICE)
     again = tell(process, tmp_path, *SMALL_SLICE)

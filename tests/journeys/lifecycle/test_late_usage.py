@@ -203,5 +203,37 @@ async def test_late_voided_and_amended_usage_is_put_right_as_the_plan_says_for_a
     held_back = (await life.get("/v1/usage-window-corrections", is_billable="false"))["data"]
     assert [(c["policy"], c["revision"]) for c in held_back] == [("next_invoice", 2), ("draft_only", 4)]
 
-    again = [sorted(line["net"]["amount"] for line in invoice["lines"]) for invoice in await life.invoices()]
-    assert again[: len(lines)] == lines  # what was issued stays as it is
+    await check_documents(life, billed)
+
+
+async def check_documents(life: Life, billed: list[Thing]) -> None:
+    """What was issued stays as it is; what was put right stands where each plan wants it, with March's service period."""
+    known = {invoice["id"] for invoice in billed}
+    found = await life.invoices()
+    assert [invoice for invoice in found if invoice["id"] in known] == billed
+    later = [invoice for invoice in found if invoice["id"] not in known]
+
+    def of(plan: str, kind: str) -> list[list[str]]:
+        mine = [one for one in later if one["subscription_id"] == life.named[plan]["id"]]
+        return [deltas(invoice) for invoice in mine if invoice["document_kind"] == kind]
+
+    originals = {line["id"] for invoice in billed for line in invoice["lines"]}
+    for invoice in later:
+        for line in march(invoice):
+            assert line["corrects_line_id"] in originals
+    # 3 litres; then 7 litres, and 4 in the busiest quarter of an hour, are given back: by one plan no more.
+    assert of("promptly", "invoice") == [["0.30"]]
+    assert of("at-once", "correction") == [["-0.70", "-12.00"], ["0.30"]]
+    [draft] = (await life.get("/v1/invoices", customer_id=life.customer_id, status="draft"))["data"]
+    assert (draft["subscription_id"], draft["waits_for"]) == (life.named["by-hand"]["id"], ["person"])
+    assert draft["net"]["amount"] == "-9.30"  # with the 9 litres of the last wash: 0.10 and 3.00
+    done = await life.post(f"/v1/invoices/{draft['id']}/finalizations", {})
+    assert (done["document_kind"], done["status"], done["total"]) == ("correction", "paid", draft["total"])
+
+
+def march(invoice: Thing) -> list[Thing]:
+    return [line for line in invoice["lines"] if line["service_period"]["start"] == "2025-03-01"]
+
+
+def deltas(invoice: Thing) -> list[str]:
+    return sorted(line["net"]["amount"] for line in march(invoice))

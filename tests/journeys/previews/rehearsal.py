@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -20,8 +21,31 @@ PATHS = {
     "resumption": "resumption",
     "activation": "activation",
 }
-_SAME = ("document_kind", "boundary_at", "customer_id", "currency", "net", "tax", "total", "balance_applied")
-_SAME_IN_LINES = ("description", "tier", "quantity", "unit_amount", "net", "service_period", "formula")
+_SAME = (
+    "document_kind",
+    "boundary_at",
+    "customer_id",
+    "currency",
+    "subtotal",
+    "discount",
+    "net",
+    "tax",
+    "total",
+    "credits_applied",
+    "balance_applied",
+)
+_SAME_IN_LINES = (
+    "description",
+    "tier",
+    "quantity",
+    "unit_amount",
+    "amount",
+    "discount",
+    "net",
+    "service_period",
+    "formula",
+)
+HEARD_WITHIN_S = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,3 +209,21 @@ def gives(amount: str) -> Do:
         await life.post("/v1/customer-balances/adjustments", body)
 
     return do
+
+
+async def is_taxed_and_favoured(life: Life) -> None:
+    """From now on 21 % of tax are added, a tenth is taken off, and 50.00 are paid of what was given before."""
+    sellers = (await life.get("/v1/sellers"))["data"]
+    [taxing] = [seller["id"] for seller in sellers if seller["tax_number"] is not None]
+    profile = f"/v1/billing-profiles/{life.customer_id}"
+    answer = await life.client.put(profile, json={"seller_id": taxing}, headers={"if-match": "*"})
+    assert answer.status_code == 200, answer.text
+    coupon = {"coupon": "tenth", "customer_id": life.customer_id}
+    await life.post("/v1/coupon-redemptions", coupon)
+    wallet = {"customer_id": life.customer_id, "name": "Given", "currency": "EUR"}
+    made = await life.post("/v1/wallets", wallet)
+    await life.post(f"/v1/wallets/{made['id']}/grants", {"amount": "50.00", "reason": "A gift"})
+    async with asyncio.timeout(HEARD_WITHIN_S), life.services.admin("billing") as billing:
+        heard = "SELECT count(*) FROM coupon_redemption WHERE customer_id = $1"
+        while not await billing.fetchval(heard, life.customer_id):
+            await asyncio.sleep(0.02)

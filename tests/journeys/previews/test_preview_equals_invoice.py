@@ -19,6 +19,7 @@ from tests.journeys.previews.rehearsal import (
     Situation,
     compare,
     gives,
+    is_taxed_and_favoured,
     preview,
     really_do,
     refused_alike,
@@ -93,6 +94,14 @@ DOWN_AT_ONCE = {"when": "now", "plan": "small", "settle": "at_once"}
 
 # April has 30 days, of which 10 are left on the 21st and 20 on the 11th.
 SITUATIONS = [
+    Situation(
+        "upgrade_at_once_with_tax_a_coupon_and_prepaid_money",
+        [SMALL, Before(LATER, is_taxed_and_favoured)],
+        # A tenth off 10/30 of 90.00, less the 10.00 that were paid for whole, and off 90.00; and 21 % on what is left.
+        ["20.57", "98.01"],
+        asks={"change": {**UP, "settle": "at_once"}},
+        show="next_invoice",
+    ),
     Situation(
         "a_fresh_start_with_a_stub_and_a_set_up",
         [Before("2026-04-11T08:00:00Z")],
@@ -245,6 +254,10 @@ async def tenant(services: AllServices) -> str:
         life = Life(services, client, ZONE)
         seller = {"code": "s", "name": "Seller", "country": "NL", "number_prefix": "S-"}
         await life.post("/v1/sellers", seller)
+        taxing = {"code": "t", "name": "Taxing", "country": "NL", "tax_number": "NL000099998B57"}
+        await life.post("/v1/sellers", taxing)
+        tenth = {"code": "tenth", "name": "A tenth off", "percent": "10", "duration": "forever"}
+        await life.post("/v1/coupons", tenth)
         await life.post("/v1/meters", METER)
         await life.post("/v1/catalog-imports?dry_run=false", CATALOG)
     return tenant
@@ -268,6 +281,7 @@ async def begin(life: Life) -> None:
 
 # What others of them show as well, in another way.
 ONLY_WHEN_THERE_IS_TIME = {
+    "upgrade_settled_at_once",
     "a_start_until_its_second_invoice",
     "upgrade_settled_at_once_and_the_next_invoice",
     "pause_for_a_fee_at_once",

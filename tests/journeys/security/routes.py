@@ -19,6 +19,7 @@ from tests.journeys.security.story import Story
 
 # What a path parameter names: the prefix of its ids, or what else it is.
 TENANT, MESSAGE, REPLAY, NUMBER = "tenant", "message", "replay", "number"
+ACCOUNT, LISTING = "account", "listing"  # of these names, all tenants have the same
 PATH_KINDS: Mapping[str, str] = {
     "product_id": "prd",
     "plan_id": "pln",
@@ -48,9 +49,18 @@ PATH_KINDS: Mapping[str, str] = {
     "customer_balance_id": "bal",
     "invoice_id": "inv",
     "line_id": "lin",
+    "manual_line_id": "mln",
+    "billing_run_id": "run",
+    "credit_note_id": "crn",
+    "refund_id": "rfd",
+    "deposit_id": "dep",
+    "wallet_id": "wal",
+    "grant_id": "grt",
     "tenant_id": TENANT,
     "message_id": MESSAGE,
     "replay_id": REPLAY,
+    "account": ACCOUNT,
+    "listing": LISTING,
 }
 
 # Query parameters that name a tenant's thing, by the prefix of its ids or by a name that the tenant chose.
@@ -62,6 +72,8 @@ QUERY_KINDS: Mapping[str, str] = {
     "price_id": "prc",
     "feature": "feature",
     "invoice_id": "inv",
+    "credit_note_id": "crn",
+    "deposit_id": "dep",
     "code": "code",
     "plan": "plan",
     "plan_id": "pln",
@@ -80,6 +92,7 @@ QUERY_KINDS: Mapping[str, str] = {
     "gtin": "gtin",
     "email": "email",
     "name_prefix": "name_prefix",
+    "seller_id": "sel",
     "parent_id": "cus",
 }
 QUERY_SENT_TOGETHER: Mapping[str, tuple[str, ...]] = {"id": ("source",)}
@@ -103,6 +116,12 @@ PLAIN_QUERIES = frozenset(
         "to",
         "boundary_from",
         "boundary_to",
+        "issued_from",
+        "issued_to",
+        "posting",
+        "at",
+        "bucket",
+        "after",
         "window",
         "zone",
         "group_by",
@@ -123,6 +142,11 @@ PLAIN_QUERIES = frozenset(
         "dry_run",
         "outcome",
         "prune",
+        "country",
+        "tax_category",
+        "gathers",
+        "due_before",
+        "revision",
     )
 )
 
@@ -152,6 +176,9 @@ REFERENCES = frozenset(
         "co_term_with",
         "from_plan_version_id",
         "to_plan_version_id",
+        "seller_id",
+        "invoice_id",
+        "line_id",
     )
 )
 
@@ -163,6 +190,11 @@ UNCHECKED = frozenset(
         ("POST", "/v1/plan-overlays", "customer_id"),
         *(("POST", "/v1/invoice-previews", name) for name in _SUPPOSED),
         *(("POST", "/v1/usage-window-previews", name) for name in _SUPPOSED),
+        # Billing knows no products but by the prices that it bills: a line says what it is for, and bills by itself.
+        ("POST", "/v1/invoices", "product_id"),
+        ("POST", "/v1/invoices/{invoice_id}/manual-lines", "product_id"),
+        ("PATCH", "/v1/invoices/{invoice_id}/manual-lines/{manual_line_id}", "product_id"),
+        ("POST", "/v1/wallets/{wallet_id}/grants", "product_ids"),
     }
 )
 
@@ -390,6 +422,57 @@ PLAIN_FIELDS = frozenset(
         "filter_expression",
         "operation",
         "keeps",
+        "until",
+        "run_limit_multiple",
+        "requires_run",
+        "gathering_hours",
+        "tax_rounding",
+        "registrations",
+        "scheme",
+        "supplies",
+        "service_period_start",
+        "service_period_end",
+        "buyer",
+        "invoiced_on",
+        "is_business",
+        "tax_status",
+        "tax_exemption_reason",
+        "number_reset",
+        "credit_note_prefix",
+        "deposit_prefix",
+        "compensation_prefix",
+        "payment_terms_from",
+        "due_day_rule",
+        "draft_grace_hours",
+        "zero_invoices",
+        "footer",
+        "gathers",
+        "purchase_order",
+        "buyer_reference",
+        "notes",
+        "lines",
+        "finalize",
+        "payment_terms",
+        "days",
+        "counted_from",
+        "purpose",
+        "service_period",
+        "split",
+        "to_invoice",
+        "to_balance",
+        "to_refund",
+        "rest_to",
+        "set_off",
+        "threshold",
+        "monthly_limit",
+        "grants_on",
+        "top_up",
+        "top_up_priority",
+        "top_up_expires_after_days",
+        "cost",
+        "priority",
+        "scope",
+        "asset",
     )
 )
 

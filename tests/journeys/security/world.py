@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tests.journeys.security.routes import MESSAGE, PATH_KINDS, REPLAY, TENANT, Operation
+from tests.journeys.security.routes import (
+    ACCOUNT,
+    LISTING,
+    MESSAGE,
+    PATH_KINDS,
+    REPLAY,
+    TENANT,
+    Operation,
+)
 from tests.journeys.security.story import Asked, Story
 from tests.support.all_services import AllServices
 
@@ -28,7 +36,13 @@ class World:
     def things_at(self, operation: Operation, story: Story) -> list[dict[str, str]]:
         """Everything of the story that the path can name; of two parameters, those that belong together."""
         told = self.operators.names
-        special = {TENANT: [story.tenant], MESSAGE: [told["message"]], REPLAY: [told["replay"]]}
+        special = {
+            TENANT: [story.tenant],
+            MESSAGE: [told["message"]],
+            REPLAY: [told["replay"]],
+            ACCOUNT: ["accounts_receivable"],
+            LISTING: ["documents"],
+        }
         if not operation.path_parameters:
             return [{}]
         if len(operation.path_parameters) == 1:

@@ -1,4 +1,4 @@
-"""Units added inside a period, and what late usage changes."""
+"""Units added inside a period."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from fractions import Fraction
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.billing.domain.rating.change import deltas, rate_change
+from services.billing.domain.rating.change import rate_change
 from services.billing.domain.rating.rate import rate
 from tests.unit.billing.prices import a_price, a_tier
 
@@ -51,7 +51,6 @@ def test_where_units_do_not_make_the_difference_it_is_charged_once() -> None:
 
 def test_no_change_is_no_line() -> None:
     assert rate_change(SEATS, Decimal(60), Decimal(60)) == ()
-    assert deltas(rate(SEATS, Decimal(60)), rate(SEATS, Decimal(60))) == ()
 
 
 def test_by_volume_one_more_may_cost_less() -> None:
@@ -63,24 +62,7 @@ def test_by_volume_one_more_may_cost_less() -> None:
     ]
 
 
-def test_late_usage_is_the_difference_of_what_was_and_what_should_have_been_billed() -> None:
-    """90 at 10 were billed; 30 more make 120 at 9."""
-    lines = deltas(rate(BY_VOLUME, Decimal(90)), rate(BY_VOLUME, Decimal(120)))
-    assert told(lines) == [("0", 1, 180, 18000, "1080.00 - 900.00 = 180.00 EUR")]
-    fewer = deltas(rate(BY_VOLUME, Decimal(100)), rate(BY_VOLUME, Decimal(101)))
-    assert told(fewer) == [("0", -1, 91, -9100, "909.00 - 1000.00 = -91.00 EUR")]
-    more = deltas(rate(SEATS, Decimal(49)), rate(SEATS, Decimal(51)))
-    assert told(more) == [
-        ("1", 1, 30, 3000, "1500.00 - 1470.00 = 30.00 USD"),
-        ("2", 1, 26, 2600, "26.00 - 0.00 = 26.00 USD"),
-    ]
-
-
 def test_less_than_one_more_is_more() -> None:
-    price = a_price("per_unit", "0.25")
-    assert told(deltas(rate(price, Decimal(1)), rate(price, Decimal(2)))) == [
-        ("0", 1, Fraction(1, 4), 25, "0.50 - 0.25 = 0.25 EUR")
-    ]
     flat = a_price("graduated", tiers=(a_tier("1", "0"), a_tier(None, "0", "0.5")))
     assert told(rate_change(flat, Decimal(1), Decimal(2))) == [
         ("2", 1, Fraction(1, 2), 50, "1 * 0.5 = 0.50 EUR")
@@ -105,5 +87,3 @@ def test_what_was_and_what_changed_is_what_is(before: Decimal, after: Decimal) -
         old, new = (sum(line.amount.amount_minor for line in rate(price, units)) for units in (before, after))
         lines = rate_change(price, before, after)
         assert abs(old + sum(line.amount.amount_minor for line in lines) - new) <= 2
-        exact = deltas(rate(price, before), rate(price, after))
-        assert old + sum(line.amount.amount_minor for line in exact) == new

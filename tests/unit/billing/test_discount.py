@@ -256,3 +256,17 @@ def test_every_discount_can_be_told(lines: list[DiscountableLine], coupons: list
     found: Discounted = apply_coupons(lines, coupons, "EUR")
     for discount in found.discounts:
         assert explain(discount).startswith(f"{discount.coupon.code}: ")
+
+
+def test_a_percentage_may_be_one_of_each_line() -> None:
+    """33.33 % of 2 x 1.00 are 0.66 line by line, and 0.67 of the sum; an amount is spread all the same."""
+    lines = [DiscountableLine(Money(100, "EUR"), "prd", "plan")] * 2
+    third = Coupon("T", "Third", percent=Decimal("33.33"))
+    by_line = apply_coupons(lines, [third], "EUR", rounds="line")
+    assert [net.amount_minor for net in by_line.line_nets] == [67, 67]
+    assert (by_line.amount, apply_coupons(lines, [third], "EUR").amount) == (
+        Money(66, "EUR"),
+        Money(67, "EUR"),
+    )
+    fixed = Coupon("F", "Fixed", amount=Money(3, "EUR"))
+    assert apply_coupons(lines, [fixed], "EUR", rounds="line") == apply_coupons(lines, [fixed], "EUR")

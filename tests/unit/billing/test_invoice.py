@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -20,6 +21,7 @@ from services.billing.domain.charge import Charge
 from services.billing.domain.invoice import (
     Finalized,
     Invoice,
+    Means,
     Skipped,
     Waiting,
     decide_finalization,
@@ -30,6 +32,7 @@ from services.billing.domain.invoice import (
     with_usage,
 )
 from services.billing.domain.seller import Seller
+from services.billing.domain.settlement import SettlementInputs, settle_lines
 from services.billing.domain.usage_charges import usage_charges
 from tests.support.billing import FEE, Story, a_customer, a_seller
 
@@ -45,6 +48,22 @@ def a_draft(story: Story, *, awaits_window: bool = False) -> Invoice:
         awaits_window=awaits_window,
         traceparent=None,
         now=story.boundary(1),
+    )
+
+
+def decide(
+    draft: Invoice, charges: Sequence[Charge], *, seller: Seller | None, balance: Money, now: datetime
+) -> Finalized | Skipped | Waiting:
+    """Without coupons, prepaid credits or taxes."""
+    settled = settle_lines(lines_of(draft, charges), SettlementInputs(), draft.currency)
+    return decide_finalization(
+        draft,
+        settled,
+        owes=any(charge.amount.amount_minor for charge in charges),
+        seller=seller,
+        profile=None,
+        means=Means(Money.zero(draft.currency), balance),
+        now=now,
     )
 
 
@@ -86,7 +105,7 @@ def test_finalization(case: Case) -> None:
     draft = a_draft(story, awaits_window=case.awaits_window)
     seller = a_seller() if case.has_seller else None
     charges = charges_of(story, case.minutes)
-    outcome = decide_finalization(draft, charges, seller=seller, balance=NO_BALANCE, now=NOW)
+    outcome = decide(draft, charges, seller=seller, balance=NO_BALANCE, now=NOW)
     invoice = outcome.invoice
     assert type(outcome) is case.outcome
     assert (invoice.status_reason, invoice.net, invoice.total) == (case.reason, usd(case.net), usd(case.net))
@@ -103,9 +122,7 @@ def finalized(
     story: Story, minutes: str = "10", seller: Seller | None = None, now: datetime = NOW
 ) -> Finalized:
     charges = charges_of(story, minutes)
-    outcome = decide_finalization(
-        a_draft(story), charges, seller=seller or a_seller(), balance=NO_BALANCE, now=now
-    )
+    outcome = decide(a_draft(story), charges, seller=seller or a_seller(), balance=NO_BALANCE, now=now)
     assert isinstance(outcome, Finalized)
     return outcome
 
@@ -166,9 +183,7 @@ BALANCED = [
 def test_the_balance_pays_first_and_takes_what_is_below_zero(case: Balanced) -> None:
     story = Story(fee=FEE.model_copy(update={"unit_amount": Decimal(case.fee)}))
     charges = charges_of(story, None)
-    outcome = decide_finalization(
-        a_draft(story), charges, seller=a_seller(), balance=usd(case.balance), now=NOW
-    )
+    outcome = decide(a_draft(story), charges, seller=a_seller(), balance=usd(case.balance), now=NOW)
     invoice = outcome.invoice
     assert isinstance(outcome, Finalized)
     assert (invoice.balance_applied, invoice.due, invoice.status) == (
@@ -186,9 +201,7 @@ def test_the_balance_pays_first_and_takes_what_is_below_zero(case: Balanced) -> 
 
 def test_credits_that_equal_the_charges_are_issued() -> None:
     story = Story(fee=FEE.model_copy(update={"unit_amount": Decimal("-5.20")}), quantity="10")
-    outcome = decide_finalization(
-        a_draft(story), charges_of(story, "10"), seller=a_seller(), balance=usd(300), now=NOW
-    )
+    outcome = decide(a_draft(story), charges_of(story, "10"), seller=a_seller(), balance=usd(300), now=NOW)
     invoice = outcome.invoice
     assert isinstance(outcome, Finalized)
     assert (invoice.status, invoice.total, invoice.balance_applied) == ("paid", usd(0), usd(0))
@@ -197,9 +210,7 @@ def test_credits_that_equal_the_charges_are_issued() -> None:
 
 def test_a_document_below_zero_waits_for_a_seller_and_takes_nothing_yet() -> None:
     story = Story(fee=FEE.model_copy(update={"unit_amount": Decimal(-1)}))
-    outcome = decide_finalization(
-        a_draft(story), charges_of(story, None), seller=None, balance=NO_BALANCE, now=NOW
-    )
+    outcome = decide(a_draft(story), charges_of(story, None), seller=None, balance=NO_BALANCE, now=NOW)
     assert isinstance(outcome, Waiting)
     assert (outcome.invoice.balance_applied, outcome.invoice.status_reason) == (usd(0), "no_seller")
 
@@ -259,7 +270,7 @@ def test_it_is_paid_in_full() -> None:
 def test_only_a_draft_is_finalized() -> None:
     final = finalized(Story()).invoice
     with pytest.raises(AssertionError):
-        decide_finalization(final, [], seller=a_seller(), balance=NO_BALANCE, now=NOW)
+        decide(final, [], seller=a_seller(), balance=NO_BALANCE, now=NOW)
 
 
 def test_a_document_is_named_by_subscription_boundary_kind_and_issue() -> None:
@@ -296,7 +307,7 @@ def test_an_invoice_is_the_sum_of_its_lines(quantity: Decimal, minutes: Decimal,
     story = Story(quantity=str(quantity))
     story.ends_at = story.boundary(1) + cut
     charges = charges_of(story, str(minutes))
-    outcome = decide_finalization(a_draft(story), charges, seller=a_seller(), balance=NO_BALANCE, now=NOW)
+    outcome = decide(a_draft(story), charges, seller=a_seller(), balance=NO_BALANCE, now=NOW)
     owed = sum(charge.amount.amount_minor for charge in charges)
     assert outcome.invoice.total.amount_minor == owed
     if isinstance(outcome, Finalized):

@@ -137,6 +137,27 @@ def test_tax_inside_is_rounded_once_even_where_the_seller_rounds_each_line() -> 
     assert invoice_totals(lines, "EUR", tax_rounding="line").tax == eur(520)
 
 
+def test_the_net_may_be_what_is_rounded() -> None:
+    """2.99 with 4 % are 2.88 and 0.11; the tax rounded would be 0.12."""
+    assert split_inclusive([eur(299)], Decimal(4), "EUR", rounds="net") == (eur(11), (eur(288),))
+    assert split_inclusive([eur(299)], Decimal(4), "EUR") == (eur(12), (eur(287),))
+
+
+@pytest.mark.parametrize(
+    ("lines", "taxes"),
+    [
+        ([(50, "9"), (50, "21")], [5, 10]),  # 4.5 and 10.5 are 15
+        ([(45, "10"), (45, "20")], [5, 9]),  # 4.5 and 9 are 13.5
+        ([(45, "10"), (-45, "20")], [4, -9]),  # 4.5 and -9 are -4.5, rounded away from zero
+        ([], []),
+    ],
+)
+def test_tax_once_for_the_whole_document(lines: list[tuple[int, str]], taxes: list[int]) -> None:
+    totals = invoice_totals(taxed(*lines), "EUR", tax_rounding="document")
+    assert [group.tax.amount_minor for group in totals.groups] == taxes
+    assert totals.tax == eur(sum(taxes))
+
+
 def test_what_is_given_back_whole_leaves_no_tax() -> None:
     tax, nets = split_inclusive([eur(1000), eur(-1000)], Decimal(21), "EUR")
     assert (tax, total(nets, "EUR")) == (eur(0), eur(0))

@@ -19,11 +19,13 @@ from services.billing.domain.payment import (
     ended,
     first_attempt,
     following_attempt,
+    lessened,
 )
 
 NOW = datetime(2025, 2, 1, 6, tzinfo=UTC)
 DAY = timedelta(days=1)
 RETRY_DAYS = (1, 3, 5, 7)
+DUE = Money(100, "EUR")
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
@@ -34,7 +36,7 @@ def an_attempt() -> PaymentAttempt:
 def failed(number: int) -> PaymentAttempt:
     attempt = an_attempt()
     while attempt.number < number:
-        attempt = another_attempt(attempt, due_at=NOW, now=NOW)
+        attempt = another_attempt(attempt, due=attempt.amount, due_at=NOW, now=NOW)
     return ended(attempt, Declined("no"), now=NOW)
 
 
@@ -48,7 +50,7 @@ def test_the_first_is_due_at_once() -> None:
     ("number", "days"), [(1, 1), (2, 3), (3, 5), (4, 7), (5, None), (6, None)], ids=lambda value: str(value)
 )
 def test_the_schedule(number: int, days: int | None) -> None:
-    following = following_attempt(failed(number), retry_days=RETRY_DAYS, now=NOW)
+    following = following_attempt(failed(number), due=DUE, retry_days=RETRY_DAYS, now=NOW)
     if days is None:
         assert following is None
         return
@@ -59,7 +61,22 @@ def test_the_schedule(number: int, days: int | None) -> None:
 
 
 def test_without_a_schedule_there_is_one_try() -> None:
-    assert following_attempt(failed(1), retry_days=(), now=NOW) is None
+    assert following_attempt(failed(1), due=DUE, retry_days=(), now=NOW) is None
+
+
+def test_what_was_credited_meanwhile_is_not_tried_for() -> None:
+    following = following_attempt(failed(1), due=Money(40, "EUR"), retry_days=RETRY_DAYS, now=NOW)
+    assert following is not None
+    assert following.amount == Money(40, "EUR")
+    assert following_attempt(failed(1), due=Money(0, "EUR"), retry_days=RETRY_DAYS, now=NOW) is None
+
+
+def test_a_waiting_attempt_asks_for_what_is_left_or_for_nothing_at_all() -> None:
+    less = lessened(an_attempt(), Money(40, "EUR"), reason="credited", now=NOW)
+    assert (less.state, less.amount, less.due_at, less.version) == ("pending", Money(40, "EUR"), NOW, 2)
+    none = lessened(an_attempt(), Money(0, "EUR"), reason="credited", now=NOW)
+    assert (none.state, none.reason, none.due_at, none.ended_at) == ("canceled", "credited", None, NOW)
+    assert not none.is_open
 
 
 def test_a_claim_names_its_method_for_good() -> None:
@@ -89,7 +106,7 @@ def test_an_outcome_ends_an_attempt(
 def test_a_waiting_attempt_is_brought_forward_and_never_put_off(
     due_in: timedelta, expected: datetime
 ) -> None:
-    waiting = another_attempt(failed(1), due_at=NOW + due_in, now=NOW)
+    waiting = another_attempt(failed(1), due=DUE, due_at=NOW + due_in, now=NOW)
     assert brought_forward(waiting, now=NOW).due_at == expected
 
 
@@ -98,7 +115,8 @@ def test_a_schedule_ends_and_never_goes_back(days: list[int]) -> None:
     attempt, now, tried = an_attempt(), NOW, []
     while True:
         tried.append((attempt.number, attempt.id))
-        following = following_attempt(ended(attempt, Declined("no"), now=now), retry_days=days, now=now)
+        over = ended(attempt, Declined("no"), now=now)
+        following = following_attempt(over, due=DUE, retry_days=days, now=now)
         if following is None:
             break
         assert following.due_at is not None

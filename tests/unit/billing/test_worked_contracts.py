@@ -9,10 +9,11 @@ import pytest
 
 from libs.common.money import Money, split_evenly
 from libs.common.periods import Interval, Period, nth_period
+from services.billing.domain.correction_lines import BilledLine, correction_lines, owed_line
 from services.billing.domain.invoice_totals import GrossAmount, TaxedAmount, invoice_totals, tax_in_gross
 from services.billing.domain.proration import fraction_in_use
 from services.billing.domain.rating.allowance import AllowanceBalance, RolledOver, earned_allowance, renew
-from services.billing.domain.rating.change import deltas, rate_change
+from services.billing.domain.rating.change import rate_change
 from services.billing.domain.rating.commitment import Commitment, Spent, settle
 from services.billing.domain.rating.price import Price, Rollover
 from services.billing.domain.rating.rate import rate, rate_usage
@@ -171,7 +172,8 @@ def test_pages_beyond_the_plan_come_in_blocks_and_what_is_left_rolls_over() -> N
 
 
 def test_late_usage_by_volume_is_billed_as_the_difference() -> None:
-    (line,) = deltas(rate(BY_VOLUME, Decimal(90)), rate(BY_VOLUME, Decimal(120)))
+    owed = [owed_line(line) for line in rate(BY_VOLUME, Decimal(120))]
+    (line,) = correction_lines(BY_VOLUME, owed, [BilledLine("0", Money(90_000, "EUR"))])
     assert (line.quantity, line.amount.amount_minor) == (1, 18_000)
 
 

@@ -15,8 +15,10 @@ from libs.common.money import (
     CurrencyMismatch,
     Money,
     UnknownCurrency,
+    WeightOfNothing,
     WeightsWithoutSum,
     allocate,
+    allocate_by_name,
     apportion,
     exponent,
     round_half_away,
@@ -251,3 +253,20 @@ def test_shares_of_another_amount_are_our_own_mistake() -> None:
     for minor in (-1, 3):
         with pytest.raises(AssertionError):
             apportion(Money(minor, "EUR"), [Fraction(1, 2), Fraction(1, 2)])
+
+
+def test_parts_by_name_do_not_depend_on_the_order_in_which_they_are_named() -> None:
+    forwards = allocate_by_name(Money(5, "EUR"), {"a": 1, "b": 1, "c": 1})
+    backwards = allocate_by_name(Money(5, "EUR"), {"c": 1, "b": 1, "a": 1})
+    assert forwards == backwards == {name: Money(n, "EUR") for name, n in (("a", 2), ("b", 2), ("c", 1))}
+
+
+def test_whoever_gets_nothing_of_what_is_split_by_name_is_left_out() -> None:
+    assert allocate_by_name(Money(1, "EUR"), {"a": 1, "b": 1}) == {"a": Money(1, "EUR")}
+
+
+@pytest.mark.parametrize("nothing", [0, -1])
+def test_nobody_is_named_who_weighs_nothing(nothing: int) -> None:
+    with pytest.raises(WeightOfNothing) as refused:
+        allocate_by_name(Money(5, "EUR"), {"a": 1, "b": nothing})
+    assert refused.value.facts == {"parts": ["b"]}

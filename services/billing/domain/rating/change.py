@@ -1,8 +1,7 @@
-"""Differences between two ratings: units added inside a period, and usage that came late."""
+"""The difference between two ratings: units added inside a period."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
@@ -48,25 +47,6 @@ def rate_change(
                 f"{text(units)} * {text(unit_amount)}{part} {equals} {amount.to_decimal()} {amount.currency}"
             )
             lines.append(DeltaLine(key, units, unit_amount, amount, told))
-    return tuple(lines)
-
-
-def deltas(original: Sequence[RatedLine], corrected: Sequence[RatedLine]) -> tuple[DeltaLine, ...]:
-    """One line for each that has changed; whatever was billed is left as it is.
-
-    Source: R19; it may be negative: with volume tiers, one unit more may cost less.
-    """
-    old = {_key(line): line.amount for line in original}
-    new = {_key(line): line.amount for line in corrected}
-    lines: list[DeltaLine] = []
-    for key in [*old, *(key for key in new if key not in old)]:
-        currency = (old.get(key) or new[key]).currency
-        before, after = old.get(key, Money.zero(currency)), new.get(key, Money.zero(currency))
-        if before != after:
-            difference = after - before
-            quantity, unit_amount = _signed(difference.to_decimal())
-            told = f"{after.to_decimal()} - {before.to_decimal()} = {difference.to_decimal()} {currency}"
-            lines.append(DeltaLine(key, quantity, unit_amount, difference, told))
     return tuple(lines)
 
 

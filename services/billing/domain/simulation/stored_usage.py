@@ -58,10 +58,11 @@ def stored_usage(
 ) -> StoredUsage:
     """Put together what is known of the periods `indexes`, of which each has a window or, without meters, a charge.
 
-    `with_late`: also what came after a window had closed, which has not been billed.
+    `with_late`: also what came after a window had closed, which was not billed with it.
     """
     by_index = {window.period_index: window for window in windows}
-    later = {correction.period_index: correction for correction in corrections}
+    in_order = sorted(corrections, key=lambda correction: correction.revision)
+    later = {correction.period_index: correction for correction in in_order}
     notes: list[Note] = []
     periods = []
     for step, index in enumerate(indexes):
@@ -181,7 +182,7 @@ def _late_notes(
             counted = "and is counted here" if with_late else "and is left out here"
             says = (
                 f"Usage of {total.meter} in period {index} that came late makes {total.quantity:f} of "
-                f"{billed:f}; it has not been billed, {counted}."
+                f"{billed:f}, {counted}."
             )
             notes.append(Note("late_usage", says))
     return notes

@@ -1,0 +1,34 @@
+"""What an invoice that is paid brings about: a deposit is held from then on, credits that it sold can be used."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from services.billing.application import events
+from services.billing.application.ports import UnitOfWork
+from services.billing.application.top_up_wallet import credit_top_up
+from services.billing.domain.deposit import Deposit, received
+from services.billing.domain.invoice import Invoice
+
+
+async def when_paid(invoice: Invoice, *, now: datetime, uow: UnitOfWork) -> None:
+    """However it came to be paid: by money, by the balance, by prepaid credits or a deposit.
+
+    Emits: DepositChanged, WalletChanged.
+    """
+    await credit_top_up(invoice, now=now, uow=uow)
+    if invoice.document_kind == "deposit":
+        deposit = await uow.deposits.get_for_update(invoice.group_id)
+        if deposit.state == "requested":
+            tell(received(deposit), "deposit.collected", now=now, uow=uow)
+
+
+def tell(deposit: Deposit, action: str, *, now: datetime, uow: UnitOfWork) -> None:
+    """Save a deposit that was changed, and say so."""
+    uow.deposits.save(deposit)
+    uow.outbox.append(
+        events.deposit_changed(deposit, occurred_at=now, tenant=uow.tenant),
+        key=deposit.id,
+        traceparent=deposit.traceparent,
+    )
+    uow.record(action, deposit.id, deposit.version)

@@ -1,0 +1,101 @@
+"""What becomes of an issued invoice: paid, by a payment or a deposit; void; given up. What it says never changes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from libs.common.errors import Conflict
+from libs.common.money import Money
+from services.billing.domain.invoice import Invoice
+
+# What may be the issue of another document at the same boundary stays below: the version of an agreement.
+REISSUE = 1_000_000
+
+
+class InvoiceNotVoidable(Conflict):
+    code = "invoice_not_voidable"
+    title = "The invoice cannot be voided"
+
+
+class InvoiceNotReissuable(Conflict):
+    code = "invoice_not_reissuable"
+    title = "The invoice cannot be issued again"
+
+
+class InvoiceNotUncollectible(Conflict):
+    code = "invoice_not_uncollectible"
+    title = "The invoice cannot be written off"
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """An invoice after money came for it. `beyond` is what was not due any more: it is owed to the customer."""
+
+    invoice: Invoice
+    beyond: Money
+
+
+def with_payment(invoice: Invoice, amount: Money, *, now: datetime) -> Received:
+    """The invoice with what was paid of it, `paid` when nothing is left to be.
+
+    More than was due comes when the invoice was credited while the gateway was being asked.
+    """
+    due = invoice.due if invoice.status == "finalized" else Money.zero(invoice.currency)
+    taken = min(amount, due, key=lambda money: money.amount_minor)
+    if not taken.amount_minor:
+        return Received(invoice, amount)
+    paid = replace(invoice, paid=invoice.paid + taken, version=invoice.version + 1)
+    return Received(settled(paid, now=now), amount - taken)
+
+
+def settled(invoice: Invoice, *, now: datetime) -> Invoice:
+    """Paid, when nothing of it is due any more; in the version of the change that made it so."""
+    if invoice.status != "finalized" or invoice.due.amount_minor:
+        return invoice
+    return replace(invoice, status="paid", paid_at=now)
+
+
+def voided(invoice: Invoice, *, is_credited: bool, now: datetime) -> Invoice:
+    """The invoice holds no longer. Its number stays taken.
+
+    Raises: InvoiceNotVoidable.
+    """
+    if invoice.status not in ("finalized", "paid"):
+        raise InvoiceNotVoidable(
+            f"the invoice is {invoice.status}",
+            remedy="Only what is issued, and neither paid with money nor credited, can be voided.",
+        )
+    if invoice.paid.amount_minor or is_credited:
+        raise InvoiceNotVoidable(
+            "something of it was paid or credited",
+            remedy="Credit what is left of it: POST /v1/credit-notes.",
+        )
+    return replace(
+        invoice, status="void", voided_at=now, paid_at=None, due_at=None, version=invoice.version + 1
+    )
+
+
+def written_off(invoice: Invoice) -> Invoice:
+    """Nobody expects the rest any more. What is due stays what it was.
+
+    Raises: InvoiceNotUncollectible.
+    """
+    if invoice.status != "finalized":
+        raise InvoiceNotUncollectible(
+            f"the invoice is {invoice.status}",
+            remedy="Only an issued invoice that is not paid can be written off.",
+        )
+    if invoice.document_kind == "deposit":
+        raise InvoiceNotUncollectible(
+            "nothing is owed on a deposit that was never paid", remedy="Void the request instead."
+        )
+    return replace(invoice, status="uncollectible", due_at=None, version=invoice.version + 1)
+
+
+def following_issue(invoice: Invoice) -> int:
+    """The issue of the document that comes in its place. It counts up, or down from below zero, in steps of its own.
+
+    Else a change that is told of later, whose issue is the version of its agreement, would find this document there.
+    """
+    return invoice.issue + REISSUE if invoice.issue > 0 else invoice.issue - REISSUE
