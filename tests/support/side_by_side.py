@@ -13,6 +13,7 @@ SECURITY = "security"
 BUSES = "buses"
 SERVED = "served"
 LIVES = "lives"
+PAGES = "pages"
 AT_ONCE = "tests/model/test_at_once.py"
 
 # Tests that start whole deployments follow one another, so that no two of them share the machine's cores. Those of
@@ -24,6 +25,9 @@ _TOGETHER = (
     ("tests/journeys/lifecycle/test_ten_years", SERVED),
     ("tests/journeys/offerings/", SERVED),
     ("tests/journeys/clients/", SERVED),
+    ("tests/journeys/proofs/", SERVED),
+    ("tests/journeys/books/", PAGES),
+    ("tests/journeys/pages/", PAGES),
     ("tests/cases/test_lifecycle_cases", SERVED),
     ("tests/cases/test_aggregation_cases", SERVED),
     ("tests/journeys/lifecycle/", LIVES),
@@ -36,7 +40,7 @@ _TOGETHER = (
     ("tests/integration/common/test_embedded_postgres", BUSES),
 )
 # What takes longest begins first.
-_FIRST = (DEPLOYMENTS, SECURITY, BUSES, SERVED, LIVES, AT_ONCE)
+_FIRST = (DEPLOYMENTS, SECURITY, BUSES, SERVED, LIVES, PAGES, AT_ONCE)
 
 
 def group_of(nodeid: str) -> str:

@@ -83,8 +83,8 @@ class AuditReportBody(StrictBody):
 class AuditedThingsBody(StrictBody):
     """What one bucket of a listing holds, in order, and where the next page begins."""
 
-    data: list[str]
-    next_after: str | None
+    data: Annotated[list[str], Field(examples=[["sub_01jx4w9c8f7g6h5j4k3m2n1p0q 2026-01-01T00:00:00Z"]])]
+    next_after: Annotated[str | None, Field(examples=[None])]
 
 
 class AuditListingNotFound(NotFound):

@@ -47,7 +47,10 @@ class LedgerEntryView:
 
 @dataclass(frozen=True, slots=True)
 class InvoiceFilter:
-    """None means any; `customer_id` is who pays, `due_before` asks for what is still to be paid. What was skipped is shown only when asked for by status."""
+    """None means any; `customer_id` is who pays, `due_before` asks for what is still to be paid.
+
+    What was skipped is shown only when asked for by status.
+    """
 
     customer_id: str | None = None
     subscription_id: str | None = None

@@ -16,6 +16,7 @@ from libs.common.money import Money
 from libs.common.persistence.audit import AuditReport
 from libs.common.persistence.session import Database, asyncpg_dsn
 from services.billing.adapters.audit import _CHECKS, audit_billing
+from services.billing.adapters.audit_gathering import GATHERING_CHECKS
 from services.billing.adapters.audit_ledger import LEDGER_CHECKS
 from services.billing.application.adjust_customer_balance import (
     AdjustCustomerBalance,
@@ -127,6 +128,23 @@ PAID = "(SELECT id FROM invoice WHERE status = 'paid' ORDER BY number LIMIT 1)"
 APPLIED = "(SELECT id FROM invoice WHERE balance_applied_minor > 0)"
 
 CORRUPTIONS = [
+    Corruption(
+        "a_part_gathered_nowhere",
+        "UPDATE invoice SET status = 'gathered', gathered_into = 'inv_nowhere' WHERE status = 'skipped'",
+        ("parts_are_gathered_somewhere",),
+    ),
+    Corruption(
+        "a_draft_that_nobody_gathers",
+        "UPDATE invoice SET held_for = 'gathering', due_at = NULL WHERE status = 'draft'",
+        ("what_is_held_is_held_by_somebody",),
+    ),
+    Corruption(
+        "a_billing_run_that_stands_still",
+        """INSERT INTO billing_run (tenant, id, state, until, created_at, is_dry, requested_by, is_gathered,
+                                    invoice_count, totals, exceeded)
+           SELECT tenant, 'brn_1', 'running', now(), now(), false, 'nobody', true, 0, '{}', '[]' FROM seller LIMIT 1""",
+        ("billing_runs_go_on",),
+    ),
     Corruption(
         "a_line_lost",
         "DELETE FROM invoice_line WHERE ordinal = 2",
@@ -392,7 +410,7 @@ async def test_the_audit_finds(postgres: PostgresForTests, told: str, case: Corr
 
 def test_every_check_is_proven() -> None:
     proven = {name for case in CORRUPTIONS for name in case.checks}
-    assert proven >= {*_CHECKS, *LEDGER_CHECKS, "rated_again_gives_the_same"}
+    assert proven >= {*_CHECKS, *GATHERING_CHECKS, *LEDGER_CHECKS, "rated_again_gives_the_same"}
 
 
 async def test_a_missing_seller_is_named_with_its_reason(own_bench: Workbench) -> None:

@@ -81,6 +81,10 @@ async def test_an_invoice_shows_all_that_it_came_from(
         "window_id": window,
         "event_count": 1234,
         "events": f"/v1/usage-windows/{window}/events?item_id={story.minutes_item}",
+        "segments": f"/v1/usage-windows/{window}/segments?item_id={story.minutes_item}",
+        "digests": f"/v1/usage-windows/{window}/digests",
+        "inclusion_proofs": f"/v1/usage-windows/{window}/inclusion-proofs?item_id={story.minutes_item}",
+        "digest": None,  # metering has said nothing of it yet
     }
     assert minutes["price"]["tiers"][2] == {"up_to": None, "unit_amount": "4.35", "flat_amount": None}
     assert (fee["agrees"], fee["usage"], fee["fraction_of_period"]) == (True, None, "1")
@@ -88,8 +92,8 @@ async def test_an_invoice_shows_all_that_it_came_from(
     assert [(a["number"], a["state"], a["amount"]) for a in attempts] == [(1, "succeeded", usd("617402.38"))]
     assert [(entry["account"], entry["amount"]["amount"]) for entry in ledger] == [
         ("accounts_receivable", "617402.38"),
-        ("contract_liability", "-2400.00"),
         ("revenue", "-615002.38"),
+        ("contract_liability", "-2400.00"),
         ("contract_liability", "2400.00"),
         ("revenue", "-2400.00"),
         ("cash", "617402.38"),

@@ -78,8 +78,10 @@ async def money_taken(bench: Workbench, tenant: str) -> list[int]:
 
 
 async def balance(bench: Workbench, tenant: str) -> dict[str, int]:
+    """Without what is earned later."""
     found = await bench.rows(
-        "SELECT account, sum(amount_minor)::bigint AS minor FROM ledger_entry WHERE tenant = $1 GROUP BY 1",
+        """SELECT account, sum(amount_minor)::bigint AS minor FROM ledger_entry
+           WHERE tenant = $1 AND posting_key NOT LIKE '%:earned:%' GROUP BY 1""",
         tenant,
     )
     return {row["account"]: row["minor"] for row in found}

@@ -225,5 +225,5 @@ async def is_taxed_and_favoured(life: Life) -> None:
     await life.post(f"/v1/wallets/{made['id']}/grants", {"amount": "50.00", "reason": "A gift"})
     async with asyncio.timeout(HEARD_WITHIN_S), life.services.admin("billing") as billing:
         heard = "SELECT count(*) FROM coupon_redemption WHERE customer_id = $1"
-        while not await billing.fetchval(heard, life.customer_id):
+        while not await billing.fetchval(heard, life.customer_id):  # noqa: ASYNC110
             await asyncio.sleep(0.02)
