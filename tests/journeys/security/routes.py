@@ -102,6 +102,19 @@ QUESTIONS: Mapping[str, tuple[str, ...]] = {
     "/v1/usage/events": ("meter", "subject"),
 }
 QUESTION_TIME = {"from": "2024-01-01T00:00:00Z"}
+# What must be said, and names nothing.
+PLAIN_NEEDED: Mapping[str, str] = {"bucket": "0"}
+# Not all of their kind have something there: these are asked for as the story did, query and all.
+PROOF = "/v1/usage-windows/{window_id}/inclusion-proofs"
+AS_TOLD = frozenset((PROOF, "/v1/invoices/{invoice_id}/manual-lines"))
+# Of a draft, its owner is told that it is not issued yet.
+OF_ISSUED = frozenset(
+    (
+        "/v1/invoices/{invoice_id}/revenue-schedule",
+        "/v1/invoices/{invoice_id}/verification",
+        "/v1/invoices/{invoice_id}/proof",
+    )
+)
 # Only counters have what is told of these meters.
 OF_COUNTERS = frozenset(("/v1/reading-consumptions",))
 
@@ -482,6 +495,10 @@ BY_ENTRY = frozenset(
 )
 # As clients of OpenMeter expect it: 204 when nothing is wrong with any, else 400.
 OPENMETER = "/api/v1/events"
+# A run waits for one decision: what comes after it is refused by what there is, and not by what was sent.
+DECIDED_ONCE = frozenset(
+    ("/v1/billing-runs/{billing_run_id}/approvals", "/v1/billing-runs/{billing_run_id}/rejections")
+)
 RESUBMISSION = "/v1/usage-rejects/{reject_id}/resubmission"
 # These take bodies as they come, packed ones too, and say by themselves what is wrong with the whole of one.
 UNPACKED = frozenset(("/v1/usage-events", "/v1/usage-events/voids", "/v1/usage-events/amendments", OPENMETER))
@@ -539,7 +556,8 @@ class Operation:
         required = [name for name, parameter in self.queries.items() if parameter.get("required")]
         named = dict.fromkeys((*required, *QUESTIONS.get(self.path, ())))
         time = QUESTION_TIME if self.path in QUESTIONS else {}
-        return {**{name: story.first(self.query_kind(name)) for name in named}, **time}
+        things = {name: story.first(self.query_kind(name)) for name in named if name not in PLAIN_NEEDED}
+        return {**{name: PLAIN_NEEDED[name] for name in named if name in PLAIN_NEEDED}, **things, **time}
 
     def query_kind(self, name: str) -> str:
         """What a query parameter names."""

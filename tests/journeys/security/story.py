@@ -203,7 +203,7 @@ async def _ask_about_tax(story: Story) -> None:
 
 
 async def _write_by_hand(story: Story) -> None:
-    """Sellers that take turns; how each customer is billed; for each a one-off invoice, that is edited and then issued."""
+    """Sellers that take turns; how each customer is billed; for each a one-off invoice, edited and then issued."""
     name, ask, main = story.name, story.ask, story.first("sel")
     other = await ask(
         "POST", "/v1/sellers", json={"code": f"{name}-bv", "name": f"{name} bv", "country": "NL"}
@@ -274,7 +274,7 @@ async def _take_back(story: Story) -> None:
         at = {"deposit_id": deposit["id"]}
         await ask("POST", "/v1/deposits/{deposit_id}/captures", json={"amount": amount}, **at)
         damage = {**ids, "amount": {**amount, "amount": "60.00"}, "description": f"{name} scratched it"}
-        damage |= {"asset": f"{name}-two-asset", "subscription_id": story.subscriptions[who]}
+        damage |= {"asset": f"{name}-{who}-asset", "subscription_id": story.subscriptions[who]}
         compensation = await ask("POST", "/v1/compensation-notes", json=damage)
         if who == "two":
             await _wait_until_failed(story, compensation["id"])
@@ -919,10 +919,9 @@ async def _prove(story: Story, correction: dict[str, Any]) -> None:
     """That the late event counts, once the correction is sealed."""
     path = "/v1/usage-windows/{window_id}"
     of_window = {"window_id": correction["window_id"]}
+    digests = f"{path}/digests".format(**of_window)
     async with asyncio.timeout(ARRIVES_WITHIN_S):
-        while (await _look(story, f"{path}/digests".format(**of_window)))["revision"] != correction[
-            "revision"
-        ]:
+        while (await _look(story, digests))["revision"] != correction["revision"]:  # noqa: ASYNC110
             await asyncio.sleep(0.05)
     await story.ask("GET", f"{path}/digests", **of_window)
     (event,) = correction["events"]

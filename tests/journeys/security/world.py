@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tests.journeys.security.routes import (
     ACCOUNT,
+    AS_TOLD,
     LISTING,
     MESSAGE,
     PATH_KINDS,
@@ -45,10 +47,19 @@ class World:
         }
         if not operation.path_parameters:
             return [{}]
-        if len(operation.path_parameters) == 1:
+        if len(operation.path_parameters) == 1 and not self._is_as_told(operation):
             (name,) = operation.path_parameters
             kind = PATH_KINDS[name]
             return [{name: id} for id in special.get(kind) or story.ids[kind]]
         found = [dict(asked.values) for asked in self.told(story, operation)]
         assert found, f"the story does not ask for {operation}"
         return found
+
+    def query_at(self, operation: Operation, story: Story, values: Mapping[str, str]) -> dict[str, str]:
+        """What must be asked of these things: without it nothing is answered."""
+        if not self._is_as_told(operation):
+            return operation.needs(story)
+        return next(dict(asked.query) for asked in self.told(story, operation) if asked.values == values)
+
+    def _is_as_told(self, operation: Operation) -> bool:
+        return operation.method == "GET" and operation.path in AS_TOLD
