@@ -34,6 +34,7 @@ async def all_commands(client: httpx.AsyncClient, page: str) -> list[Any]:
     return answers
 
 
+@pytest.mark.long  # months pass in it
 @pytest.mark.asyncio(loop_scope="session")
 async def test_every_command_of_both_pages_works(postgres: PostgresForTests, tmp_path: Path) -> None:
     async with all_services(postgres, folder=tmp_path) as everything:

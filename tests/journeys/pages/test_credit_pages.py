@@ -54,6 +54,7 @@ async def _discounts(client: httpx.AsyncClient, subscription: str, count: int) -
     return told
 
 
+@pytest.mark.long  # months pass in it
 @pytest.mark.asyncio(loop_scope="session")
 async def test_every_command_of_the_pages_works(postgres: PostgresForTests, tmp_path: Path) -> None:
     async with all_services(postgres, folder=tmp_path) as everything:
