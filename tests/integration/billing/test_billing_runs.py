@@ -23,6 +23,12 @@ UNTIL = datetime(2026, 1, 1, tzinfo=UTC)
 FEE = 2_400_00
 
 
+@pytest.fixture
+def bench(own_bench: Workbench) -> Workbench:
+    """What the audit finds is theirs alone."""
+    return own_bench
+
+
 async def settings(bench: Workbench, tenant: str, **changes: Any) -> None:
     async with bench.open(tenant) as uow:
         uow.billing_runs.keep_settings(RunSettings(**{"requires_run": True, "version": 1, **changes}))

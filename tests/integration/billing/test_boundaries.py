@@ -75,7 +75,7 @@ def told_by(story: Story, word: str) -> Event:
 async def documents(bench: Workbench, tenant: str) -> list[Any]:
     """All of every document but its number, which depends on who comes first."""
     hidden = {"tenant", "id", "subscription_id", "customer_id", "number", "seller", "seller_id", "customer"}
-    hidden |= {"version", "traceparent"}
+    hidden |= {"version", "traceparent", "group_id", "subscription_ids"}
     found = await bench.invoices(tenant)
     plain = [{name: row[name] for name in row.keys() - hidden} for row in found]
     return [plain, await bench.lines(tenant)]

@@ -22,6 +22,12 @@ from tests.support.billing import Story, a_customer
 FEE = 2_400_00  # two aircraft
 
 
+@pytest.fixture
+def bench(own_bench: Workbench) -> Workbench:
+    """What the audit finds is theirs alone."""
+    return own_bench
+
+
 async def gathers(bench: Workbench, tenant: str, payer: CustomerV1) -> None:
     async with bench.open(tenant) as uow:
         uow.billing_profiles.add(BillingProfile(payer.customer_id, LONG_AFTER, gathers=True))

@@ -20,6 +20,12 @@ from tests.support.clocks import FixedClock
 JOB = "check_spend_thresholds"
 
 
+@pytest.fixture
+def bench(own_bench: Workbench) -> Workbench:
+    """What the audit finds is theirs alone."""
+    return own_bench
+
+
 async def threshold(bench: Workbench, story: Story, minor: int, *, now: datetime = LONG_AFTER) -> None:
     async with bench.open(story.tenant) as uow:
         await set_spend_threshold(

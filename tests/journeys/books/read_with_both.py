@@ -25,7 +25,7 @@ def with_duckdb(ledger: Path, invoices: Path) -> dict[str, object]:
         [str(ledger)],
     ).fetchall()
     wrong = database.execute(
-        f"""SELECT invoice_number FROM {read} GROUP BY invoice_number, invoice_net
+        f"""SELECT invoice_number FROM {read} GROUP BY invoice_id, invoice_number, invoice_net
             HAVING sum(line_net::DECIMAL(38, 4)) <> invoice_net::DECIMAL(38, 4)""",
         [str(invoices)],
     ).fetchall()

@@ -193,6 +193,7 @@ def test_phone_upgrade_programme(perennial: Perennial) -> None:
     assert len(life.totals()) == 15
 
 
+@pytest.mark.long  # months pass in it
 def test_car_subscription(perennial: Perennial) -> None:
     """18,000 km a year are in the rent; leaves after 20 of 36 months for 40 % of what remains."""
     life = Life.begun(perennial, "car", "2024-01-01T00:00:00")

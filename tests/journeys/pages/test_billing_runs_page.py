@@ -33,6 +33,7 @@ def told(invoice: dict[str, Any]) -> tuple[str, str, str]:
     return invoice["document_kind"], invoice["status"], invoice["net"]["amount"]
 
 
+@pytest.mark.long  # months pass in it
 @pytest.mark.asyncio(loop_scope="session")
 async def test_every_command_of_the_page_works(postgres: PostgresForTests, tmp_path: Path) -> None:
     invoices: list[list[dict[str, Any]]] = []

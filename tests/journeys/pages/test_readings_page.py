@@ -48,6 +48,7 @@ async def totals(client: httpx.AsyncClient, subscription: str) -> dict[str, dict
     return {window["window_end"][:7]: window["totals"][0] for window in found if window["state"] == "closed"}
 
 
+@pytest.mark.long  # months pass in it
 @pytest.mark.asyncio(loop_scope="session")
 async def test_every_command_of_the_page_works(postgres: PostgresForTests, tmp_path: Path) -> None:
     async with all_services(postgres, folder=tmp_path) as everything:

@@ -35,6 +35,8 @@ from tests.journeys.security.trying import REFUSED, ask_for, assert_empty, mixtu
 from tests.journeys.security.world import World
 from tests.support.all_services import AllServices
 
+SEVERAL = 4  # of all things of a kind: their routes are the same
+
 
 async def test_every_parameter_and_every_field_is_known(world: World) -> None:
     unknown = [
@@ -93,7 +95,7 @@ async def test_every_route_with_every_foreign_id_in_its_path_is_not_found(world:
                 continue
             body = next((asked for asked in world.told(beta, operation)), None)
             mine = world.things_at(operation, beta)[0]
-            for foreign in world.things_at(operation, alpha):
+            for foreign in world.things_at(operation, alpha)[:SEVERAL]:
                 for values in mixtures(mine, foreign) if mine != foreign else [foreign]:
                     answer = await ask_for(stranger, operation, body, values)
                     expected = 403 if operation.for_operators else 404

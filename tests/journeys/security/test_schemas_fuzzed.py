@@ -19,7 +19,7 @@ from libs.common.web import calls
 from tests.journeys.security.routes import Operation
 from tests.journeys.security.world import World
 
-EXAMPLES_EACH = {GenerationMode.POSITIVE: 3, GenerationMode.NEGATIVE: 2}
+EXAMPLES_EACH = {GenerationMode.POSITIVE: 2, GenerationMode.NEGATIVE: 1}
 
 
 class Fuzzer:

@@ -48,8 +48,22 @@ NOT_ABOUT_ONE_SUBSCRIPTION = {
     "TestClockMovedV1",
 }
 """Of a customer, a meter, a clock."""
-LISTED_ELSEWHERE = {"SubjectBoundV1", "SubjectReleasedV1", "UsageBalanceUpdatedV1", "UsageThresholdReachedV1"}
-"""Bindings and alerts have lists of their own, and balances change with every use."""
+LISTED_ELSEWHERE = {
+    "BillingRunChangedV1",
+    "CreditNoteIssuedV1",
+    "DepositChangedV1",
+    "InvoiceMarkedUncollectibleV1",
+    "InvoiceVoidedV1",
+    "RefundRequestedV1",
+    "SubjectBoundV1",
+    "SubjectReleasedV1",
+    "UsageBalanceUpdatedV1",
+    "UsageThresholdReachedV1",
+    "UsageWindowSealedV1",
+    "WalletChangedV1",
+    "WalletTopUpRequestedV1",
+}
+"""Bindings, alerts and what becomes of documents have lists of their own, and balances change with every use."""
 
 
 def test_every_event_about_a_subscription_has_words() -> None:
