@@ -15,9 +15,13 @@ class Alarm:
         self._rung.set()
 
     async def wait(self, timeout_s: float) -> None:
-        """Return at once if it rang since the last call, else when it rings or the time is over."""
+        """Return at once if it rang since the last call, else when it rings or the time is over.
+
+        Not by `asyncio.wait_for`, which until Python 3.12 forgets that it was canceled when the ring comes with it.
+        """
         try:
-            await asyncio.wait_for(self._rung.wait(), timeout_s)
+            async with asyncio.timeout(timeout_s):
+                await self._rung.wait()
         except TimeoutError:
             pass
         self._rung.clear()

@@ -7,6 +7,8 @@ import logging
 
 import pytest
 
+from libs.common import runtime
+from libs.common.messaging.alarm import Alarm
 from libs.common.runtime import running
 from libs.common.stopping import Stopping, ended_by
 
@@ -110,6 +112,41 @@ async def test_without_a_word_of_the_process_loops_are_canceled_at_once() -> Non
     async with running("test", [forever]):
         await asyncio.sleep(0.02)
     assert await elapsed_s(begun) < 2
+
+
+async def test_a_loop_that_lost_its_cancellation_is_canceled_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runtime, "CANCEL_AGAIN_S", 0.05)
+    lost = 0
+
+    async def hard_of_hearing() -> None:
+        nonlocal lost
+        while True:
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                if lost == 2:
+                    raise
+                lost += 1
+
+    async with asyncio.timeout(5), running("test", [hard_of_hearing]):
+        await asyncio.sleep(0.02)
+    assert lost == 2
+
+
+async def test_a_ring_does_not_hide_that_its_waiter_was_canceled() -> None:
+    alarm = Alarm()
+
+    async def wait_twice() -> None:
+        for _ in range(2):
+            await alarm.wait(60)
+
+    task = asyncio.create_task(wait_twice())
+    await asyncio.sleep(0)
+    alarm.ring()
+    await asyncio.sleep(0)  # what waits within the alarm has ended; the task has not gone on yet
+    task.cancel()
+    done, _ = await asyncio.wait([task], timeout=1)
+    assert done and task.cancelled()
 
 
 async def test_a_loop_that_failed_starts_again_but_not_after_the_word() -> None:
