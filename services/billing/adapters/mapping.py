@@ -16,6 +16,11 @@ from libs.common.contracts.metering import UsageTotalV1
 from libs.common.contracts.subscriptions import PeriodTermsV1
 from libs.common.money import Money
 from libs.common.periods import Interval
+from services.billing.adapters.contact_json import (
+    delivery_from_json,
+    detail_to_json,
+    seller_details_from_json,
+)
 from services.billing.adapters.price_json import price_from_json, price_to_json
 from services.billing.application.events import (
     commitment_snapshot,
@@ -57,12 +62,22 @@ def _plain(thing: Plain) -> dict[str, Any]:
 
 
 def seller_to_row(seller: Seller) -> dict[str, Any]:
-    return {**_plain(seller), "registrations": _registrations_to_json(seller.registrations)}
+    return {
+        **_plain(seller),
+        "registrations": _registrations_to_json(seller.registrations),
+        "details": detail_to_json(seller.details),
+    }
 
 
 def seller_from_row(row: Row) -> Seller:
     plain = {name: row[name] for name in Seller.__slots__}
-    return Seller(**{**plain, "registrations": _registrations_from_json(row["registrations"])})
+    return Seller(
+        **{
+            **plain,
+            "registrations": _registrations_from_json(row["registrations"]),
+            "details": seller_details_from_json(row["details"]),
+        }
+    )
 
 
 def _registrations_to_json(registrations: Iterable[TaxRegistration]) -> list[dict[str, Any]]:
@@ -91,22 +106,35 @@ def _registrations_from_json(stored: Iterable[Mapping[str, Any]]) -> tuple[TaxRe
 
 def profile_to_row(profile: BillingProfile) -> dict[str, Any]:
     plain = _plain(profile)
-    return {"id": plain.pop("customer_id"), **plain}
+    return {"id": plain.pop("customer_id"), **plain, "delivery": detail_to_json(profile.delivery)}
 
 
 def profile_from_row(row: Row) -> BillingProfile:
     plain = {name: row[name] for name in BillingProfile.__slots__ if name != "customer_id"}
-    return BillingProfile(customer_id=row["id"], **plain)
+    return BillingProfile(
+        **{**plain, "customer_id": row["id"], "delivery": delivery_from_json(row["delivery"])}
+    )
 
 
 def profile_to_json(profile: BillingProfile | None) -> dict[str, Any] | None:
-    return None if profile is None else {**_plain(profile), "created_at": profile.created_at.isoformat()}
+    """What was not there yet when older documents were issued is left out where it was not said."""
+    if profile is None:
+        return None
+    stored = {**_plain(profile), "created_at": profile.created_at.isoformat()}
+    delivery = stored.pop("delivery")
+    return stored if delivery is None else {**stored, "delivery": detail_to_json(delivery)}
 
 
 def profile_from_json(stored: Mapping[str, Any] | None) -> BillingProfile | None:
     if stored is None:
         return None
-    return BillingProfile(**{**stored, "created_at": datetime.fromisoformat(stored["created_at"])})
+    return BillingProfile(
+        **{
+            **stored,
+            "created_at": datetime.fromisoformat(stored["created_at"]),
+            "delivery": delivery_from_json(stored.get("delivery")),
+        }
+    )
 
 
 def manual_line_to_row(line: ManualLine) -> dict[str, Any]:
@@ -383,6 +411,8 @@ def seller_to_json(seller: Seller | None) -> dict[str, Any] | None:
     }
     if seller.registrations:
         stored["registrations"] = _registrations_to_json(seller.registrations)
+    if seller.details is not None:
+        stored["details"] = detail_to_json(seller.details)
     return {**stored, "created_at": seller.created_at.isoformat()}
 
 
@@ -394,6 +424,7 @@ def seller_from_json(snapshot: dict[str, Any] | None) -> Seller | None:
             **snapshot,
             "created_at": datetime.fromisoformat(snapshot["created_at"]),
             "registrations": _registrations_from_json(snapshot.get("registrations", ())),
+            "details": seller_details_from_json(snapshot.get("details")),
         }
     )
 

@@ -59,6 +59,7 @@ seller = Table(
     Column("draft_grace_hours", Integer, nullable=False, server_default=text("0")),
     Column("zero_invoices", Text, nullable=False, server_default="skip"),
     Column("footer", Text),
+    json_column("details", nullable=True),
     UniqueConstraint("tenant", "code"),
     Index("uq_seller_default", "tenant", unique=True, postgresql_where=text("is_default")),
 )
@@ -80,6 +81,7 @@ customer = Table(
     Column("payment_terms_days", Integer),
     Column("is_erased", Boolean, nullable=False, server_default=text("false")),
     Column("clock_id", Text),
+    Column("locale", Text),
 )
 
 # The agreement as the newest event told it. It is locked before anything of the subscription is reconciled, so
@@ -177,6 +179,7 @@ billing_profile = Table(
     Column("tax_exemption_reason", Text),
     Column("is_business", Boolean),
     Column("draft_grace_hours", Integer),
+    json_column("delivery", nullable=True),
     version_column(),
     instant("created_at"),
     Index("ix_billing_profile_tenant_created_at", "tenant", "created_at", "id"),

@@ -8,6 +8,7 @@ from typing import Literal
 
 from libs.common.ids import new_id
 from services.billing.application.ports import UnitOfWork
+from services.billing.domain.contact_details import SellerDetails
 from services.billing.domain.document_number import NumberReset
 from services.billing.domain.invoice_totals import TaxRounding
 from services.billing.domain.payment_terms import CountedFrom, DueDayRule
@@ -36,6 +37,7 @@ class CreateSeller:
     footer: str | None = None
     tax_rounding: TaxRounding = "group"
     registrations: tuple[TaxRegistration, ...] = ()
+    details: SellerDetails | None = None
 
 
 async def create_seller(command: CreateSeller, *, now: datetime, uow: UnitOfWork) -> Seller:

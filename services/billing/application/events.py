@@ -315,6 +315,7 @@ def customer_from(snapshot: CustomerV1, *, clock_id: str | None = None) -> Custo
         is_erased=snapshot.is_erased,
         clock_id=clock_id,
         zone=snapshot.zone,
+        locale=snapshot.locale,
     )
 
 

@@ -29,7 +29,7 @@ class CustomerDetails:
 
     `payment_terms_days` of None are the seller's. `is_erased`: what identified a person is gone from here on.
     `clock_id` names the test clock that the customer lives by, if any; `zone` is where its days are counted, if that
-    was said.
+    was said, `locale` the language and country of what is sent to him.
     """
 
     id: str
@@ -45,6 +45,7 @@ class CustomerDetails:
     is_erased: bool = False
     clock_id: str | None = None
     zone: str | None = None
+    locale: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Literal
 
 from libs.common.errors import NotFound
+from services.billing.domain.contact_details import DocumentDelivery
 
 TaxStatus = Literal["auto", "taxable", "exempt", "reverse_charge", "outside_scope"]
 
@@ -37,6 +38,7 @@ class BillingProfile:
     tax_exemption_reason: str | None = None
     is_business: bool | None = None
     draft_grace_hours: int | None = None
+    delivery: DocumentDelivery | None = None
 
     @property
     def id(self) -> str:
@@ -46,6 +48,11 @@ class BillingProfile:
 def without_person(profile: BillingProfile) -> BillingProfile:
     """The profile without the words that may name a person. Telling it twice changes nothing."""
     forgotten = replace(
-        profile, purchase_order=None, buyer_reference=None, notes=None, tax_exemption_reason=None
+        profile,
+        purchase_order=None,
+        buyer_reference=None,
+        notes=None,
+        tax_exemption_reason=None,
+        delivery=None,
     )
     return profile if forgotten == profile else replace(forgotten, version=profile.version + 1)

@@ -7,6 +7,7 @@ from datetime import date, datetime
 from typing import Literal
 
 from libs.common.errors import Conflict, NotFound
+from services.billing.domain.contact_details import SellerDetails
 from services.billing.domain.document_number import NumberReset, number_head
 from services.billing.domain.invoice_totals import TaxRounding
 from services.billing.domain.payment_terms import CountedFrom, DueDayRule
@@ -67,6 +68,7 @@ class Seller:
     draft_grace_hours: int = 0
     zero_invoices: Literal["issue", "skip"] = "skip"
     footer: str | None = None
+    details: SellerDetails | None = None
 
 
 def number_head_of(seller: Seller, kind: NumberedKind, issued_on: date) -> str:

@@ -9,6 +9,7 @@ from pydantic import Field
 from libs.common.web.bodies import Description, Flag, Instant, Name, StrictBody
 from services.billing.application.change_billing_profile import ChangeBillingProfile
 from services.billing.domain.billing_profile import BillingProfile
+from services.billing.entrypoints.contact_bodies import DocumentDeliveryBody
 from services.billing.entrypoints.seller_bodies import GraceHours, SellerId
 
 Reference = Annotated[Name, Field(examples=["PO-2026-117"])]
@@ -31,9 +32,11 @@ class BillingProfileChangeBody(StrictBody):
     tax_exemption_reason: Name | None = None
     is_business: Flag | None = None
     draft_grace_hours: GraceHours | None = None
+    delivery: DocumentDeliveryBody | None = None
 
     def to_command(self, customer_id: str) -> ChangeBillingProfile:
         fields = {name: getattr(self, name) for name in type(self).model_fields}
+        fields["delivery"] = None if self.delivery is None else self.delivery.to_domain()
         return ChangeBillingProfile(customer_id, fields)
 
 
@@ -50,10 +53,14 @@ class BillingProfileBody(StrictBody):
     tax_exemption_reason: str | None
     is_business: bool | None
     draft_grace_hours: int | None
+    delivery: DocumentDeliveryBody | None
     version: int
     created_at: Instant | None
 
     @classmethod
     def from_domain(cls, profile: BillingProfile) -> Self:
         shown = {name: getattr(profile, name) for name in cls.model_fields}
-        return cls(**{**shown, "created_at": profile.created_at if profile.version else None})
+        delivery = None if profile.delivery is None else DocumentDeliveryBody.from_domain(profile.delivery)
+        return cls(
+            **{**shown, "delivery": delivery, "created_at": profile.created_at if profile.version else None}
+        )

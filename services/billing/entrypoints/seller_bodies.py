@@ -10,6 +10,7 @@ from pydantic.json_schema import SkipJsonSchema
 from libs.common.web.bodies import Code, Description, Instant, Name, StrictBody, identifier
 from services.billing.application.create_seller import CreateSeller
 from services.billing.domain.seller import Seller, TaxRegistration
+from services.billing.entrypoints.contact_bodies import SellerDetailsBody
 from services.billing.entrypoints.tax_bodies import TaxRegistrationBody
 
 SellerId = Annotated[str, identifier("sel")]
@@ -25,6 +26,8 @@ CountedFromText = Literal["issue", "month_end"]
 TaxNumber = Annotated[str, Field(max_length=64)]
 TaxRoundingText = Literal["group", "line", "document"]
 Registrations = Annotated[list[TaxRegistrationBody], Field(max_length=64)]
+
+_OTHERWISE = frozenset({"registrations", "details"})
 
 
 def registered(registrations: list[TaxRegistrationBody]) -> tuple[TaxRegistration, ...]:
@@ -56,10 +59,12 @@ class NewSellerBody(StrictBody):
     footer: Description | None = None
     tax_rounding: TaxRoundingText = "group"
     registrations: Registrations = Field(default_factory=list)
+    details: SellerDetailsBody | None = None
 
     def to_command(self) -> CreateSeller:
-        plain = {name: getattr(self, name) for name in type(self).model_fields if name != "registrations"}
-        return CreateSeller(**plain, registrations=registered(self.registrations))
+        plain = {name: getattr(self, name) for name in type(self).model_fields if name not in _OTHERWISE}
+        details = None if self.details is None else self.details.to_domain()
+        return CreateSeller(**plain, registrations=registered(self.registrations), details=details)
 
 
 class SellerChangeBody(StrictBody):
@@ -83,6 +88,7 @@ class SellerChangeBody(StrictBody):
     footer: Description | None = None
     tax_rounding: TaxRoundingText | SkipJsonSchema[None] = None
     registrations: Registrations | SkipJsonSchema[None] = None
+    details: SellerDetailsBody | None = None
 
     @field_validator(
         "name",
@@ -107,6 +113,8 @@ class SellerChangeBody(StrictBody):
         changes = {name: getattr(self, name) for name in self.model_fields_set}
         if self.registrations is not None:
             changes["registrations"] = registered(self.registrations)
+        if self.details is not None:
+            changes["details"] = self.details.to_domain()
         return changes
 
 
@@ -131,11 +139,13 @@ class SellerBody(StrictBody):
     footer: str | None
     tax_rounding: TaxRoundingText
     registrations: list[TaxRegistrationBody]
+    details: SellerDetailsBody | None
     version: int
     created_at: Instant
 
     @classmethod
     def from_domain(cls, seller: Seller) -> Self:
-        plain = {name: getattr(seller, name) for name in cls.model_fields if name != "registrations"}
+        plain = {name: getattr(seller, name) for name in cls.model_fields if name not in _OTHERWISE}
         known = [TaxRegistrationBody.from_domain(registration) for registration in seller.registrations]
-        return cls(**plain, registrations=known)
+        details = None if seller.details is None else SellerDetailsBody.from_domain(seller.details)
+        return cls(**plain, registrations=known, details=details)

@@ -8,9 +8,9 @@ from datetime import datetime
 from typing import Any
 
 from libs.common.errors import Conflict, NotFound, RuleViolation
+from libs.common.locale import canonical_locale
 from libs.common.money import UnknownCurrency, exponent
 from libs.common.periods import UnknownZone, zone_names
-from services.subscriptions.domain.locale import canonical_locale
 from services.subscriptions.domain.postal_address import PostalAddress
 from services.subscriptions.domain.vat_id import canonical_vat_id
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, field_validator
 from pydantic.json_schema import SkipJsonSchema
 
 from libs.common.web.bodies import (
@@ -17,10 +17,9 @@ from libs.common.web.bodies import (
     Zone,
     identifier,
 )
+from libs.common.web.contact_bodies import AddressParts, Country, Email, Locale
 from services.subscriptions.application.create_customer import CreateCustomer
-from services.subscriptions.domain.country import known_countries
 from services.subscriptions.domain.customer import ERASED_NAME, PAYMENT_TERMS_DAYS_MAX, Customer
-from services.subscriptions.domain.locale import LOCALE_LENGTH_MAX, LocaleUnknown, canonical_locale
 from services.subscriptions.domain.postal_address import PostalAddress
 from services.subscriptions.domain.vat_id import VAT_ID_LENGTH_MAX
 
@@ -71,29 +70,7 @@ def _examples(value: dict[str, Any]) -> ConfigDict:
     return ConfigDict(json_schema_extra={"examples": [value]})
 
 
-def _known_country(value: str) -> str:
-    if value not in known_countries():
-        raise ValueError('must be a country of ISO 3166-1, such as "CH"')
-    return value
-
-
-def _known_locale(value: str) -> str:
-    try:
-        return canonical_locale(value)
-    except LocaleUnknown as error:
-        raise ValueError(f"{error.message}; a locale is written like de-CH") from None
-
-
 CustomerId = Annotated[str, identifier("cus"), Field(examples=["cus_01jz3v6m1qk0c8n4r2d5s7t9wx"])]
-Email = Annotated[
-    str, Field(pattern=r"^[^@\s]+@[^@\s]+$", max_length=254, examples=["accounts@delta.example"])
-]
-Country = Annotated[
-    str, Field(pattern=r"^[A-Z]{2}$", max_length=2, examples=["US"]), AfterValidator(_known_country)
-]
-Locale = Annotated[
-    str, Field(min_length=2, max_length=LOCALE_LENGTH_MAX, examples=["en-US"]), AfterValidator(_known_locale)
-]
 VatId = Annotated[
     str,
     Field(
@@ -104,28 +81,9 @@ VatId = Annotated[
 ]
 PaymentTermsDays = Annotated[int, Field(strict=True, ge=0, le=PAYMENT_TERMS_DAYS_MAX, examples=[30])]
 NamePrefix = Annotated[str, Field(min_length=2, max_length=200, examples=["Delta"])]
-_Line = Annotated[Name, Field(examples=["1030 Delta Blvd"])]
-_PostalCode = Annotated[Name, Field(max_length=20, examples=["30354-1989"])]
-_City = Annotated[Name, Field(examples=["Atlanta"])]
-_Region = Annotated[Name, Field(examples=["GA"])]
 
 
-class AddressBody(StrictBody):
-    """As it is written on a letter; `region` is a state, province or canton. At least one part is given."""
-
-    line1: _Line | None = None
-    line2: _Line | None = None
-    postal_code: _PostalCode | None = None
-    city: _City | None = None
-    region: _Region | None = None
-    country: Country | None = None
-
-    @model_validator(mode="after")
-    def _something(self) -> Self:
-        if not any(getattr(self, name) for name in type(self).model_fields):
-            raise ValueError("needs at least one part")
-        return self
-
+class AddressBody(AddressParts):
     @classmethod
     def from_domain(cls, address: PostalAddress) -> Self:
         return cls(**{name: getattr(address, name) for name in cls.model_fields})

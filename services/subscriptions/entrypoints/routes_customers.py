@@ -10,6 +10,7 @@ from starlette.responses import Response
 from libs.common.paging import Slice
 from libs.common.web.bodies import ExternalId
 from libs.common.web.calls import Tagged
+from libs.common.web.contact_bodies import Email
 from libs.common.web.pagination import Page, PageDep
 from services.subscriptions.adapters.unit_of_work import SubscriptionsUnitOfWork
 from services.subscriptions.application import queries
@@ -23,7 +24,6 @@ from services.subscriptions.entrypoints.customer_bodies import (
     CustomerCreateBody,
     CustomerErasureBody,
     CustomerId,
-    Email,
     NamePrefix,
 )
 from services.subscriptions.entrypoints.dependencies import (

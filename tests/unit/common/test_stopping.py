@@ -146,7 +146,8 @@ async def test_a_ring_does_not_hide_that_its_waiter_was_canceled() -> None:
     await asyncio.sleep(0)  # what waits within the alarm has ended; the task has not gone on yet
     task.cancel()
     done, _ = await asyncio.wait([task], timeout=1)
-    assert done and task.cancelled()
+    assert task in done
+    assert task.cancelled()
 
 
 async def test_a_loop_that_failed_starts_again_but_not_after_the_word() -> None:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import pytest
 
 from libs.common.errors import ServiceError
+from libs.common.locale import LocaleUnknown
 from libs.common.money import UnknownCurrency
 from libs.common.periods import UnknownZone
 from services.subscriptions.domain.customer import (
@@ -23,7 +24,6 @@ from services.subscriptions.domain.customer import (
     erase_customer,
     payer_of,
 )
-from services.subscriptions.domain.locale import LocaleUnknown
 from services.subscriptions.domain.postal_address import PostalAddress
 from services.subscriptions.domain.vat_id import VatIdOfAnotherCountry
 from tests.support.subscriptions import NOW, a_customer

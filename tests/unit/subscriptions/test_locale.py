@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from services.subscriptions.domain.locale import LOCALE_LENGTH_MAX, LocaleUnknown, canonical_locale
+from libs.common.locale import LOCALE_LENGTH_MAX, LocaleUnknown, canonical_locale
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from libs.common.countries import known_countries
 from libs.common.errors import DomainError
-from services.subscriptions.domain.country import known_countries
 from services.subscriptions.domain.vat_id import (
     VatIdInvalid,
     VatIdNotCheckable,

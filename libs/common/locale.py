@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
+from libs.common.countries import known_countries
 from libs.common.errors import InvalidInput
-from services.subscriptions.domain.country import known_countries
 
 LOCALE_LENGTH_MAX = 35  # what RFC 5646, 4.4.1, asks software to take
 
