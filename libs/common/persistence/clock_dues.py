@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import ClassVar
 
-from sqlalchemy import Table, func, select
+from sqlalchemy import Table, TextClause, text
 
 from libs.common.errors import NotFound
 from libs.common.persistence.unit_of_work import UnitOfWork
@@ -43,33 +44,27 @@ async def read_clock_dues(uow: UnitOfWork, clock_id: str, due_tables: Sequence[T
     clock = await uow.test_clock(clock_id)
     if clock is None:
         raise TestClockNotHeardOf("this service has heard of no test clock with this id")
-    earliest: list[datetime] = []
-    busy = 0
-    for table in due_tables:
-        due = table.c.due_at
-        mine = (table.c.clock_id == clock_id) & due.is_not(None)
-        row = (await uow.connection.execute(select(func.min(due).label("first")).where(mine))).one()
-        if row.first is not None:
-            earliest.append(row.first)
-        counted = select(func.count()).select_from(table).where(mine, due <= clock.now)
-        busy += (await uow.connection.execute(counted)).scalar_one()
-    outbox, failure = uow.machinery.outbox, uow.machinery.message_failure
-    # Two questions, each with an index of its own: this is asked many times while a clock moves.
-    said = outbox.c.test_clock == clock_id
-    waiting = select(func.count()).select_from(outbox).where(said, outbox.c.published_at.is_(None))
-    last = select(func.coalesce(func.max(outbox.c.position), 0)).where(said)
-    sent = select(
-        waiting.scalar_subquery().label("unpublished"), last.scalar_subquery().label("last_position")
-    )
-    told = (await uow.connection.execute(sent)).one()
-    retrying = (
-        select(func.count()).select_from(failure).where(failure.c.test_clock == clock_id, ~failure.c.dead)
-    )
-    busy += (await uow.connection.execute(retrying)).scalar_one()
+    names = tuple(table.name for table in due_tables)
+    asked = {"clock": clock_id, "now": clock.now}
+    told = (await uow.connection.execute(_question(names), asked)).one()
     return ClockDues(
         clock_now=clock.now,
-        earliest_due_at=min(earliest, default=None),
-        busy=busy,
+        earliest_due_at=told.earliest,
+        busy=told.busy,
         unpublished=told.unpublished,
         last_position=told.last_position,
+    )
+
+
+@lru_cache
+def _question(due_tables: tuple[str, ...]) -> TextClause:
+    """All at once, since it is asked many times while a clock moves; each part has an index of its own."""
+    mine = "FROM {} WHERE clock_id = :clock AND due_at IS NOT NULL"
+    earliest = [f"(SELECT min(due_at) {mine.format(table)})" for table in due_tables]
+    busy = [f"(SELECT count(*) {mine.format(table)} AND due_at <= :now)" for table in due_tables]
+    busy.append("(SELECT count(*) FROM message_failure WHERE test_clock = :clock AND NOT dead)")
+    return text(
+        f"""SELECT least({", ".join(["NULL::timestamptz", *earliest])}) AS earliest, {" + ".join(busy)} AS busy,
+                   (SELECT count(*) FROM outbox WHERE test_clock = :clock AND published_at IS NULL) AS unpublished,
+                   (SELECT coalesce(max(position), 0) FROM outbox WHERE test_clock = :clock) AS last_position"""
     )

@@ -28,11 +28,13 @@ class HttpClockPeers:
         self._client = client
         self._tokens = PeerTokens(["clocks:read"], key_path=key_path, clock=clock)
 
-    async def look(self, *, tenant: str, test_clock_id: str) -> Sequence[Look]:
+    async def look(
+        self, *, tenant: str, test_clock_id: str, services: Sequence[str] = SERVICES
+    ) -> Sequence[Look]:
         """Raises: PeerUnavailable."""
         token = self._tokens.of(tenant)
         with span("look at test clock", parent=_UNSAMPLED):
-            return await asyncio.gather(*(self._ask(service, test_clock_id, token) for service in SERVICES))
+            return await asyncio.gather(*(self._ask(service, test_clock_id, token) for service in services))
 
     async def _ask(self, service: str, test_clock_id: str, token: str) -> Look:
         path = f"/v1/{service}-operations/clock-dues/{test_clock_id}"

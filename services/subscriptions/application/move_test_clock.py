@@ -19,7 +19,7 @@ from services.subscriptions.application.ports import (
     OpenUnits,
     UnitOfWork,
 )
-from services.subscriptions.domain.clock_rest import Look, find_change, find_unrest
+from services.subscriptions.domain.clock_rest import Look, find_change, find_restless, find_unrest
 from services.subscriptions.domain.test_clock import (
     Arrival,
     ClockIsMoving,
@@ -90,28 +90,39 @@ class ClockMover:
         """What the services say of the clock once all that was due is done, told and heard."""
         pause_s, said, said_at = PAUSE_FIRST_S, move.waiting_for, time.monotonic()
         is_crowded = False
+        restless: Sequence[str] = ()
         while True:
             looked_at = time.monotonic()
-            looks, reason = await self._look(tenant, move)
+            looks, reason = await self._look(tenant, move, restless)
             look_s = time.monotonic() - looked_at
             if reason is None:
                 return looks
             if reason != said and time.monotonic() - said_at >= SAY_EVERY_S:
                 await self._say(tenant, move.id, reason)
                 said, said_at = reason, time.monotonic()
+            restless = find_restless(looks, move.clock_now)
             is_crowded = is_crowded or sum(look.busy + look.unpublished for look in looks) > FEW
             await asyncio.sleep(
                 max(pause_s, min(PAUSE_TO_LOOK * look_s, PAUSE_BUSY_S)) if is_crowded else pause_s
             )
             pause_s = min(pause_s * PAUSE_GROWTH, PAUSE_LAST_S)
 
-    async def _look(self, tenant: str, move: ClockMove) -> tuple[Sequence[Look], str | None]:
+    async def _look(
+        self, tenant: str, move: ClockMove, restless: Sequence[str]
+    ) -> tuple[Sequence[Look], str | None]:
         """Look twice, with the readers' progress in between; and what is still to wait for, if anything.
 
+        The `restless`, who were not at rest the last time, are asked first: while they are not, nobody else has to be.
         The ends of the topics are read after nothing was unpublished. Whatever is written down after the first
         look shows in the second, as another last position.
         """
         try:
+            if restless:
+                looks = await self._peers.look(
+                    tenant=tenant, test_clock_id=move.test_clock_id, services=restless
+                )
+                if reason := find_unrest(looks, move.clock_now):
+                    return looks, reason
             looks = await self._peers.look(tenant=tenant, test_clock_id=move.test_clock_id)
             if reason := find_unrest(looks, move.clock_now):
                 return looks, reason

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, Protocol
 
+from libs.common.contracts import SERVICES
 from libs.common.contracts.catalog import PlanOverlayV1, PlanV1
 from libs.common.contracts.envelope import Event
 from libs.common.contracts.metering import (
@@ -501,9 +502,11 @@ class OpenUnits(Protocol):
 
 
 class ClockPeers(Protocol):
-    """The four services, asked what a test clock must still wait for."""
+    """The four services, or some of them, asked what a test clock must still wait for."""
 
-    async def look(self, *, tenant: str, test_clock_id: str) -> Sequence[Look]:
+    async def look(
+        self, *, tenant: str, test_clock_id: str, services: Sequence[str] = SERVICES
+    ) -> Sequence[Look]:
         """Raises: TransientError when one of them does not answer."""
         ...
 

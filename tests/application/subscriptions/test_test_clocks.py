@@ -44,8 +44,12 @@ class Peers:
         self.failing = 0
         self.position = 0
         self.stirring = 0
+        self.asked: list[tuple[str, ...]] = []
 
-    async def look(self, *, tenant: str, test_clock_id: str) -> Sequence[Look]:
+    async def look(
+        self, *, tenant: str, test_clock_id: str, services: Sequence[str] = SERVICES
+    ) -> Sequence[Look]:
+        self.asked.append(tuple(services))
         if self.failing:
             self.failing -= 1
             raise TransientError("billing did not answer")
@@ -57,7 +61,8 @@ class Peers:
         busy = 1 if now in self._due and seen <= self._busy_looks else 0
         coming = min((at for at in self._due if at > now), default=None)
         looks = [Look(service, now, None, 0, 0, self.position) for service in SERVICES]
-        return [*looks[:-1], replace(looks[-1], earliest_due_at=coming, busy=busy)]
+        told = [*looks[:-1], replace(looks[-1], earliest_due_at=coming, busy=busy)]
+        return [look for look in told if look.service in services]
 
 
 class Progress:
@@ -146,6 +151,17 @@ async def test_it_waits_for_outages_laggards_and_late_stirrings(
     assert (peers.failing, peers.stirring) == (0, 0)
 
 
+async def test_who_is_at_rest_is_asked_again_only_when_all_the_others_are(
+    uow: MemorySubscriptionsUnitOfWork, clock: FixedClock
+) -> None:
+    await asked(uow, clock, FEB)
+    peers = Peers(uow, due=[FEB], busy_looks=3)
+    await carried(ClockMover(units=uow, peers=peers, progress=Progress(), clock=clock), uow)
+    last, everybody = (SERVICES[-1],), tuple(SERVICES)
+    before, there = [everybody] * 2, [everybody, last, last, last, everybody, everybody]
+    assert peers.asked == before + there
+
+
 async def test_it_says_what_it_waits_for(uow: MemorySubscriptionsUnitOfWork, clock: FixedClock) -> None:
     asked_for = await asked(uow, clock, FEB)
     said: list[str | None] = []
@@ -185,12 +201,14 @@ async def test_another_mover_goes_on_where_one_was_killed(
 
     look, looks = peers.look, 0
 
-    async def die_after_the_first_step(*, tenant: str, test_clock_id: str) -> Sequence[Look]:
+    async def die_after_the_first_step(
+        *, tenant: str, test_clock_id: str, services: Sequence[str] = SERVICES
+    ) -> Sequence[Look]:
         nonlocal looks
         looks += 1
         if looks > 2:
             raise Killed
-        return await look(tenant=tenant, test_clock_id=test_clock_id)
+        return await look(tenant=tenant, test_clock_id=test_clock_id, services=services)
 
     peers.look = die_after_the_first_step  # type: ignore[method-assign]
     with pytest.raises(Killed):
