@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from libs.common.clock import Clock
+from libs.common.contracts import SERVICES
 from libs.common.errors import TransientError
 from libs.common.ids import new_id
 from services.subscriptions.application import events
@@ -19,7 +20,7 @@ from services.subscriptions.application.ports import (
     OpenUnits,
     UnitOfWork,
 )
-from services.subscriptions.domain.clock_rest import Look, find_change, find_restless, find_unrest
+from services.subscriptions.domain.clock_rest import Look, find_change, find_unrest
 from services.subscriptions.domain.test_clock import (
     Arrival,
     ClockIsMoving,
@@ -90,17 +91,16 @@ class ClockMover:
         """What the services say of the clock once all that was due is done, told and heard."""
         pause_s, said, said_at = PAUSE_FIRST_S, move.waiting_for, time.monotonic()
         is_crowded = False
-        restless: Sequence[str] = ()
+        calm: dict[str, Look] = {}
         while True:
             looked_at = time.monotonic()
-            looks, reason = await self._look(tenant, move, restless)
+            looks, reason = await self._look(tenant, move, calm)
             look_s = time.monotonic() - looked_at
             if reason is None:
                 return looks
             if reason != said and time.monotonic() - said_at >= SAY_EVERY_S:
                 await self._say(tenant, move.id, reason)
                 said, said_at = reason, time.monotonic()
-            restless = find_restless(looks, move.clock_now)
             is_crowded = is_crowded or sum(look.busy + look.unpublished for look in looks) > FEW
             await asyncio.sleep(
                 max(pause_s, min(PAUSE_TO_LOOK * look_s, PAUSE_BUSY_S)) if is_crowded else pause_s
@@ -108,29 +108,33 @@ class ClockMover:
             pause_s = min(pause_s * PAUSE_GROWTH, PAUSE_LAST_S)
 
     async def _look(
-        self, tenant: str, move: ClockMove, restless: Sequence[str]
+        self, tenant: str, move: ClockMove, calm: dict[str, Look]
     ) -> tuple[Sequence[Look], str | None]:
         """Look twice, with the readers' progress in between; and what is still to wait for, if anything.
 
-        The `restless`, who were not at rest the last time, are asked first: while they are not, nobody else has to be.
+        The first time they are asked one after the other, in the order in which news goes: while one is not at rest,
+        nobody else has to be asked. `calm` are those that were, as they were seen last.
         The ends of the topics are read after nothing was unpublished. Whatever is written down after the first
-        look shows in the second, as another last position.
+        look of a service shows in the second, as another last position.
         """
         try:
-            if restless:
-                looks = await self._peers.look(
-                    tenant=tenant, test_clock_id=move.test_clock_id, services=restless
+            for service in SERVICES:
+                if service in calm:
+                    continue
+                [look] = await self._peers.look(
+                    tenant=tenant, test_clock_id=move.test_clock_id, services=(service,)
                 )
-                if reason := find_unrest(looks, move.clock_now):
-                    return looks, reason
-            looks = await self._peers.look(tenant=tenant, test_clock_id=move.test_clock_id)
-            if reason := find_unrest(looks, move.clock_now):
-                return looks, reason
+                if reason := find_unrest([look], move.clock_now):
+                    return (look,), reason
+                calm[service] = look
             ends = await self._progress.ends()
             if behind := await self._progress.find_behind(ends):
-                return looks, "{} has events of {} to handle".format(*behind)
+                return (), "{} has events of {} to handle".format(*behind)
             again = await self._peers.look(tenant=tenant, test_clock_id=move.test_clock_id)
-            return again, find_unrest(again, move.clock_now) or find_change(looks, again)
+            reason = find_unrest(again, move.clock_now) or find_change(tuple(calm.values()), again)
+            calm.clear()
+            calm.update({look.service: look for look in again if not find_unrest([look], move.clock_now)})
+            return again, reason
         except TransientError as error:
             return (), error.message
 

@@ -28,21 +28,13 @@ Offsets = Mapping[int, int]
 
 def find_unrest(looks: Sequence[Look], clock_now: datetime) -> str | None:
     """What must still happen in some service before the clock may go on; None when there is nothing."""
-    return next((reason for look in looks if (reason := _unrest_of(look, clock_now))), None)
-
-
-def find_restless(looks: Sequence[Look], clock_now: datetime) -> tuple[str, ...]:
-    """The services in which something must still happen."""
-    return tuple(look.service for look in looks if _unrest_of(look, clock_now))
-
-
-def _unrest_of(look: Look, clock_now: datetime) -> str | None:
-    if look.clock_now != clock_now:
-        return f"{look.service} has not heard of the clock's new time"
-    if look.busy:
-        return f"{look.service} has {look.busy} due by this time"
-    if look.unpublished:
-        return f"{look.service} has {look.unpublished} events to publish"
+    for look in looks:
+        if look.clock_now != clock_now:
+            return f"{look.service} has not heard of the clock's new time"
+        if look.busy:
+            return f"{look.service} has {look.busy} due by this time"
+        if look.unpublished:
+            return f"{look.service} has {look.unpublished} events to publish"
     return None
 
 
