@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, StringConstraints, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, field_validator, model_validator
 from pydantic.json_schema import SkipJsonSchema
 
 from libs.common.web.bodies import (
@@ -40,7 +40,14 @@ def _not_zero(value: Decimal) -> Decimal:
     return value
 
 
+def _given_back_by_quantity(value: Any) -> Any:
+    if isinstance(value, str) and value.startswith("-"):
+        raise ValueError("must not be negative: to give something back, make the quantity negative")
+    return value
+
+
 LineQuantity = Annotated[DecimalText, AfterValidator(_not_zero)]
+LinePrice = Annotated[Quantity, BeforeValidator(_given_back_by_quantity)]
 LineDescription = Annotated[
     str,
     StringConstraints(strip_whitespace=True, min_length=1, max_length=500),
@@ -83,7 +90,7 @@ class NewManualLineBody(StrictBody):
 
     description: LineDescription
     quantity: LineQuantity = Decimal(1)
-    unit_amount: Quantity
+    unit_amount: LinePrice
     tax_category: TaxCategoryWord | None = None
     tax_behavior: TaxBehavior = "exclusive"
     purpose: Purpose = "sale"
@@ -100,7 +107,7 @@ class ManualLineChangeBody(StrictBody):
 
     description: LineDescription | SkipJsonSchema[None] = None
     quantity: LineQuantity | SkipJsonSchema[None] = None
-    unit_amount: Quantity | SkipJsonSchema[None] = None
+    unit_amount: LinePrice | SkipJsonSchema[None] = None
     tax_category: TaxCategoryWord | None = None
     tax_behavior: TaxBehavior | SkipJsonSchema[None] = None
     purpose: Purpose | SkipJsonSchema[None] = None

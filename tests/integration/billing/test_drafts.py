@@ -173,6 +173,16 @@ async def test_a_wrong_line_is_pointed_at(
         assert [error["pointer"] for error in answer.json()["errors"]] == [pointer]
 
 
+async def test_a_negative_price_is_told_how_to_be_a_credit(
+    billing: ServiceUnderTest, bench: Workbench, tenant: str
+) -> None:
+    await a_graced_draft(bench, tenant)
+    async with billing.client(tenant, *BOTH) as client:
+        lines = f"/v1/invoices/{(await the_invoice(client))['id']}/manual-lines"
+        answer = await client.post(lines, json={**DELIVERY, "unit_amount": "-1"}, headers=once())
+    assert "make the quantity negative" in answer.text
+
+
 async def test_references_and_terms_are_said_while_it_is_a_draft(
     billing: ServiceUnderTest, bench: Workbench, tenant: str
 ) -> None:
