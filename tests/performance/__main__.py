@@ -33,11 +33,21 @@ ROWS = {
     "P2": "p02_topic",
     "P8": "p08_workers",
     "R": "p13_rating",
+    "audit": "p16_audit",
     "scale": "scale",
 }
-LONG = ("scale",)  # only when it is named
+LONG = ("audit", "scale")  # only when it is named
 GIVEN_BY = {"P9": "P7"}
-ALONE = ("P6", "scale", "P11", "P12", "P7", "run", "P2")  # what was shared until then is stopped before them
+ALONE = (
+    "P6",
+    "scale",
+    "P11",
+    "P12",
+    "P7",
+    "run",
+    "audit",
+    "P2",
+)  # what was shared until then is stopped before them
 RUNS = 5
 LOGS = results.ROOT / "var" / "bench-logs"
 DOCUMENT = results.ROOT / "docs" / "performance.md"

@@ -110,6 +110,17 @@ TARGETS = {
             "expression",
         )
     },
+    "audit invoices": Target(
+        "an audit of 100,000 invoices by the command line, all four services", "", 167, 1_000, judged="figure"
+    ),
+    "audit memory": Target(
+        "resident memory of the one process during that audit, at most",
+        "",
+        1_000,
+        600,
+        more_is_better=False,
+        judged="figure",
+    ),
     "scale load": Target("ten million events loaded over HTTP", "", 10_000, 25_000, judged="figure"),
     "scale median": Target(
         "a month's usage of one subscription among ten million events, median",

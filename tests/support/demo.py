@@ -42,6 +42,9 @@ class Deployment(Protocol):
     def client(self, token: str | None = None) -> httpx.Client: ...
 
 
+AUDIT = (sys.executable, "-m", "libs.cli.main", "audit", "--json")
+
+
 def run_demo(deployment: Deployment, *options: str) -> str:
     """Run it to its end; returns what it printed."""
     done = subprocess.run(
@@ -57,6 +60,13 @@ def run_demo(deployment: Deployment, *options: str) -> str:
     return done.stdout
 
 
+def operators_environment(deployment: Deployment) -> dict[str, str]:
+    return os.environ | {
+        "PERENNIAL_URL": deployment.base_url,
+        "PERENNIAL_VAR_FOLDER": str(deployment.folder),
+    }
+
+
 def demo_environment(deployment: Deployment) -> dict[str, str]:
     return os.environ | {
         "PERENNIAL_URL": deployment.base_url,
@@ -67,12 +77,8 @@ def demo_environment(deployment: Deployment) -> dict[str, str]:
 
 def audit(deployment: Deployment) -> Thing:
     """`perennial audit`, as an operator runs it."""
-    surroundings = os.environ | {
-        "PERENNIAL_URL": deployment.base_url,
-        "PERENNIAL_VAR_FOLDER": str(deployment.folder),
-    }
-    command = [sys.executable, "-m", "libs.cli.main", "audit", "--json"]
-    answer = subprocess.run(command, cwd=ROOT, env=surroundings, capture_output=True, text=True, check=False)
+    surroundings = operators_environment(deployment)
+    answer = subprocess.run(AUDIT, cwd=ROOT, env=surroundings, capture_output=True, text=True, check=False)
     assert answer.stdout, answer.stderr
     report: Thing = json.loads(answer.stdout)
     return report
