@@ -15,6 +15,7 @@ import httpx
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMAND = (sys.executable, "-m", "examples.engines_by_the_minute")
+AUDIT = (sys.executable, "-m", "libs.cli.main", "audit", "--json")
 TIMEOUT_S = 300
 
 Thing = dict[str, Any]
@@ -40,9 +41,6 @@ class Deployment(Protocol):
     def operator_token(self) -> str: ...
 
     def client(self, token: str | None = None) -> httpx.Client: ...
-
-
-AUDIT = (sys.executable, "-m", "libs.cli.main", "audit", "--json")
 
 
 def run_demo(deployment: Deployment, *options: str) -> str:
