@@ -58,7 +58,7 @@ async def serve(settings: LocalSettings, databases: Databases) -> AsyncIterator[
         clock=clock,
         key_path=key_path,
         cursor_key=cursor_key(keys.signing_key.kid),
-        environment=dict(os.environ),
+        environment={"PERENNIAL_BILLING_MAIL_FOLDER": str(settings.var_folder / "mail"), **os.environ},
         peers=dict.fromkeys(SERVICES, base_url),
         member="local",
         api_dsn=databases.api_dsn,

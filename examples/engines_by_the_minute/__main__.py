@@ -61,6 +61,7 @@ def _tell(story: Story, screen: Screen, *, patience_s: float) -> Outcome:
         screen.told("server", f"{server.base_url}{', started for the demo' if server.is_ours else ''}")
         outcome = asyncio.run(_talk(server, story, data, screen, patience_s=patience_s))
         _conclude(outcome, screen)
+        screen.show_papers(outcome.papers)
         screen.show_proof(outcome.proved, is_over=server.is_ours)
     return outcome
 

@@ -97,7 +97,15 @@ def external_id(story: Story, carrier: str) -> str:
 
 async def _add_customer(perennial: Perennial, story: Story, carrier: str, name: str) -> str:
     known_as = external_id(story, carrier)
-    body = {"name": name, "external_id": known_as, "country": "US", "currency": "USD", "zone": ZONE}
+    body = {
+        "name": name,
+        "external_id": known_as,
+        "country": "US",
+        "currency": "USD",
+        "zone": ZONE,
+        "email": f"accounts@{carrier.lower()}.example",
+        "locale": "en-US",
+    }
     customer = await perennial.find_or_make(
         "customers", "/v1/customers", body, key=f"customer-{known_as}", where={}, external_id=known_as
     )

@@ -74,6 +74,11 @@ class Perennial:
         body: Thing = (await self._send(self._client.build_request("GET", path, params=query))).json()
         return body
 
+    async def download(self, path: str) -> bytes:
+        """A file, such as a PDF. Raises: Refused, Stopped."""
+        request = self._client.build_request("GET", path, headers={"accept": "*/*"})
+        return (await self._send(request)).content
+
     async def pages(self, path: str, **query: str | int) -> list[Thing]:
         """A whole collection, page after page."""
         found: list[Thing] = []

@@ -26,6 +26,7 @@ from examples.engines_by_the_minute.bills import (
 from examples.engines_by_the_minute.client import Perennial, Thing
 from examples.engines_by_the_minute.fleet import Fleet, Tenure, survey
 from examples.engines_by_the_minute.flights import read_airlines, read_flights
+from examples.engines_by_the_minute.papers import Papers, collect_papers
 from examples.engines_by_the_minute.proof import Proved, prove
 from examples.engines_by_the_minute.screen import Screen
 from examples.engines_by_the_minute.sending import Sent, bind_aircraft, send_flights
@@ -50,6 +51,7 @@ class Outcome:
     clock_steps: int
     bills: Sequence[Bill]
     proved: Proved
+    papers: Papers
     new: Counter[str]
     before: Invoices
     after: Invoices
@@ -105,6 +107,9 @@ async def tell(perennial: Perennial, story: Story, *, data: Path, screen: Screen
     with screen.stage("reading"):
         bills = await read_bills(perennial, airlines, after)
     screen.told("reading", "each bill, down to the events behind its lines")
+    with screen.stage("papers"):
+        papers = await collect_papers(perennial, airlines, after)
+    screen.told("papers", f"{papers.documents:,} PDF files, {papers.mails.total():,} mails sent")
     with screen.stage("proof"):
         proved = await prove(perennial, after)
     screen.told("proof", f"{proved.invoices:,} invoices derived again, {proved.lines:,} lines")
@@ -117,6 +122,7 @@ async def tell(perennial: Perennial, story: Story, *, data: Path, screen: Screen
         clock_steps=clock_steps,
         bills=bills,
         proved=proved,
+        papers=papers,
         new=+perennial.new,
         before=before,
         after=after,
@@ -213,6 +219,7 @@ def as_json(outcome: Outcome) -> dict[str, Any]:
         "aircraft": {"count": outcome.fleet.aircraft_count, "changed_hands": outcome.fleet.changed_hands},
         "clock_steps": outcome.clock_steps,
         "proved": asdict(outcome.proved),
+        "papers": {"documents": outcome.papers.documents, "mails": dict(outcome.papers.mails)},
         "airlines": [
             {
                 "carrier": bill.airline.carrier,

@@ -22,6 +22,7 @@ from rich.table import Table
 from rich.text import Text
 
 from examples.engines_by_the_minute.bills import Bill
+from examples.engines_by_the_minute.papers import Papers
 from examples.engines_by_the_minute.proof import Proved
 from examples.engines_by_the_minute.sending import Sent
 
@@ -108,6 +109,10 @@ class Screen:
                 f"{bill.total:,.2f}",
             )
         self.console.print(table)
+
+    def show_papers(self, papers: Papers) -> None:
+        kinds = ", ".join(f"{count:,} {kind}" for kind, count in sorted(papers.mails.items()))
+        self.say(f"To open: {papers.folder}/*.pdf, and in the server's var/mail what was sent: {kinds}.")
 
     def show_proof(self, proved: Proved, *, is_over: bool) -> None:
         """What was shown, and how whoever trusts nobody sees for himself. `is_over`: the server stops with the demo."""

@@ -31,10 +31,23 @@ WHOLE = frozenset(
         "register_digits",
         "decimals",
         "in_a_row",
+        "retry_days",
+        "reminder_days",
+        "suspend_after_days",
+        "end_after_days",
     )
 )
 FLAGS = frozenset(
-    ("publish", "charges_first_flat_at_zero", "overage_allowed", "requires_payment_method", "keeps", "by_day")
+    (
+        "publish",
+        "charges_first_flat_at_zero",
+        "overage_allowed",
+        "requires_payment_method",
+        "keeps",
+        "by_day",
+        "suspends",
+        "writes_off",
+    )
 )
 FREE = frozenset(("metadata", "filter"))  # whose keys are the tenant's own words
 

@@ -151,13 +151,15 @@ def assemble(
     traces: Mapping[str, TraceBudget] | None = None,
     overdue: Mapping[str, Callable[[str, int], None]] | None = None,
     other_groups: Sequence[str] = (),
+    open_prefixes: tuple[str, ...] = (),
 ) -> Service:
     """The service: its app with the operators' routes, its relay, consumer, scheduler and housekeeping.
 
     The loops given here must end by themselves once the platform's `stopping` is set (`ended_by` does it for those
     that hold nothing). `traces` bounds how many requests of hot routes have their spans recorded. `overdue` names
     the gauge of a table with due rows. `listings` are what an audit compares with other services, in SQL.
-    `other_groups` have consumers of their own, and dead letters that operators see here.
+    `other_groups` have consumers of their own, and dead letters that operators see here. Under `open_prefixes` callers
+    prove themselves otherwise than by a token.
     """
     platform = parts.platform
     revoked = RevokedTokens(lambda: _revocations(parts.api_database, machinery))
@@ -195,6 +197,7 @@ def assemble(
         limits=limits,
         hot_routes=hot_routes,
         routes=routes,
+        open_prefixes=open_prefixes,
         metrics_app=metrics_app,
         state={"platform": platform, "parts": parts, **(state or {})},
         lifespan=lifespan,

@@ -13,6 +13,7 @@ from services.subscriptions.adapters.clock_peers import HttpClockPeers
 from services.subscriptions.adapters.event_progress import BusProgress
 from services.subscriptions.adapters.mover_lock import MoverLock
 from services.subscriptions.adapters.preview_peers import HttpPreviewPeers
+from services.subscriptions.adapters.revenue_rows import revenue_fill
 from services.subscriptions.adapters.unit_of_work import SubscriptionsUnitOfWork
 from services.subscriptions.application.move_test_clock import ClockMover
 from services.subscriptions.entrypoints import (
@@ -23,6 +24,7 @@ from services.subscriptions.entrypoints import (
     routes_pauses,
     routes_plan_moves,
     routes_previews,
+    routes_revenue,
     routes_subscriptions,
     routes_terms,
     routes_test_clocks,
@@ -71,15 +73,20 @@ def build(platform: Platform) -> Service:
             routes_terms.declarations,
             routes_timeline.router,
             routes_previews.router,
+            routes_revenue.router,
+            routes_revenue.standings,
             routes_bindings.router,
             routes_test_clocks.router,
         ),
         audit=audit_subscriptions,
         listings=LISTINGS,
         jobs=scheduler.jobs(parts.worker_units, platform.clock),
-        due_tables=[rows.subscription, rows.plan_move],
+        due_tables=[rows.subscription, rows.plan_move, revenue_fill],
         state={"preview_peers": previews},
-        limits=Limits(body_bytes_max_by_prefix={"/v1/subject-bindings": 4 * MEBIBYTE}),
+        limits=Limits(
+            body_bytes_max_by_prefix={"/v1/subject-bindings": 4 * MEBIBYTE},
+            card_free_prefixes=("/v1/customers",),
+        ),
         worker_loops=(
             ClockMoverLoop(mover, MoverLock(parts.worker_database.dsn), stopping=platform.stopping).run,
         ),

@@ -24,6 +24,7 @@ from services.subscriptions.domain.invoice_standing import (
     BecameSuspended,
     InvoiceStanding,
     Recovered,
+    Standing,
     decide_dunning,
     following_standing,
 )
@@ -146,7 +147,7 @@ class Product:
     periods: dict[int, BillingPeriod] = field(default_factory=dict)
     waiting: list[DueChange] = field(default_factory=list)
     told: Told = field(default_factory=Told)
-    standings: dict[str, InvoiceStanding] = field(default_factory=dict)
+    standings: dict[str, Standing] = field(default_factory=dict)
     has_payment_method: bool = True
     log: list[tuple[str, datetime]] = field(default_factory=list)
     item_ids: dict[str, str] = field(default_factory=dict)
@@ -326,9 +327,11 @@ class Product:
         self.subscription = withdraw_cancellation(self.subscription, now).subscription
 
     def hear(self, invoice: str, heard: str) -> None:
-        standing = following_standing(self.standings.get(invoice), InvoiceStanding(heard))
+        standing = following_standing(self.standings.get(invoice), Standing(InvoiceStanding(heard)))
         self.standings[invoice] = standing
-        outcome = decide_dunning(self.subscription, self.standings.values(), invoice)
+        outcome = decide_dunning(
+            self.subscription, [known.standing for known in self.standings.values()], invoice
+        )
         if isinstance(outcome, (BecamePastDue, BecameSuspended, Recovered)):
             self.subscription = outcome.subscription
 

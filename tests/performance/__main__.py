@@ -33,6 +33,7 @@ ROWS = {
     "P2": "p02_topic",
     "P8": "p08_workers",
     "R": "p13_rating",
+    "documents": "documents",
     "audit": "p16_audit",
     "scale": "scale",
 }

@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from libs.common.contracts.catalog import PlanOverlayV1, PlanV1, PriceTierV1, PriceV1
+from libs.common.contracts.catalog import DunningV1, PlanOverlayV1, PlanV1, PriceTierV1, PriceV1
 from libs.common.contracts.metering import UsageCorrectedV1, UsageTotalV1, UsageWindowClosedV1
 from libs.common.contracts.subscriptions import (
     BillingPeriodV1,
@@ -28,6 +28,7 @@ from libs.common.periods import Interval, Period, nth_period
 from services.billing.adapters.business_days import BusinessDays
 from services.billing.adapters.table_tax_engine import TableTaxEngine
 from services.billing.application import events
+from services.billing.application.ports import PaymentGateway
 from services.billing.domain.agreement import Agreement, BilledPeriod, CustomerDetails
 from services.billing.domain.billed_usage import billed_usage
 from services.billing.domain.billing_profile import BillingProfile, BillingProfileNotFound
@@ -44,6 +45,7 @@ from services.billing.domain.deposit import Deposit, DepositNotFound
 from services.billing.domain.document_number import document_number
 from services.billing.domain.invoice import NO_SELLER, Finalized, Invoice, InvoiceLine, InvoiceNotFound
 from services.billing.domain.ledger_entry import Posting, imbalance
+from services.billing.domain.mail_template import MailTemplate, MailTemplateNotFound
 from services.billing.domain.manual_line import ManualLineNotFound
 from services.billing.domain.payment import (
     Collected,
@@ -54,6 +56,7 @@ from services.billing.domain.payment import (
     PaymentMethod,
     PaymentMethodNotFound,
 )
+from services.billing.domain.payment_received import Payment, PaymentAllocation, PaymentNotFound
 from services.billing.domain.period_charges import period_charges
 from services.billing.domain.plan_terms import PlanTerms
 from services.billing.domain.seller import Seller, SellerNotFound
@@ -62,6 +65,8 @@ from tests.support.billing_runs import MemoryBillingRuns, MemoryGatherings, Memo
 from tests.support.credit_notes import MemoryCreditNotes, MemoryRefunds
 from tests.support.credits import MemoryBilledLines, MemoryCouponRedemptions, MemoryWallets
 from tests.support.drafts import MemoryManualLines
+from tests.support.dunnings import MemoryDunnings
+from tests.support.mails import MemoryMails
 from tests.support.memory import MemoryRepository, MemoryUnitOfWork
 from tests.support.taxes import MemoryBilledTreatments, MemoryTaxRates
 
@@ -132,7 +137,9 @@ class Story:
         fee: PriceV1 = FEE,
         starts_on: date = STARTS_ON,
         payer: CustomerV1 | None = None,
+        dunning: DunningV1 = DunningV1(),
     ) -> None:
+        self.dunning = dunning
         self.tenant, self.clock, self.starts_on = tenant, clock, starts_on
         self.subscription_id = new_id("sub")
         self.fee_item, self.minutes_item = new_id("itm"), new_id("itm")
@@ -161,6 +168,7 @@ class Story:
             items=tuple(self.items),
             starts_at=self.period(0).start,
             ends_at=self.ends_at,
+            dunning=self.dunning,
         )
 
     def period(self, index: int) -> BillingPeriodV1:
@@ -619,6 +627,27 @@ class MemoryLedger:
         )
 
 
+class MemoryPayments(MemoryRepository[Payment]):
+    def __init__(self, uow: MemoryBilling) -> None:
+        super().__init__(lambda id: PaymentNotFound("no payment has this id", id=id))
+        self._uow = uow
+        self.allocations: list[PaymentAllocation] = []
+
+    def allocate(self, allocation: PaymentAllocation) -> None:
+        self.allocations.append(allocation)
+
+    async def allocations_of(self, payment_id: str) -> list[PaymentAllocation]:
+        return [one for one in self.allocations if one.payment_id == payment_id]
+
+    async def owed_by(self, customer_id: str, currency: str) -> list[str]:
+        owed = [
+            one
+            for one in self._uow.invoices.items.values()
+            if (one.customer_id, one.currency, one.status) == (customer_id, currency, "finalized")
+        ]
+        return [one.id for one in sorted(owed, key=lambda one: (str(one.due_on), one.id))]
+
+
 class MemoryBilling(MemoryUnitOfWork):
     """Billing's unit of work in memory, with a seller unless told otherwise."""
 
@@ -639,6 +668,8 @@ class MemoryBilling(MemoryUnitOfWork):
         self.payment_attempts = MemoryPaymentAttempts(
             lambda id: PaymentAttemptNotFound("no payment attempt has this id", id=id)
         )
+        self.payments = MemoryPayments(self)
+        self.dunnings = MemoryDunnings(self)
         self.coupon_redemptions = MemoryCouponRedemptions()
         self.wallets = MemoryWallets(self)
         self.billed_lines = MemoryBilledLines(self)
@@ -648,6 +679,10 @@ class MemoryBilling(MemoryUnitOfWork):
         self.spend_thresholds = MemorySpendThresholds()
         self.credit_notes = MemoryCreditNotes(self)
         self.refunds = MemoryRefunds()
+        self.mails = MemoryMails()
+        self.mail_templates: MemoryRepository[MailTemplate] = MemoryRepository(
+            lambda id: MailTemplateNotFound("no such template", id=id)
+        )
         self.deposits: MemoryRepository[Deposit] = MemoryRepository(
             lambda id: DepositNotFound("no deposit has this id", id=id)
         )
@@ -670,7 +705,7 @@ class MemoryBilling(MemoryUnitOfWork):
         return [type(event).__name__ for event in self.outbox.events]
 
 
-class MemoryGateway:
+class MemoryGateway(PaymentGateway):
     """Remembers what it took; does as it is told with each new key."""
 
     def __init__(self, *behaviours: Outcome | Exception) -> None:
@@ -679,12 +714,12 @@ class MemoryGateway:
         self.collected: list[tuple[str, str, Money]] = []
 
     async def collect(
-        self, *, idempotency_key: str, method: PaymentMethod, amount: Money, at: datetime
+        self, *, tenant: str, idempotency_key: str, method: PaymentMethod, amount: Money, at: datetime
     ) -> Outcome:
         if idempotency_key in self.outcomes:
             return self.outcomes[idempotency_key]
         behaviour = self._behaviours.pop(0) if self._behaviours else Collected(f"ref-{idempotency_key}")
-        outcome = behaviour if isinstance(behaviour, Collected | Declined) else Collected("late")
+        outcome = behaviour if isinstance(behaviour, Outcome) else Collected("late")
         self.outcomes[idempotency_key] = outcome
         if isinstance(outcome, Collected):
             self.collected.append((idempotency_key, method.id, amount))
@@ -692,8 +727,11 @@ class MemoryGateway:
             raise behaviour
         return outcome
 
-    async def find_outcome(self, *, idempotency_key: str) -> Outcome | None:
+    async def find_outcome(self, *, idempotency_key: str, **_: object) -> Outcome | None:
         return self.outcomes.get(idempotency_key)
+
+    async def give_up(self, *, tenant: str, method: PaymentMethod, reference: str) -> Outcome:
+        return Declined("action_not_taken")
 
 
 def used(story: Story, minutes: str) -> ItemUsage:

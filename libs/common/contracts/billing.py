@@ -18,7 +18,8 @@ class InvoiceV1(Snapshot):
     `balance_applied_minor` is what the customer's balance paid of it; where the total is below zero it is what the
     balance was given, as a negative number. `credits_applied_minor` is what prepaid credits paid of it. `customer_id` is
     who pays. `subscription_id` is None on a document that is about no subscription, or about several: those are in
-    `subscription_ids`.
+    `subscription_ids`. `reopened_count` is how often its money was taken back after it had been paid: what is told of a
+    later round goes over everything that is told of an earlier one, in whatever order it comes.
     """
 
     invoice_id: str
@@ -36,6 +37,7 @@ class InvoiceV1(Snapshot):
     discount_minor: int = 0
     credits_applied_minor: int = 0
     due_on: date | None = None
+    reopened_count: int = 0
 
     @property
     def about(self) -> tuple[str, ...]:
@@ -66,6 +68,32 @@ class InvoiceFinalizedV1(Event):
     invoice: InvoiceV1
 
 
+class AllocatedV1(Snapshot):
+    """What an invoice was paid by one payment, in minor units of the payment's currency."""
+
+    invoice_id: str
+    amount_minor: int
+
+
+class PaymentReceivedV1(Event):
+    """Money came, by whatever way. Amounts in minor units of `currency`.
+
+    What of it neither paid an invoice nor went to the customer's balance is `unapplied_minor`. Money of which nobody knew
+    whose it is is told of when somebody says so.
+    """
+
+    TYPE: ClassVar[str] = "perennial.billing.payment.received.v1"
+    payment_id: str
+    customer_id: str
+    way: Literal["gateway", "bank_transfer", "cash", "cheque", "other"]
+    currency: str
+    amount_minor: int
+    to_balance_minor: int = 0
+    unapplied_minor: int = 0
+    received_on: date
+    allocations: tuple[AllocatedV1, ...] = ()
+
+
 class InvoicePaidV1(Event):
     """The invoice is paid in full."""
 
@@ -74,7 +102,11 @@ class InvoicePaidV1(Event):
 
 
 class PaymentFailedV1(Event):
-    """One attempt failed. `next_attempt_at` is None when the schedule is exhausted."""
+    """One attempt failed. `next_attempt_at` is None when the schedule is exhausted, or paused.
+
+    `is_dunned`: it is steps of dunning that tell when subscriptions are suspended. Where it is false, as in what was told
+    before there were any, the last failed try does.
+    """
 
     TYPE: ClassVar[str] = "perennial.billing.payment.failed.v1"
     invoice: InvoiceV1
@@ -82,6 +114,41 @@ class PaymentFailedV1(Event):
     attempt_number: int
     reason: str
     next_attempt_at: AwareDatetime | None = None
+    is_dunned: bool = False
+
+
+DunningStepKind = Literal["overdue", "reminder", "final_reminder", "suspend", "end"]
+
+
+class DunningStepTakenV1(Event):
+    """An invoice was not paid by the day of a step of its schedule; `number` counts those of its kind.
+
+    `subscription_ids` are those that are suspended or end by it, each by its own plan. `overdue` is told of
+    what nobody tries to collect. `next_step` is what follows if it is not paid by then.
+    """
+
+    TYPE: ClassVar[str] = "perennial.billing.dunning.step_taken.v1"
+    invoice: InvoiceV1
+    kind: DunningStepKind
+    number: int
+    due_minor: int
+    days_overdue: int
+    subscription_ids: tuple[str, ...] = ()
+    next_step: DunningStepKind | None = None
+    next_step_at: AwareDatetime | None = None
+
+
+class InvoiceReopenedV1(Event):
+    """An invoice that had been paid is due again: `payment_id`, which paid it, was taken back in part or in whole.
+
+    Its `reopened_count` says which round this is. InvoicePaid follows if it is paid again.
+    """
+
+    TYPE: ClassVar[str] = "perennial.billing.invoice.reopened.v1"
+    invoice: InvoiceV1
+    payment_id: str
+    due_minor: int
+    reason: str
 
 
 class InvoiceVoidedV1(Event):
@@ -125,7 +192,10 @@ class CreditNoteIssuedV1(Event):
 
 
 class RefundRequestedV1(Event):
-    """Money is to be given back: of a credit note, or of a deposit."""
+    """Money is to be given back along `payment_id`: of a credit note, a deposit, or, of neither, of a balance.
+
+    `by_hand`: a person has to do it.
+    """
 
     TYPE: ClassVar[str] = "perennial.billing.refund.requested.v1"
     refund_id: str
@@ -135,6 +205,63 @@ class RefundRequestedV1(Event):
     credit_note_id: str | None = None
     deposit_id: str | None = None
     invoice_id: str | None = None
+    payment_id: str | None = None
+    by_hand: bool = False
+
+
+class RefundV1(Snapshot):
+    """A refund in short. Amounts in minor units. What several payments brought goes back as several refunds."""
+
+    refund_id: str
+    customer_id: str
+    currency: str
+    amount_minor: int
+    credit_note_id: str | None = None
+    deposit_id: str | None = None
+    invoice_id: str | None = None
+    payment_id: str | None = None
+
+
+class RefundSucceededV1(Event):
+    """The money is given back. `reference` is the gateway's, or that of whoever did it by hand."""
+
+    TYPE: ClassVar[str] = "perennial.billing.refund.succeeded.v1"
+    refund: RefundV1
+    by_hand: bool
+    reference: str | None = None
+
+
+class RefundFailedV1(Event):
+    """The money was not given back, or came back to us. `next_try_at` is None when a person has to see to it."""
+
+    TYPE: ClassVar[str] = "perennial.billing.refund.failed.v1"
+    refund: RefundV1
+    reason: str
+    next_try_at: AwareDatetime | None = None
+
+
+class RefundCanceledV1(Event):
+    """The money is not given back after all: the customer's balance has it."""
+
+    TYPE: ClassVar[str] = "perennial.billing.refund.canceled.v1"
+    refund: RefundV1
+
+
+class DisputeChangedV1(Event):
+    """A customer's bank asks a payment back, and how that stands. Amounts in minor units.
+
+    `taken_minor` is what of the payment is gone by it. What it paid is told by InvoiceReopened and InvoicePaid.
+    """
+
+    TYPE: ClassVar[str] = "perennial.billing.dispute.changed.v1"
+    dispute_id: str
+    payment_id: str
+    customer_id: str | None = None
+    currency: str
+    amount_minor: int
+    taken_minor: int
+    state: Literal["inquiry", "open", "accepted", "won", "lost"]
+    reason: str
 
 
 class DepositChangedV1(Event):
@@ -182,3 +309,20 @@ class BillingRunChangedV1(Event):
     state: Literal["running", "awaiting_approval", "finished", "rejected"]
     until: AwareDatetime
     invoice_count: int
+
+
+class MailBouncedV1(Event):
+    """A mail to a customer was refused for good, at once or in a notice that came later.
+
+    `is_address`: it is the address that takes nothing, and nothing more is sent to it until the customer has another one.
+    The address itself stands in the mail, and not here.
+    """
+
+    TYPE: ClassVar[str] = "perennial.billing.mail.bounced.v1"
+    mail_id: str
+    customer_id: str
+    kind: str
+    reason: str
+    is_address: bool
+    invoice_id: str | None = None
+    subscription_id: str | None = None

@@ -165,6 +165,22 @@ class LateUsageV1(Snapshot):
     window_days: int | None = None
 
 
+class DunningV1(Snapshot):
+    """What becomes of an invoice that is not paid. `retry_days` are days of 24 hours after each failed try (None: the
+    operator's), all others local dates after the invoice's due date.
+
+    Subscriptions are suspended `suspend_after_days`, when the retries end where that is None, or, unless it `suspends`,
+    never. `end_after_days` (None: never) they end; what is due is written off then if `writes_off`.
+    """
+
+    retry_days: tuple[int, ...] | None = None
+    reminder_days: tuple[int, ...] = ()
+    suspends: bool = True
+    suspend_after_days: int | None = None
+    end_after_days: int | None = None
+    writes_off: bool = False
+
+
 class PlanV1(Snapshot):
     """A published version of a plan. `interval` is the billing period, counted from the anchor.
 
@@ -191,6 +207,7 @@ class PlanV1(Snapshot):
     valid_from: AwareDatetime | None = None
     valid_until: AwareDatetime | None = None
     late_usage: LateUsageV1 = LateUsageV1()
+    dunning: DunningV1 = DunningV1()
 
 
 class PlanOverlayV1(Snapshot):

@@ -9,7 +9,7 @@ from typing import ClassVar, Literal
 
 from pydantic import AwareDatetime
 
-from libs.common.contracts.catalog import CommitmentV1, LateUsageV1, PriceV1, Snapshot
+from libs.common.contracts.catalog import CommitmentV1, DunningV1, LateUsageV1, PriceV1, Snapshot
 from libs.common.contracts.envelope import Event
 
 ProrationMethod = Literal["none", "day", "second", "full"]
@@ -182,6 +182,7 @@ class SubscriptionV1(Snapshot):
     billed_until: AwareDatetime | None = None
     proration: ProrationOptionsV1 = ProrationOptionsV1()
     late_usage: LateUsageV1 = LateUsageV1()
+    dunning: DunningV1 = DunningV1()
 
 
 class CustomerChangedV1(Event):
@@ -288,7 +289,7 @@ class SubscriptionPastDueV1(Event):
 
 
 class SubscriptionSuspendedV1(Event):
-    """The last try to collect an invoice failed: entitlements are withdrawn, while usage and billing go on."""
+    """An invoice was still not paid by its day: entitlements are withdrawn, while usage and billing go on."""
 
     TYPE: ClassVar[str] = "perennial.subscriptions.subscription.suspended.v1"
     subscription_id: str

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Container, Hashable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import asyncpg
 import msgspec
@@ -38,6 +38,7 @@ CONSTRAINT_NAMES = {
     "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
     "pk": "pk_%(table_name)s",
 }
+_Key = TypeVar("_Key", bound=Hashable)
 _DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]
 
 
@@ -118,6 +119,11 @@ async def run(connection: AsyncConnection, statement: str) -> None:
 def is_among(column: ColumnElement[Any], values: Iterable[str]) -> ColumnElement[bool]:
     """One array however many values: a statement has room for 32,767 parameters, and is spelled once."""
     return column == any_(cast(sorted(values), ARRAY(column.type)))
+
+
+def missing_from(wanted: Iterable[_Key], known: Container[_Key]) -> set[_Key]:
+    """What is wanted and not known: `set - dict.keys()` would go through all that is known, each time."""
+    return {key for key in wanted if key not in known}
 
 
 def _carrier(column_type: TypeEngine[Any]) -> tuple[str, str]:

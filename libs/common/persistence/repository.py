@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, RowMapping, Table, select
 
 from libs.common.errors import NotFound
 from libs.common.paging import PageRequest, Slice
-from libs.common.persistence.base import bulk_insert, bulk_update, is_among
+from libs.common.persistence.base import bulk_insert, bulk_update, is_among, missing_from
 from libs.common.persistence.paging import fetch_page
 from libs.common.persistence.unit_of_work import UnitOfWork
 
@@ -62,7 +62,7 @@ class Repository(Generic[T]):
 
     async def load_for_update(self, ids: Iterable[str]) -> None:
         """Lock and load many at once, in id order. Those already held are not loaded again."""
-        missing = sorted(set(ids) - self._locked.keys())
+        missing = sorted(missing_from(ids, self._locked))
         if not missing:
             return
         statement = (

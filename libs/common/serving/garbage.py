@@ -16,3 +16,4 @@ def keep_what_is_built() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(YOUNG_OBJECTS, *GENERATIONS)
+    gc.enable()

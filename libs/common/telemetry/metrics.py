@@ -138,7 +138,13 @@ _due_row_failures = Counter(
 )
 _payments = Counter(
     "perennial_payments",
-    "Payment attempts by outcome: succeeded, declined, unknown.",
+    "Payment attempts by outcome: succeeded, declined, processing, unknown.",
+    ("service", "outcome"),
+    registry=REGISTRY,
+)
+_gateway_events = Counter(
+    "perennial_gateway_events",
+    "Events that payment gateways sent: kept, repeated, passed_over, refused.",
     ("service", "outcome"),
     registry=REGISTRY,
 )
@@ -313,6 +319,11 @@ def due_row_failed(service: str, task: str) -> None:
 def payment(service: str, outcome: str) -> None:
     """A payment attempt came to an outcome."""
     _payments.labels(service, outcome).inc()
+
+
+def gateway_event(service: str, outcome: str) -> None:
+    """A payment gateway, or somebody who says so, told us something."""
+    _gateway_events.labels(service, outcome).inc()
 
 
 def watched(service: str) -> None:

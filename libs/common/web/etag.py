@@ -70,8 +70,13 @@ def check_matches(request: Request, version: int | None) -> None:
 
 def is_unchanged(request: Request, version: int) -> bool:
     """Whether a reader has this version already; weak tags count, as they are compared weakly here."""
+    return is_known(request, etag_of(version))
+
+
+def is_known(request: Request, tag: str) -> bool:
+    """Whether a reader has what this tag names already."""
     tags = {tag.removeprefix("W/") for tag in _tags(request, "if-none-match")}
-    return bool(tags & {"*", etag_of(version)})
+    return bool(tags & {"*", tag})
 
 
 def _tags(request: Request, name: str) -> set[str]:

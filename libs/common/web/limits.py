@@ -10,6 +10,7 @@ from typing import ClassVar
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from libs.common.errors import TooLarge
+from libs.common.web.card_numbers import refuse_card_numbers
 from libs.common.web.problem import BadRequest, RequestTimedOut, UnsupportedMedia
 from libs.common.web.strict_json import JsonCheck
 
@@ -40,12 +41,13 @@ class Limits:
     """Prefixes are of paths; the longest that fits decides.
 
     `raw_body_prefixes` are the routes that read their bodies themselves: bounded in bytes, but neither read
-    in advance nor checked, and of any media type.
+    in advance nor checked, and of any media type. Bodies under `card_free_prefixes` may hold no card numbers.
     """
 
     body_bytes_max: int = MEBIBYTE
     body_bytes_max_by_prefix: Mapping[str, int] = field(default_factory=dict)
     raw_body_prefixes: tuple[str, ...] = ()
+    card_free_prefixes: tuple[str, ...] = ()
     body_timeout_s: float = 30.0
     depth_max: int = 32
     digits_max: int = 40
@@ -126,6 +128,8 @@ class BodyLimits:
         if body:
             _check_media(headers)
             self._json[self._limits.values_for(path)].check(body)
+            if path.startswith(self._limits.card_free_prefixes):
+                refuse_card_numbers(body)
         await self._app(scope, _Replayed(body, receive).receive, send)
 
     async def _read(self, receive: Receive, bytes_max: int) -> bytes:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from sqlalchemy import select
 
 from libs.common.errors import NotFound
-from libs.common.persistence.base import is_among, raw
+from libs.common.persistence.base import is_among, missing_from, raw
 from libs.common.persistence.repository import Repository
 from libs.common.persistence.unit_of_work import UnitOfWork
 from services.billing.adapters import mapping, rows
@@ -36,7 +36,7 @@ class AgreementRepository(Repository[Agreement]):
         first closed window of a subscription could miss each other's effect and leave its draft waiting. All
         advisory locks come before all rows, each in id order: nobody waits for one who waits for him.
         """
-        wanted = sorted(set(ids) - self._locked.keys())
+        wanted = sorted(missing_from(ids, self._locked))
         if not wanted:
             return
         known = select(self.table.c.id).where(is_among(self.table.c.id, wanted))
@@ -44,6 +44,10 @@ class AgreementRepository(Repository[Agreement]):
         if unknown:
             await (await raw(self.uow.connection)).execute(_LOCK_UNKNOWN, sorted(unknown))
         await super().load_for_update(wanted)  # somebody may have made them while we waited
+
+    def at_hand(self, id: str) -> Agreement | None:
+        """One that is held in this unit of work, as it stands there; nobody is asked."""
+        return self._locked.get(id)
 
     async def load_of_customers_for_update(self, customer_ids: Sequence[str], *, also: Iterable[str]) -> None:
         """Lock all agreements under which these customers use or pay, and others with them, in id order."""

@@ -18,6 +18,8 @@ from services.billing.adapters.audit_credits import CREDIT_CHECKS
 from services.billing.adapters.audit_documents import rated_again
 from services.billing.adapters.audit_gathering import GATHERING_CHECKS
 from services.billing.adapters.audit_ledger import LEDGER_CHECKS
+from services.billing.adapters.audit_received_payments import RECEIVED_PAYMENT_CHECKS
+from services.billing.adapters.audit_refunds import REFUND_CHECKS
 from services.billing.adapters.audit_usage import (
     COUNT_OF_WINDOWS,
     USAGE_IS_BILLED_AS_COUNTED,
@@ -131,49 +133,53 @@ _CHECKS: dict[str, tuple[str, str]] = {
                         WHEN 'adjustment' THEN 'balance:' || e.id || '\\:adjusted'
                         WHEN 'credit_note' THEN 'credit_note:' || e.credit_note_id || '\\:issued'
                         WHEN 'given_back' THEN 'invoice:' || e.invoice_id || '\\:balance_returned'
-                        WHEN 'overpaid' THEN (SELECT p.posting_key FROM ledger_entry p
-                                              WHERE p.invoice_id = e.invoice_id AND p.account = 'customer_credit'
-                                                AND p.attempt_id IS NOT NULL)
+                        WHEN 'payment_taken_back' THEN 'allocation:' || e.allocation_id || '\\:taken_back'
+                        WHEN 'refund' THEN 'refund:' || e.refund_id || '\\:requested'
+                        WHEN 'refund_canceled' THEN 'refund:' || e.refund_id || '\\:canceled'
+                        WHEN 'payment' THEN 'allocation:' || e.allocation_id || '\\:made'
+                        WHEN 'overpaid' THEN coalesce(
+                            (SELECT 'payment:' || p.attempt_id || '\\:received' FROM payment_allocation a
+                             JOIN payment p ON p.id = a.payment_id AND p.tenant = a.tenant
+                             WHERE a.id = e.allocation_id AND p.attempt_id IS NOT NULL),
+                            'allocation:' || e.allocation_id || '\\:made')
                         ELSE 'invoice:' || e.invoice_id || '\\:balance' END
                 AND l.currency = e.currency
            WHERE l.amount_minor IS DISTINCT FROM -e.amount_minor""",
         "SELECT count(*) FROM customer_balance_entry",
     ),
-    # What was taken beyond what was due went to a balance; what a deposit was set off against is paid as well.
-    "payments_match_ledger_and_invoice": (
-        """SELECT i.id, i.status, i.total_minor, i.balance_applied_minor, i.paid_minor,
-                  cash.minor AS cash_minor, collected.minor AS collected_minor
-           FROM invoice i
-           CROSS JOIN LATERAL (SELECT coalesce(sum(amount_minor), 0) AS minor FROM customer_balance_entry e
-                               WHERE e.tenant = i.tenant AND e.invoice_id = i.id AND e.kind = 'overpaid') AS beyond
-           CROSS JOIN LATERAL (SELECT -coalesce(sum(amount_minor), 0) AS minor FROM ledger_entry e
-                               WHERE e.tenant = i.tenant AND e.invoice_id = i.id AND e.account = 'accounts_receivable'
-                                 AND e.posting_key LIKE 'deposit:%') AS deposited
-           CROSS JOIN LATERAL (SELECT coalesce(sum(amount_minor), 0) AS minor FROM ledger_entry e
-                               WHERE e.invoice_id = i.id AND e.account = 'cash') AS cash
-           CROSS JOIN LATERAL (SELECT coalesce(sum(amount_minor), 0) AS minor FROM payment_attempt a
-                               WHERE a.invoice_id = i.id AND a.state = 'succeeded') AS collected
-           WHERE cash.minor <> collected.minor OR i.paid_minor <> collected.minor - beyond.minor + deposited.minor
-              OR (i.status = 'paid' AND i.paid_minor <> i.total_minor - i.balance_applied_minor
-                                                        - i.credits_applied_minor - i.credited_minor)
-              OR (i.status <> 'paid' AND i.paid_minor <> deposited.minor)""",
-        "SELECT count(*) FROM invoice",
-    ),
-    # While an attempt is being called, nobody knows yet; the gateway will be asked.
+    **RECEIVED_PAYMENT_CHECKS,
+    **REFUND_CHECKS,
+    # While an attempt is being called, or processed, nobody knows yet; the gateway will be asked. What other gateways
+    # took is not known here.
     "gateway_took_what_was_recorded": (
         """SELECT coalesce(a.id, g.idempotency_key) AS attempt, a.state, a.amount_minor,
                   g.succeeded, g.amount_minor AS taken_minor
-           FROM payment_attempt a FULL JOIN sandbox_gateway_payment g ON g.idempotency_key = a.id
-           WHERE a.state IS DISTINCT FROM 'calling'
+           FROM (SELECT t.* FROM payment_attempt t LEFT JOIN payment_method m ON m.id = t.payment_method_id
+                 WHERE coalesce(m.gateway, 'sandbox') = 'sandbox') AS a
+           FULL JOIN sandbox_gateway_payment g ON g.idempotency_key = a.id
+           WHERE coalesce(a.state, '') NOT IN ('calling', 'processing')
              AND (coalesce(a.state = 'succeeded', false) <> coalesce(g.succeeded, false)
                   OR g.amount_minor <> a.amount_minor OR g.currency <> a.currency)""",
         "SELECT count(*) FROM payment_attempt",
     ),
-    # Of what the balance paid, or was given, nobody is asked for.
+    "payments_are_with_a_gateway": (
+        """SELECT id, state, gateway_reference FROM payment_attempt
+           WHERE (state IN ('succeeded', 'processing') AND gateway_reference IS NULL)
+              OR (state = 'processing' AND (processing_since IS NULL OR due_at IS NULL))""",
+        "SELECT count(*) FROM payment_attempt WHERE state IN ('succeeded', 'processing')",
+    ),
+    "gateway_events_are_worked_off": (
+        f"""SELECT id, type, attempts, last_error FROM gateway_event
+            WHERE due_at < clock_timestamp() - interval '{OVERDUE_S} s'""",
+        "SELECT count(*) FROM gateway_event",
+    ),
+    # Of what the balance paid, or was given, nobody is asked for; nor for what is to come by transfer.
     "issued_invoices_have_an_attempt": (
         f"""SELECT i.id, i.number FROM invoice i WHERE i.status IN {ISSUED}
             AND (i.total_minor > i.balance_applied_minor + i.credits_applied_minor)
-                <> EXISTS (SELECT FROM payment_attempt a WHERE a.invoice_id = i.id)""",
+                <> EXISTS (SELECT FROM payment_attempt a WHERE a.invoice_id = i.id)
+            AND NOT (coalesce(i.profile->>'pays_by', '') = 'bank_transfer'
+                     AND i.total_minor > i.balance_applied_minor + i.credits_applied_minor)""",
         f"SELECT count(*) FROM invoice WHERE status IN {ISSUED}",
     ),
     # Finalized by nobody although nothing is awaited, not even the end of its grace or a person; a missing seller is a

@@ -35,7 +35,9 @@ LEDGER_CHECKS: dict[str, tuple[str, str]] = {
                OR (e.balance_entry_id IS NOT NULL AND b.id IS NULL)
                OR (i.id IS NULL AND b.id IS NULL AND NOT EXISTS (
                    SELECT FROM charge WHERE id = e.source_id UNION ALL SELECT FROM deposit WHERE id = e.source_id
-                   UNION ALL SELECT FROM wallet_entry WHERE id = e.source_id))""",
+                   UNION ALL SELECT FROM wallet_entry WHERE id = e.source_id
+                   UNION ALL SELECT FROM payment WHERE id = e.source_id
+                   UNION ALL SELECT FROM refund WHERE id = e.source_id))""",
         "SELECT count(*) FROM ledger_entry",
     ),
     # What is still to be delivered is earned, or taken back, by the end of its schedule: of all time, nothing is left.

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from sqlalchemy import select
 
-from libs.common.persistence.base import is_among
+from libs.common.persistence.base import is_among, missing_from
 from libs.common.persistence.unit_of_work import UnitOfWork
 from services.billing.adapters import rows
 from services.billing.domain.tax_treatment import TaxTreatment
@@ -24,7 +24,7 @@ class BilledTreatments:
 
     async def of_lines(self, line_ids: Iterable[str]) -> Mapping[str, TaxTreatment]:
         wanted = set(line_ids)
-        missing = sorted(wanted - self._known.keys())
+        missing = sorted(missing_from(wanted, self._known))
         if missing:
             table = rows.invoice_line
             columns = (

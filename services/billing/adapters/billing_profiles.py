@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from sqlalchemy import select
 
-from libs.common.persistence.base import is_among
+from libs.common.persistence.base import is_among, missing_from
 from libs.common.persistence.repository import Repository
 from libs.common.persistence.unit_of_work import UnitOfWork
 from services.billing.adapters import mapping, rows
@@ -31,7 +31,7 @@ class BillingProfileRepository(Repository[BillingProfile]):
         self._loaded.clear()
 
     async def load(self, customer_ids: Iterable[str]) -> None:
-        missing = sorted(set(customer_ids) - self._loaded.keys())
+        missing = sorted(missing_from(customer_ids, self._loaded))
         if not missing:
             return
         self._loaded.update(dict.fromkeys(missing))

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from sqlalchemy import ColumnElement, select, tuple_
 
-from libs.common.persistence.base import bulk_insert, bulk_update, is_among
+from libs.common.persistence.base import bulk_insert, bulk_update, is_among, missing_from
 from libs.common.persistence.unit_of_work import UnitOfWork
 from services.billing.adapters import mapping, rows
 from services.billing.adapters.period_terms import PeriodKey, listed
@@ -44,7 +44,7 @@ class ChargeRepository:
             known.clear()
 
     async def load_recorded(self, ids: Iterable[str]) -> None:
-        missing = set(ids) - self._known.keys()
+        missing = missing_from(ids, self._known)
         if missing:
             self._known.update(dict.fromkeys(missing, False))
             found = select(rows.charge.c.id).where(is_among(rows.charge.c.id, missing))
@@ -55,7 +55,7 @@ class ChargeRepository:
         return {id for id in ids if self._known[id]}
 
     async def load_of_invoices(self, invoice_ids: Iterable[str]) -> None:
-        missing = set(invoice_ids) - self._by_invoice.keys()
+        missing = missing_from(invoice_ids, self._by_invoice)
         if missing:
             self._by_invoice.update({id: [] for id in missing})
             for charge in await self._select(is_among(rows.charge.c.invoice_id, missing)):
@@ -71,7 +71,7 @@ class ChargeRepository:
 
     async def load_of_periods(self, keys: Iterable[PeriodKey]) -> None:
         """All charges of these periods, and those for what is charged once of their subscriptions."""
-        missing = sorted(set(keys) - self._by_period.keys())
+        missing = sorted(missing_from(keys, self._by_period))
         if not missing:
             return
         self._by_period.update({key: {} for key in missing})
@@ -97,7 +97,7 @@ class ChargeRepository:
 
     async def load_usage_of_periods(self, keys: Iterable[PeriodKey]) -> None:
         """The charges for the usage of these periods: mostly none, since they are about to be made."""
-        missing = sorted(set(keys) - self._usage.keys())
+        missing = sorted(missing_from(keys, self._usage))
         if missing:
             self._usage.update({key: {} for key in missing})
             table = rows.charge.c
@@ -128,7 +128,7 @@ class ChargeRepository:
         return list((found | {c.id: c for c in new if start <= c.period_index < end}).values())
 
     async def load_waiting(self, subscription_ids: Iterable[str]) -> None:
-        missing = set(subscription_ids) - self._waiting.keys()
+        missing = missing_from(subscription_ids, self._waiting)
         if missing:
             self._waiting.update({id: {} for id in missing})
             table = rows.charge.c

@@ -20,7 +20,11 @@ def detail_to_json(detail: Detail | None) -> dict[str, Any] | None:
     if detail is None:
         return None
     said = {name: getattr(detail, name) for name in detail.__slots__}
-    return {name: _to_json(value) for name, value in said.items() if value is not None and value != ()}
+    return {
+        name: _to_json(value)
+        for name, value in said.items()
+        if value is not None and (value != () or name == "mails")  # no kind of mail is less than all kinds
+    }
 
 
 def _to_json(value: Any) -> Any:
@@ -32,7 +36,8 @@ def _to_json(value: Any) -> Any:
 def seller_details_from_json(stored: Mapping[str, Any] | None) -> SellerDetails | None:
     if stored is None:
         return None
-    return SellerDetails(**{**stored, **_parts(stored)})
+    mails = stored.get("mails")
+    return SellerDetails(**{**stored, **_parts(stored), "mails": None if mails is None else tuple(mails)})
 
 
 def delivery_from_json(stored: Mapping[str, Any] | None) -> DocumentDelivery | None:

@@ -1,4 +1,4 @@
-"""Reads of credit notes, refunds and deposits on one transaction."""
+"""Reads of credit notes and deposits on one transaction."""
 
 from __future__ import annotations
 
@@ -8,14 +8,12 @@ from sqlalchemy import Select, Table, select
 
 from libs.common.paging import PageRequest, Slice
 from libs.common.persistence.paging import fetch_page
-from services.billing.adapters.credit_note_rows import credit_note, deposit, refund
+from services.billing.adapters.credit_note_rows import credit_note, deposit
 from services.billing.adapters.credit_notes import CreditNoteRepository, note_from_row
 from services.billing.adapters.deposits import deposit_from_row
-from services.billing.adapters.refunds import refund_from_row
 from services.billing.adapters.unit_of_work import BillingUnitOfWork
 from services.billing.domain.credit_note import CreditNote, CreditNoteNotFound
 from services.billing.domain.deposit import Deposit, DepositNotFound
-from services.billing.domain.refund import Refund, RefundNotFound
 
 
 class CreditNoteQueries:
@@ -48,45 +46,6 @@ class CreditNoteQueries:
             raise CreditNoteNotFound("no credit note has this id")
         (note,) = await self._notes.with_lines(found)
         return note
-
-    async def list_refunds(
-        self,
-        page: PageRequest,
-        *,
-        customer_id: str | None,
-        invoice_id: str | None,
-        credit_note_id: str | None,
-        deposit_id: str | None,
-        state: str | None,
-    ) -> Slice[Refund]:
-        table = refund
-        wanted = _where(
-            table,
-            customer_id=customer_id,
-            invoice_id=invoice_id,
-            credit_note_id=credit_note_id,
-            deposit_id=deposit_id,
-            state=state,
-        )
-        return await fetch_page(
-            self._connection,
-            wanted,
-            created_at=table.c.created_at,
-            id=table.c.id,
-            page=page,
-            to_view=refund_from_row,
-        )
-
-    async def get_refund(self, id: str, *, customer_id: str | None) -> Refund:
-        """Raises: RefundNotFound, also when it is not `customer_id`'s."""
-        row = (
-            (await self._connection.execute(_where(refund, customer_id=customer_id, id=id)))
-            .mappings()
-            .first()
-        )
-        if row is None:
-            raise RefundNotFound("no refund has this id")
-        return refund_from_row(row)
 
     async def list_deposits(
         self, page: PageRequest, *, customer_id: str | None, subscription_id: str | None, state: str | None

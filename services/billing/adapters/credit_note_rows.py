@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import CheckConstraint, Column, Date, Index, Integer, Table, Text, UniqueConstraint
+from sqlalchemy import CheckConstraint, Column, Date, Index, Integer, Table, Text, UniqueConstraint, text
 
 from libs.common.persistence.base import (
     currency_column,
@@ -83,7 +83,7 @@ credit_note_line = Table(
     Index("ix_credit_note_line_invoice_line", "tenant", "invoice_line_id"),
 )
 
-# Money that is to be given back, of a credit note or of a deposit.
+# Money that is given back, of a credit note, a deposit or a balance, each along one payment.
 refund = Table(
     "refund",
     metadata,
@@ -97,19 +97,35 @@ refund = Table(
     Column("credit_note_id", Text),
     Column("invoice_id", Text),
     Column("deposit_id", Text),
-    Column("clock_id", Text),
+    Column("payment_id", Text),
+    Column("try_number", Integer, nullable=False, server_default=text("1")),
+    Column("failure", Text),
+    Column("gateway_reference", Text),
+    Column("paid_reference", Text),
+    instant("claimed_until", nullable=True),
+    instant("processing_since", nullable=True),
+    instant("ended_at", nullable=True),
     version_column(),
     instant("created_at"),
+    *due_columns(),
     CheckConstraint("amount_minor > 0", name="of_something"),
     CheckConstraint(
-        "(deposit_id IS NULL) = (credit_note_id IS NOT NULL) AND "
-        "(credit_note_id IS NULL) = (invoice_id IS NULL)",
+        "num_nonnulls(deposit_id, credit_note_id) <= 1 AND (credit_note_id IS NULL) = (invoice_id IS NULL)",
         name="for_one_thing",
+    ),
+    CheckConstraint(
+        "state IN ('pending', 'calling', 'processing', 'succeeded', 'failed', 'manual', 'canceled')",
+        name="state_known",
+    ),
+    CheckConstraint(
+        "state NOT IN ('pending', 'calling', 'processing') OR (due_at IS NOT NULL AND payment_id IS NOT NULL)",
+        name="open_is_due",
     ),
     Index("ix_refund_tenant_created_at", "tenant", "created_at", "id"),
     Index("ix_refund_tenant_customer", "tenant", "customer_id", "created_at"),
     Index("ix_refund_invoice", "tenant", "invoice_id"),
     Index("ix_refund_deposit", "tenant", "deposit_id"),
+    Index("ix_refund_payment", "tenant", "payment_id"),
 )
 
 # What is left as security. `due_at` is when what is held expires.

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from sqlalchemy import select
 
-from libs.common.persistence.base import bulk_insert, bulk_update, is_among
+from libs.common.persistence.base import bulk_insert, bulk_update, is_among, missing_from
 from libs.common.persistence.unit_of_work import UnitOfWork
 from services.billing.adapters import mapping, rows
 from services.billing.application import events
@@ -41,7 +41,7 @@ class CustomerBalanceRepository:
     async def load_for_update(self, keys: Iterable[tuple[str, str]]) -> None:
         """Lock and read the balances of these (customer id, currency), in one statement."""
         wanted = {balance_id(customer_id, currency) for customer_id, currency in keys}
-        await self._lock(wanted - self._locked.keys())
+        await self._lock(missing_from(wanted, self._locked))
 
     async def _lock(self, ids: Iterable[str]) -> None:
         wanted = set(ids)

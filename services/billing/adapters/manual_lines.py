@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from sqlalchemy import delete, select
 
-from libs.common.persistence.base import is_among
+from libs.common.persistence.base import is_among, missing_from
 from libs.common.persistence.repository import Repository
 from libs.common.persistence.unit_of_work import UnitOfWork
 from services.billing.adapters import mapping, rows
@@ -30,7 +30,7 @@ class ManualLineRepository(Repository[ManualLine]):
         self._of_invoice.clear()
 
     async def load_of_invoices(self, invoice_ids: Iterable[str]) -> None:
-        missing = sorted(set(invoice_ids) - self._of_invoice.keys())
+        missing = sorted(missing_from(invoice_ids, self._of_invoice))
         if not missing:
             return
         self._of_invoice.update({id: {} for id in missing})

@@ -21,6 +21,7 @@ from services.billing.adapters.contact_json import (
     detail_to_json,
     seller_details_from_json,
 )
+from services.billing.adapters.dunning_json import dunning_terms_from_json, dunning_terms_to_json
 from services.billing.adapters.price_json import price_from_json, price_to_json
 from services.billing.application.events import (
     commitment_snapshot,
@@ -38,7 +39,7 @@ from services.billing.domain.discount import Coupon
 from services.billing.domain.invoice import AppliedDiscount, Invoice
 from services.billing.domain.invoice_line import InvoiceLine
 from services.billing.domain.manual_line import ManualLine
-from services.billing.domain.payment import PaymentAttempt, PaymentMethod
+from services.billing.domain.payment import MethodDetails, PaymentAttempt, PaymentMethod
 from services.billing.domain.payment_terms import PaymentTerms
 from services.billing.domain.proration import AS_USUAL, ProrationOptions
 from services.billing.domain.rating.allowance import AllowanceBalance, RolledOver
@@ -52,7 +53,14 @@ Row = RowMapping
 
 
 Plain = (
-    Seller | CustomerDetails | PaymentMethod | PaymentTerms | ProrationOptions | BillingProfile | ManualLine
+    Seller
+    | CustomerDetails
+    | PaymentMethod
+    | MethodDetails
+    | PaymentTerms
+    | ProrationOptions
+    | BillingProfile
+    | ManualLine
 )
 
 
@@ -122,6 +130,8 @@ def profile_to_json(profile: BillingProfile | None) -> dict[str, Any] | None:
         return None
     stored = {**_plain(profile), "created_at": profile.created_at.isoformat()}
     delivery = stored.pop("delivery")
+    if stored["pays_by"] == "gateway":
+        del stored["pays_by"]
     return stored if delivery is None else {**stored, "delivery": detail_to_json(delivery)}
 
 
@@ -184,6 +194,7 @@ def agreement_to_row(agreement: Agreement) -> dict[str, Any]:
         "billed_until": agreement.billed_until.isoformat() if agreement.billed_until else None,
         "proration": None if agreement.proration == AS_USUAL else _plain(agreement.proration),
         "plan_code": agreement.plan_code,
+        "dunning": dunning_terms_to_json(agreement.dunning),
         "commitments": [
             commitment_snapshot(commitment).model_dump(mode="json", exclude_defaults=True)
             for commitment in agreement.commitments
@@ -236,6 +247,7 @@ def agreement_from_row(row: Row) -> Agreement:
         proration=ProrationOptions(**proration) if proration else AS_USUAL,
         commitments=tuple(_commitment_from_json(stored) for stored in snapshot.get("commitments", ())),
         plan_code=snapshot.get("plan_code", ""),
+        dunning=dunning_terms_from_json(snapshot.get("dunning")),
         next_boundary_at=row["next_boundary_at"],
     )
 
@@ -487,6 +499,7 @@ _INVOICE_PLAIN = (
     "gathered_into",
     "replaces_id",
     "voided_at",
+    "reopened_count",
 )
 
 
@@ -656,6 +669,8 @@ def balance_entry_to_row(entry: BalanceEntry) -> dict[str, Any]:
         "reason": movement.reason,
         "clock_id": movement.clock_id,
         "credit_note_id": movement.credit_note_id,
+        "allocation_id": movement.allocation_id,
+        "refund_id": movement.refund_id,
     }
 
 
@@ -669,6 +684,8 @@ def balance_entry_from_row(row: Row) -> BalanceEntry:
         "reason",
         "clock_id",
         "credit_note_id",
+        "allocation_id",
+        "refund_id",
     )
     amount, after = (Money(row[name], row["currency"]) for name in ("amount_minor", "after_minor"))
     return BalanceEntry(
@@ -741,11 +758,12 @@ def correction_from_row(row: Row) -> UsageCorrection:
 
 
 def method_to_row(method: PaymentMethod) -> dict[str, Any]:
-    return _plain(method)
+    return {**_plain(method), "details": None if method.details is None else _plain(method.details)}
 
 
 def method_from_row(row: Row) -> PaymentMethod:
-    return PaymentMethod(**{name: row[name] for name in PaymentMethod.__slots__})
+    plain = {name: row[name] for name in PaymentMethod.__slots__}
+    return PaymentMethod(**{**plain, "details": MethodDetails(**row["details"]) if row["details"] else None})
 
 
 def attempt_to_row(attempt: PaymentAttempt) -> dict[str, Any]:
@@ -762,6 +780,9 @@ def attempt_to_row(attempt: PaymentAttempt) -> dict[str, Any]:
         "reason": attempt.reason,
         "claimed_until": attempt.claimed_until,
         "ended_at": attempt.ended_at,
+        "called_at": attempt.called_at,
+        "processing_since": attempt.processing_since,
+        "needs_action": attempt.needs_action,
         "created_at": attempt.created_at,
         "version": attempt.version,
         "due_at": attempt.due_at,
@@ -788,5 +809,8 @@ def attempt_from_row(row: Row) -> PaymentAttempt:
         gateway_reference=row["gateway_reference"],
         reason=row["reason"],
         ended_at=row["ended_at"],
+        called_at=row["called_at"],
+        processing_since=row["processing_since"],
+        needs_action=row["needs_action"],
         version=row["version"],
     )

@@ -71,12 +71,28 @@ class PaymentMethodRepository(Repository[PaymentMethod]):
             mapping.method_from_row(row) for row in (await self.uow.connection.execute(theirs)).mappings()
         ]
 
+    async def find_by_token(self, *, gateway: str, account: str, token: str) -> PaymentMethod | None:
+        """The method that the customer has by it now."""
+        table = rows.payment_method
+        theirs = select(table).where(
+            table.c.tenant == self.uow.tenant,
+            table.c.gateway == gateway,
+            table.c.account == account,
+            table.c.token == token,
+            table.c.removed_at.is_(None),
+        )
+        row = (await self.uow.connection.execute(theirs)).mappings().first()
+        return mapping.method_from_row(row) if row else None
+
     async def count_changes(self, customer_id: str) -> int:
         table = rows.payment_method
         counted = select(func.count() + func.count(table.c.removed_at)).where(
             table.c.customer_id == customer_id
         )
         return int((await self.uow.connection.execute(counted)).scalar_one())
+
+    async def step_down(self, method: PaymentMethod) -> None:
+        await self.remove(method)
 
     async def remove(self, method: PaymentMethod) -> None:
         await bulk_update(self.uow.connection, rows.payment_method, [mapping.method_to_row(method)])
@@ -105,6 +121,25 @@ class PaymentAttemptRepository(Repository[PaymentAttempt]):
         )
         id = (await self.uow.connection.execute(newest)).scalar_one_or_none()
         return None if id is None else await self.find_for_update(id)
+
+    async def ask_later(
+        self, attempt: PaymentAttempt, *, now: datetime, first_s: float, last_s: float, error: str
+    ) -> None:
+        """Whose outcome is unknown is looked at again after a pause that doubles each time, by the wall.
+
+        Nothing changes where another process holds the claim by now.
+        """
+        table = rows.payment_attempt
+        doubled = func.least(func.power(2, func.least(table.c.attempts, 20)) * first_s, last_s)
+        await self.uow.connection.execute(
+            update(table)
+            .where(table.c.id == attempt.id, table.c.version == attempt.version, table.c.due_at.is_not(None))
+            .values(
+                attempts=table.c.attempts + 1,
+                retry_at=now + func.make_interval(0, 0, 0, 0, 0, 0, doubled),
+                last_error=error,
+            )
+        )
 
     async def put_off(self, id: str, *, until: datetime, error: str) -> None:
         """What went wrong stands beside the attempt, and no scheduler looks at it until then, by the wall."""

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from sqlalchemy import ARRAY, Integer, Select, Text, cast, func, select, tuple_
 
-from libs.common.persistence.base import bulk_insert, is_among
+from libs.common.persistence.base import bulk_insert, is_among, missing_from
 from libs.common.persistence.unit_of_work import UnitOfWork
 from services.billing.adapters import mapping, rows
 from services.billing.domain.terms import PeriodTerms
@@ -29,8 +29,8 @@ class PeriodTermsRepository:
 
     async def load(self, keys: Iterable[PeriodKey], *, unsettled_of: Iterable[str] = ()) -> None:
         """Those of these periods, and all that are not settled yet of these subscriptions."""
-        missing = sorted(set(keys) - self._known.keys())
-        subscriptions = set(unsettled_of) - self._unsettled.keys()
+        missing = sorted(missing_from(keys, self._known))
+        subscriptions = missing_from(unsettled_of, self._unsettled)
         if not missing and not subscriptions:
             return
         table = rows.period_terms.c

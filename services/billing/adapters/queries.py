@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import date
 from typing import Any, TypeVar
 
-from sqlalchemy import RowMapping, Select, Table, select, text
+from sqlalchemy import RowMapping, Select, Table, func, select, text
 
 from libs.common.paging import PageRequest, Slice
 from libs.common.persistence.paging import fetch_page
@@ -148,10 +149,15 @@ class SqlBillingQueries:
         return await self._page_of(table, statement, page, to_view=mapping.profile_from_row)
 
     async def list_payment_methods(
-        self, page: PageRequest, *, customer_id: str | None
+        self, page: PageRequest, *, customer_id: str | None, expiring_by: date | None = None
     ) -> Slice[PaymentMethod]:
         table = rows.payment_method
         statement: Select[Any] = select(table).where(table.c.removed_at.is_(None))
+        if expiring_by is not None:
+            expiry = func.make_date(
+                table.c.details["expiry_year"].as_integer(), table.c.details["expiry_month"].as_integer(), 1
+            )
+            statement = statement.where(expiry <= expiring_by)
         if customer_id is not None:
             statement = statement.where(table.c.customer_id == customer_id)
         return await self._page_of(table, statement, page, to_view=mapping.method_from_row)

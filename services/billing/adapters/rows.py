@@ -180,6 +180,7 @@ billing_profile = Table(
     Column("is_business", Boolean),
     Column("draft_grace_hours", Integer),
     json_column("delivery", nullable=True),
+    Column("pays_by", Text, nullable=False, server_default="gateway"),
     version_column(),
     instant("created_at"),
     Index("ix_billing_profile_tenant_created_at", "tenant", "created_at", "id"),
@@ -237,6 +238,7 @@ invoice = Table(
     Column("replaces_id", Text),
     instant("voided_at", nullable=True),
     json_column("payment_terms", nullable=True),
+    Column("reopened_count", Integer, nullable=False, server_default=text("0")),
     UniqueConstraint(
         "tenant", "group_id", "boundary_at", "document_kind", "issue", name="uq_invoice_document"
     ),
@@ -383,13 +385,30 @@ customer_balance_entry = Table(
     UniqueConstraint("tenant", "balance_id", "ordinal", name="uq_customer_balance_entry_ordinal"),
     CheckConstraint("after_minor >= 0", name="not_below_zero"),
     Column("credit_note_id", Text),
+    Column("allocation_id", Text),
+    Column("refund_id", Text),
     Index(
         "uq_customer_balance_entry_invoice",
         "tenant",
         "invoice_id",
         "kind",
         unique=True,
-        postgresql_where=text("invoice_id IS NOT NULL"),
+        postgresql_where=text("invoice_id IS NOT NULL AND kind <> 'overpaid'"),
+    ),
+    Index(
+        "uq_customer_balance_entry_allocation",
+        "tenant",
+        "allocation_id",
+        unique=True,
+        postgresql_where=text("allocation_id IS NOT NULL"),
+    ),
+    Index(
+        "uq_customer_balance_entry_refund",
+        "tenant",
+        "refund_id",
+        "kind",
+        unique=True,
+        postgresql_where=text("refund_id IS NOT NULL"),
     ),
     Index("ix_customer_balance_entry_recorded_at", "tenant", "balance_id", "recorded_at"),
     Index(
@@ -475,6 +494,12 @@ ledger_entry = Table(
     Index("ix_ledger_entry_invoice_id", "tenant", "invoice_id"),
     Index("ix_ledger_entry_recorded_at", "tenant", "recorded_at"),
     Index("ix_ledger_entry_account", "tenant", "account", "posted_at"),
+    Index(
+        "ix_ledger_entry_source",
+        "tenant",
+        "source_id",
+        postgresql_where=text("account IN ('unapplied_payments', 'refunds_payable')"),
+    ),
 )
 
 payment_method = Table(
@@ -484,7 +509,11 @@ payment_method = Table(
     id_column(),
     Column("customer_id", Text, nullable=False),
     Column("gateway", Text, nullable=False),
-    Column("behaviour", Text, nullable=False),
+    Column("behaviour", Text),
+    Column("account", Text),
+    Column("token", Text),
+    Column("gateway_customer", Text),
+    json_column("details", nullable=True),
     Column("is_default", Boolean, nullable=False),
     version_column(),
     instant("created_at"),
@@ -495,6 +524,15 @@ payment_method = Table(
     ),
     Index("ix_payment_method_tenant_created_at", "tenant", "created_at", "id"),
     Index("ix_payment_method_tenant_customer", "tenant", "customer_id"),
+    Index(
+        "uq_payment_method_token",
+        "tenant",
+        "gateway",
+        "account",
+        "token",
+        unique=True,
+        postgresql_where=text("removed_at IS NULL"),
+    ),
 )
 
 payment_attempt = Table(
@@ -513,16 +551,19 @@ payment_attempt = Table(
     Column("reason", Text),
     instant("claimed_until", nullable=True),
     instant("ended_at", nullable=True),
+    instant("called_at", nullable=True),
+    instant("processing_since", nullable=True),
+    Column("needs_action", Boolean, nullable=False, server_default=text("false")),
     instant("created_at"),
     version_column(),
     *due_columns(),
     UniqueConstraint("tenant", "invoice_id", "number", name="uq_payment_attempt_number"),
     Index(
-        "uq_payment_attempt_success",
+        "uq_payment_attempt_open",
         "tenant",
         "invoice_id",
         unique=True,
-        postgresql_where=text("state = 'succeeded'"),
+        postgresql_where=text("state IN ('pending', 'calling', 'processing')"),
     ),
 )
 
@@ -537,6 +578,21 @@ sandbox_gateway_payment = Table(
     currency_column(),
     Column("succeeded", Boolean, nullable=False),
     Column("reason", Text),
+    # Who is waited for before it comes to that: `bank` or `customer`.
+    Column("awaits", Text),
     instant("created_at", server_default=text("clock_timestamp()")),
     Index("ix_sandbox_gateway_payment_method", "payment_method_id"),
+)
+
+sandbox_gateway_refund = Table(
+    "sandbox_gateway_refund",
+    metadata,
+    Column("idempotency_key", Text, primary_key=True),
+    Column("payment_key", Text, nullable=False),
+    minor("amount_minor"),
+    currency_column(),
+    Column("succeeded", Boolean, nullable=False),
+    Column("is_late", Boolean, nullable=False, server_default=text("false")),
+    instant("created_at", server_default=text("clock_timestamp()")),
+    Index("ix_sandbox_gateway_refund_payment", "payment_key"),
 )

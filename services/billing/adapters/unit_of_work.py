@@ -11,6 +11,7 @@ from libs.common.errors import ServiceError
 from libs.common.persistence.unit_of_work import UnitOfWork
 from services.billing.adapters import rows
 from services.billing.adapters.agreements import AgreementRepository
+from services.billing.adapters.bank_statements import BankStatementEntryRepository, BankStatementRepository
 from services.billing.adapters.billed_lines import BilledLines
 from services.billing.adapters.billed_treatments import BilledTreatments
 from services.billing.adapters.billing_profiles import BillingProfileRepository
@@ -22,13 +23,19 @@ from services.billing.adapters.credit_notes import CreditNoteRepository
 from services.billing.adapters.customer_balances import CustomerBalanceRepository
 from services.billing.adapters.customers import CustomerRepository
 from services.billing.adapters.deposits import DepositRepository
+from services.billing.adapters.disputes import DisputeRepository
+from services.billing.adapters.dunnings import DunningRepository
+from services.billing.adapters.gateway_events import GatewayEventRepository
 from services.billing.adapters.gatherings import GatheringRepository
 from services.billing.adapters.invoices import InvoiceRepository
+from services.billing.adapters.issued_documents import IssuedDocumentReader
 from services.billing.adapters.ledger import LedgerRepository
+from services.billing.adapters.mails import MailRepository, MailTemplateRepository
 from services.billing.adapters.manual_lines import ManualLineRepository
 from services.billing.adapters.payments import PaymentAttemptRepository, PaymentMethodRepository
 from services.billing.adapters.period_terms import PeriodTermsRepository
 from services.billing.adapters.plan_versions import PlanCache, PlanVersionRepository
+from services.billing.adapters.received_payments import PaymentRepository
 from services.billing.adapters.refunds import RefundRepository
 from services.billing.adapters.sellers import SellerRepository
 from services.billing.adapters.spend_thresholds import SpendThresholdRepository
@@ -78,6 +85,11 @@ class BillingUnitOfWork(UnitOfWork):
         self.sellers = SellerRepository(self)
         self.payment_methods = PaymentMethodRepository(self)
         self.payment_attempts = PaymentAttemptRepository(self)
+        self.gateway_events = GatewayEventRepository(self)
+        self.payments = PaymentRepository(self)
+        self.bank_statements = BankStatementRepository(self)
+        self.bank_statement_entries = BankStatementEntryRepository(self)
+        self.dunnings = DunningRepository(self, self.agreements)
         self.ledger = LedgerRepository(self)
         self.business_days = BusinessDays()
         self.customer_balances = CustomerBalanceRepository(self)
@@ -94,8 +106,12 @@ class BillingUnitOfWork(UnitOfWork):
         self.wallets = WalletRepository(self)
         self.invoices = InvoiceRepository(self)
         self.billed_lines = BilledLines(self, self.invoices)
+        self.issued_documents = IssuedDocumentReader(self)
         self.credit_notes = CreditNoteRepository(self)
         self.refunds = RefundRepository(self)
+        self.disputes = DisputeRepository(self)
+        self.mails = MailRepository(self)
+        self.mail_templates = MailTemplateRepository(self)
         self.register(
             self.agreements,
             self.customers,
@@ -107,6 +123,10 @@ class BillingUnitOfWork(UnitOfWork):
             self.sellers,
             self.payment_methods,
             self.payment_attempts,
+            self.gateway_events,
+            self.dunnings,
+            self.payments,
+            self.bank_statement_entries,
             self.ledger,
             self.customer_balances,
             self.billing_profiles,
@@ -122,4 +142,7 @@ class BillingUnitOfWork(UnitOfWork):
             self.invoices,
             self.credit_notes,
             self.refunds,
+            self.disputes,
+            self.mails,
+            self.mail_templates,
         )

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from sqlalchemy import select, tuple_
 
-from libs.common.persistence.base import bulk_insert, is_among
+from libs.common.persistence.base import bulk_insert, is_among, missing_from
 from libs.common.persistence.unit_of_work import UnitOfWork
 from services.billing.adapters import mapping, rows
 from services.billing.adapters.period_terms import PeriodKey, listed
@@ -30,7 +30,7 @@ class UsageWindowRepository:
 
     async def load(self, keys: Iterable[PeriodKey], *, also: Iterable[str] = ()) -> None:
         """The windows of these periods with their corrections, and `also` the corrections of windows with these ids."""
-        missing = sorted(set(keys) - self._loaded.keys())
+        missing = sorted(missing_from(keys, self._loaded))
         if missing:
             self._loaded.update(dict.fromkeys(missing))
             table = rows.closed_window
@@ -43,7 +43,7 @@ class UsageWindowRepository:
         await self._load_corrections([*windows, *also])
 
     async def _load_corrections(self, window_ids: Iterable[str]) -> None:
-        missing = set(window_ids) - self._corrections.keys()
+        missing = missing_from(window_ids, self._corrections)
         if not missing:
             return
         self._corrections.update({id: {} for id in missing})

@@ -13,7 +13,7 @@ from sqlalchemy import RowMapping, func, select
 
 from libs.common.exact import EXACT
 from libs.common.money import Money
-from libs.common.persistence.base import bulk_insert, bulk_update, is_among
+from libs.common.persistence.base import bulk_insert, bulk_update, is_among, missing_from
 from libs.common.persistence.unit_of_work import UnitOfWork
 from services.billing.adapters.wallet_rows import wallet, wallet_entry, wallet_grant, wallet_top_up
 from services.billing.application import wallet_events
@@ -64,7 +64,7 @@ class WalletRepository:
         await self._lock(mine)
 
     async def load_by_id_for_update(self, ids: Iterable[str]) -> None:
-        missing = sorted(set(ids) - self._held.keys())
+        missing = sorted(missing_from(ids, self._held))
         if missing:
             await self._lock(is_among(wallet.c.id, missing))
 
@@ -127,7 +127,7 @@ class WalletRepository:
     async def grants(self, ids: Sequence[str]) -> dict[str, Grant]:
         """Also those of which nothing is left. Their wallets are locked."""
         known = {id: self._grants[id] for id in ids if id in self._grants}
-        missing = sorted(set(ids) - known.keys())
+        missing = sorted(missing_from(ids, known))
         if missing:
             wanted = select(wallet_grant).where(is_among(wallet_grant.c.id, missing))
             for row in (await self._uow.connection.execute(wanted)).mappings():

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from services.billing.application.ports import UnitOfWork
+from services.billing.domain.contact_details import SellerDetails
 from services.billing.domain.seller import Seller
 
 
@@ -27,10 +28,18 @@ async def change_seller(
     """
     seller = await uow.sellers.get_for_update(command.seller_id)
     check_version(seller.version)
-    changed = replace(seller, **command.changes)
+    changed = _with_logo(replace(seller, **command.changes), seller)
     if changed == seller:
         return seller
     changed = replace(changed, version=seller.version + 1)
     uow.sellers.save(changed)
     uow.record("seller.changed", changed.id, changed.version)
     return changed
+
+
+def _with_logo(changed: Seller, seller: Seller) -> Seller:
+    """The logo is sent on its own, and stays whatever is said of the other details."""
+    logo = None if seller.details is None else seller.details.logo
+    if changed.details == seller.details or logo is None:
+        return changed
+    return replace(changed, details=replace(changed.details or SellerDetails(), logo=logo))

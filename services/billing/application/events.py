@@ -9,19 +9,29 @@ from functools import lru_cache
 from typing import Any
 
 from libs.common.contracts.billing import (
+    AllocatedV1,
     BillingRunChangedV1,
     CreditNoteIssuedV1,
     CreditNoteV1,
     CustomerBalanceChangedV1,
     DepositChangedV1,
+    DisputeChangedV1,
+    DunningStepTakenV1,
     InvoiceFinalizedV1,
     InvoiceMarkedUncollectibleV1,
     InvoicePaidV1,
+    InvoiceReopenedV1,
     InvoiceV1,
     InvoiceVoidedV1,
+    MailBouncedV1,
     PaymentFailedV1,
     PaymentMethodChangedV1,
+    PaymentReceivedV1,
+    RefundCanceledV1,
+    RefundFailedV1,
     RefundRequestedV1,
+    RefundSucceededV1,
+    RefundV1,
 )
 from libs.common.contracts.catalog import CommitmentV1, PlanOverlayV1, PlanV1, PriceV1, Snapshot
 from libs.common.contracts.metering import TrueUpV1, UsageTotalV1, UsageWindowSealedV1
@@ -34,7 +44,7 @@ from libs.common.contracts.subscriptions import (
     SubscriptionV1,
     TermSegmentV1,
 )
-from libs.common.periods import Interval
+from libs.common.periods import Interval, local_date
 from services.billing.domain.agreement import (
     Address,
     Agreement,
@@ -48,8 +58,13 @@ from services.billing.domain.charge import ItemUsage, TrueUp
 from services.billing.domain.credit_note import CreditNote
 from services.billing.domain.customer_balance import BalanceEntry
 from services.billing.domain.deposit import Deposit
+from services.billing.domain.dispute import Dispute
+from services.billing.domain.dunning import Dunning, DunningStep
+from services.billing.domain.dunning_terms import DunningTerms
 from services.billing.domain.invoice import Invoice
+from services.billing.domain.mail import Mail
 from services.billing.domain.payment import PaymentAttempt
+from services.billing.domain.payment_received import Payment, PaymentAllocation
 from services.billing.domain.plan_terms import Phase, PlanTerms, Trial
 from services.billing.domain.proration import ProrationOptions
 from services.billing.domain.rating.commitment import Commitment
@@ -79,6 +94,7 @@ def _invoice(invoice: Invoice) -> InvoiceV1:
         discount_minor=invoice.discount.amount_minor,
         credits_applied_minor=invoice.credits_applied.amount_minor,
         due_on=invoice.due_on,
+        reopened_count=invoice.reopened_count,
     )
 
 
@@ -115,6 +131,21 @@ def invoice_paid(invoice: Invoice, *, tenant: str) -> InvoicePaidV1:
     )
 
 
+def mail_bounced(mail: Mail, *, is_address: bool, occurred_at: datetime, tenant: str) -> MailBouncedV1:
+    return MailBouncedV1(
+        tenant=tenant,
+        version=mail.version,
+        occurred_at=occurred_at,
+        mail_id=mail.id,
+        customer_id=mail.customer_id,
+        kind=mail.kind,
+        reason=mail.reason or "refused",
+        is_address=is_address,
+        invoice_id=mail.invoice_id,
+        subscription_id=mail.subscription_id,
+    )
+
+
 def payment_failed(
     invoice: Invoice, attempt: PaymentAttempt, *, next_attempt_at: datetime | None, tenant: str
 ) -> PaymentFailedV1:
@@ -129,6 +160,68 @@ def payment_failed(
         attempt_number=attempt.number,
         reason=attempt.reason or "declined",
         next_attempt_at=next_attempt_at,
+        is_dunned=True,
+    )
+
+
+def payment_received(
+    payment: Payment, allocations: Iterable[PaymentAllocation], *, occurred_at: datetime, tenant: str
+) -> PaymentReceivedV1:
+    assert payment.customer_id is not None, "told of once somebody is known to have paid it"
+    return PaymentReceivedV1(
+        tenant=tenant,
+        version=payment.version,
+        occurred_at=occurred_at,
+        test_clock=payment.clock_id,
+        payment_id=payment.id,
+        customer_id=payment.customer_id,
+        way=payment.way,
+        currency=payment.amount.currency,
+        amount_minor=payment.amount.amount_minor,
+        to_balance_minor=payment.to_balance.amount_minor,
+        unapplied_minor=payment.unapplied.amount_minor,
+        received_on=payment.received_on,
+        allocations=tuple(
+            AllocatedV1(invoice_id=one.invoice_id, amount_minor=one.amount.amount_minor)
+            for one in allocations
+            if one.invoice_id is not None
+        ),
+    )
+
+
+def dunning_step_taken(
+    step: DunningStep, dunning: Dunning, invoice: Invoice, *, occurred_at: datetime, tenant: str
+) -> DunningStepTakenV1:
+    following = dunning.next_step or next(iter(dunning.ahead), None)
+    due_on = invoice.due_on or dunning.counted_from
+    return DunningStepTakenV1(
+        tenant=tenant,
+        version=invoice.version,
+        occurred_at=occurred_at,
+        test_clock=invoice.clock_id,
+        invoice=_invoice(invoice),
+        kind=step.kind,
+        number=step.number,
+        due_minor=invoice.due.amount_minor,
+        days_overdue=max(0, (local_date(occurred_at, dunning.zone) - due_on).days),
+        subscription_ids=step.subscription_ids,
+        next_step=following.kind if following else None,
+        next_step_at=following.at if following else None,
+    )
+
+
+def invoice_reopened(
+    invoice: Invoice, *, payment_id: str, reason: str, occurred_at: datetime, tenant: str
+) -> InvoiceReopenedV1:
+    return InvoiceReopenedV1(
+        tenant=tenant,
+        version=invoice.version,
+        occurred_at=occurred_at,
+        test_clock=invoice.clock_id,
+        invoice=_invoice(invoice),
+        payment_id=payment_id,
+        due_minor=invoice.due.amount_minor,
+        reason=reason,
     )
 
 
@@ -194,6 +287,72 @@ def refund_requested(refund: Refund, *, tenant: str) -> RefundRequestedV1:
         credit_note_id=refund.credit_note_id,
         deposit_id=refund.deposit_id,
         invoice_id=refund.invoice_id,
+        payment_id=refund.payment_id,
+        by_hand=refund.state == "manual",
+    )
+
+
+def _refund(refund: Refund) -> RefundV1:
+    return RefundV1(
+        refund_id=refund.id,
+        customer_id=refund.customer_id,
+        currency=refund.amount.currency,
+        amount_minor=refund.amount.amount_minor,
+        credit_note_id=refund.credit_note_id,
+        deposit_id=refund.deposit_id,
+        invoice_id=refund.invoice_id,
+        payment_id=refund.payment_id,
+    )
+
+
+def refund_succeeded(refund: Refund, *, occurred_at: datetime, tenant: str) -> RefundSucceededV1:
+    return RefundSucceededV1(
+        tenant=tenant,
+        version=refund.version,
+        occurred_at=occurred_at,
+        test_clock=refund.clock_id,
+        refund=_refund(refund),
+        by_hand=refund.paid_reference is not None,
+        reference=refund.paid_reference or refund.gateway_reference,
+    )
+
+
+def refund_failed(refund: Refund, *, occurred_at: datetime, tenant: str) -> RefundFailedV1:
+    return RefundFailedV1(
+        tenant=tenant,
+        version=refund.version,
+        occurred_at=occurred_at,
+        test_clock=refund.clock_id,
+        refund=_refund(refund),
+        reason=refund.failure or "declined",
+        next_try_at=refund.due_at,
+    )
+
+
+def refund_canceled(refund: Refund, *, occurred_at: datetime, tenant: str) -> RefundCanceledV1:
+    return RefundCanceledV1(
+        tenant=tenant,
+        version=refund.version,
+        occurred_at=occurred_at,
+        test_clock=refund.clock_id,
+        refund=_refund(refund),
+    )
+
+
+def dispute_changed(dispute: Dispute, *, occurred_at: datetime, tenant: str) -> DisputeChangedV1:
+    return DisputeChangedV1(
+        tenant=tenant,
+        version=dispute.version,
+        occurred_at=occurred_at,
+        test_clock=dispute.clock_id,
+        dispute_id=dispute.id,
+        payment_id=dispute.payment_id,
+        customer_id=dispute.customer_id,
+        currency=dispute.amount.currency,
+        amount_minor=dispute.amount.amount_minor,
+        taken_minor=dispute.taken.amount_minor,
+        state=dispute.state,
+        reason=dispute.reason,
     )
 
 
@@ -336,6 +495,7 @@ def agreement_from(snapshot: SubscriptionV1, *, version: int, clock_id: str | No
         proration=ProrationOptions(**_fields(snapshot.proration)),
         commitments=_commitments_from(snapshot.commitments),
         plan_code=snapshot.plan_code,
+        dunning=DunningTerms(**_fields(snapshot.dunning)),
     )
 
 

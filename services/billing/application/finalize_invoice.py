@@ -11,7 +11,9 @@ from libs.common.periods import local_date
 from libs.common.telemetry import current_traceparent
 from services.billing.application.accrue_usage import accrue_usage, reverse_accruals
 from services.billing.application.coupons_for import coupons_for, use_coupons
+from services.billing.application.dun_invoice import start_dunning
 from services.billing.application.ports import UnitOfWork
+from services.billing.application.queue_mail import queue_issued_mail
 from services.billing.application.tax_treatments import treatments_for
 from services.billing.application.top_up_wallet import credit_top_up
 from services.billing.application.wallet_credits import (
@@ -202,6 +204,8 @@ async def finalize_if_complete(
         await credit_top_up(outcome.invoice, now=now, uow=uow)
         if outcome.invoice.status == "paid":
             await when_paid(outcome.invoice, now=now, uow=uow)
+        elif outcome.invoice.waits_for_transfer:
+            await start_dunning(outcome.invoice, now=now, uow=uow, is_new=True)
     else:
         uow.invoices.save(outcome.invoice)
     if isinstance(outcome, Skipped):
@@ -245,11 +249,14 @@ def _issue(outcome: Finalized, *, now: datetime, uow: UnitOfWork) -> None:
             )
         )
     uow.record("invoice.finalized", invoice.id, invoice.version - is_paid)
+    queue_issued_mail(invoice, now=now, uow=uow)
     if invoice.balance_applied.amount_minor:
         _move_balance(invoice, now=now, trace=trace, uow=uow)
     if is_paid:
         uow.record("invoice.paid", invoice.id, invoice.version)
         return
+    if invoice.waits_for_transfer:
+        return  # nobody is asked; dunning counts its days
     uow.payment_attempts.add(
         first_attempt(
             invoice.id,

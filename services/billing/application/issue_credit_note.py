@@ -13,6 +13,8 @@ from libs.common.periods import local_date
 from libs.common.telemetry import current_traceparent
 from services.billing.application import events
 from services.billing.application.ports import UnitOfWork
+from services.billing.application.queue_mail import queue_invoice_mail
+from services.billing.application.request_refund import request_refund
 from services.billing.application.when_paid import when_paid
 from services.billing.domain.credit_note import (
     CreditNote,
@@ -79,6 +81,7 @@ async def issue_credit_note(command: IssueCreditNote, *, uow: UnitOfWork) -> Cre
     note, now = decided.note, command.now
     uow.credit_notes.add(note)
     uow.record("credit_note.issued", note.id)
+    await queue_invoice_mail("credit_note", invoice, now=now, uow=uow, fact=note.id, credit_note_id=note.id)
     after = settled(with_credit(invoice, note.to_invoice), now=now)
     uow.invoices.save(after)
     uow.record("invoice.credited", after.id, after.version)
@@ -87,7 +90,7 @@ async def issue_credit_note(command: IssueCreditNote, *, uow: UnitOfWork) -> Cre
     if note.to_balance.amount_minor:
         _give_to_balance(note, uow)
     if note.to_refund.amount_minor:
-        request_refund(
+        await request_refund(
             Refund(
                 id=new_id("rfd"),
                 customer_id=note.customer_id,
@@ -116,15 +119,6 @@ async def lessen_attempt(invoice: Invoice, *, reason: str, now: datetime, uow: U
     if attempt is not None and attempt.state == "pending":
         due = invoice.due if invoice.status == "finalized" else Money.zero(invoice.currency)
         uow.payment_attempts.save(lessened(attempt, due, reason=reason, now=now))
-
-
-def request_refund(refund: Refund, *, uow: UnitOfWork) -> None:
-    """Emits: RefundRequested."""
-    uow.refunds.add(refund)
-    uow.outbox.append(
-        events.refund_requested(refund, tenant=uow.tenant), key=refund.id, traceparent=current_traceparent()
-    )
-    uow.record("refund.requested", refund.id)
 
 
 async def _decide(invoice: Invoice, command: IssueCreditNote, uow: UnitOfWork) -> _Decided:

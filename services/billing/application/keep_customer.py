@@ -28,3 +28,4 @@ async def keep_customer(command: KeepCustomer, *, uow: UnitOfWork) -> None:
         profile = await uow.billing_profiles.find_for_update(customer.id)
         if profile is not None:
             uow.billing_profiles.save(without_person(profile))
+        await uow.mails.forget(customer.id)

@@ -6,25 +6,42 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import date, datetime
 from typing import Protocol
 
+from libs.common.clock import TestClock
 from libs.common.contracts.catalog import PlanOverlayV1, PlanV1
 from libs.common.contracts.envelope import Event
 from libs.common.money import Money
 from services.billing.application.billing_run_ports import BillingRuns, Gatherings, SpendThresholds
 from services.billing.application.credit_ports import BilledLines, CouponRedemptions, Wallets
+from services.billing.application.dunning_ports import Dunnings
+from services.billing.application.issued_documents import IssuedDocuments
+from services.billing.application.statement_ports import BankStatementEntries, BankStatements
 from services.billing.domain.agreement import Agreement, CustomerDetails
 from services.billing.domain.billing_profile import BillingProfile
 from services.billing.domain.charge import Charge, UsageCorrection, UsageOfPeriod
 from services.billing.domain.credit_note import CreditNote
 from services.billing.domain.customer_balance import BalanceEntry, BalanceMovement, CustomerBalance
 from services.billing.domain.deposit import Deposit
+from services.billing.domain.dispute import Dispute
+from services.billing.domain.gateway_dispute import GatewayDispute
+from services.billing.domain.gateway_event import GatewayEvent
 from services.billing.domain.invoice import Finalized, Invoice
 from services.billing.domain.invoice_line import InvoiceLine
 from services.billing.domain.ledger_entry import Posting
+from services.billing.domain.mail import Mail
+from services.billing.domain.mail_template import MailTemplate
 from services.billing.domain.manual_line import ManualLine
-from services.billing.domain.payment import Outcome, PaymentAttempt, PaymentMethod
+from services.billing.domain.payment import (
+    AcceptedMethod,
+    MethodDetails,
+    Outcome,
+    PaymentAttempt,
+    PaymentMethod,
+    RefundOutcome,
+)
+from services.billing.domain.payment_received import Payment, PaymentAllocation
 from services.billing.domain.payment_terms import BusinessCalendar
 from services.billing.domain.plan_terms import PlanTerms
-from services.billing.domain.refund import Refund
+from services.billing.domain.refund import Refund, RefundSource
 from services.billing.domain.seller import Seller
 from services.billing.domain.tax_assessment import TaxAssessment, TaxQuestion
 from services.billing.domain.tax_rate import TaxRate
@@ -234,10 +251,87 @@ class CreditNotes(Protocol):
 
 class Refunds(Protocol):
     async def of_invoice(self, invoice_id: str, currency: str) -> Money:
-        """All refunds of an invoice together."""
+        """All refunds of an invoice together that were not canceled."""
         ...
 
+    async def of_payment(self, payment_id: str, currency: str) -> Money:
+        """What goes back, or went back, along a payment."""
+        ...
+
+    async def sources_of_invoice(
+        self, invoice_id: str, currency: str, *, deposit_id: str | None = None
+    ) -> list[RefundSource]:
+        """The payments that paid it, the newest first, each with what may still go back of that part; locked.
+
+        `deposit_id`: it is the document by which that deposit was asked for.
+        """
+        ...
+
+    async def sources_of_balance(self, customer_id: str, currency: str) -> list[RefundSource]:
+        """The payments of which the balance was given something, the newest first; locked."""
+        ...
+
+    async def source_of_payment(self, payment_id: str, currency: str) -> list[RefundSource]:
+        """One payment with all that may still go back of it; locked."""
+        ...
+
+    async def find_for_update(self, id: str) -> Refund | None: ...
+
+    async def get_for_update(self, id: str) -> Refund: ...
+
     def add(self, aggregate: Refund) -> None: ...
+
+    def save(self, aggregate: Refund) -> None: ...
+
+
+class Disputes(Protocol):
+    async def find_for_update(self, id: str) -> Dispute | None: ...
+
+    async def get_for_update(self, id: str) -> Dispute: ...
+
+    def add(self, aggregate: Dispute) -> None: ...
+
+    def save(self, aggregate: Dispute) -> None: ...
+
+
+class Mails(Protocol):
+    async def is_wanted(self) -> bool:
+        """Whether any seller of the tenant sends mails. Asked once for each unit of work."""
+        ...
+
+    async def find_for_update(self, id: str) -> Mail | None: ...
+
+    async def get_for_update(self, id: str) -> Mail: ...
+
+    def add(self, aggregate: Mail) -> None:
+        """One whose id is known stays as it is."""
+        ...
+
+    def save(self, aggregate: Mail) -> None: ...
+
+    async def suppressed_addresses(self, customer_ids: Iterable[str]) -> set[tuple[str, str]]:
+        """Pairs of customer and address, in small letters, that take no mail."""
+        ...
+
+    async def suppress(self, bounced: Mail, reason: str, *, at: datetime) -> None: ...
+
+    async def lift(self, customer_id: str, address: str) -> None:
+        """Somebody knows that the address takes mail again."""
+        ...
+
+    async def forget(self, customer_id: str) -> None:
+        """The customer was erased."""
+        ...
+
+
+class MailTemplates(Protocol):
+    async def find_for_update(self, id: str) -> MailTemplate | None: ...
+
+    def add(self, aggregate: MailTemplate) -> None: ...
+
+    def save(self, aggregate: MailTemplate) -> None: ...
+
+    async def remove(self, template: MailTemplate) -> None: ...
 
 
 class Deposits(Protocol):
@@ -352,12 +446,22 @@ class PaymentMethods(Protocol):
         """Those that were not removed, in the order in which they were added."""
         ...
 
+    async def find_for_update(self, id: str) -> PaymentMethod | None: ...
+
+    async def find_by_token(self, *, gateway: str, account: str, token: str) -> PaymentMethod | None:
+        """The one that was not removed."""
+        ...
+
     async def count_changes(self, customer_id: str) -> int:
         """How many methods the customer ever had, and how many of them were removed: it only grows."""
         ...
 
     async def remove(self, method: PaymentMethod) -> None:
         """Written at once, so that another may become the default. It was locked."""
+        ...
+
+    async def step_down(self, method: PaymentMethod) -> None:
+        """No longer the default, written at once. It was locked."""
         ...
 
     async def get_for_update(self, id: str) -> PaymentMethod: ...
@@ -368,6 +472,8 @@ class PaymentMethods(Protocol):
 
 
 class PaymentAttempts(Protocol):
+    async def find(self, id: str) -> PaymentAttempt | None: ...
+
     async def find_for_update(self, id: str) -> PaymentAttempt | None: ...
 
     async def last_of_invoice(self, invoice_id: str) -> PaymentAttempt | None: ...
@@ -375,6 +481,44 @@ class PaymentAttempts(Protocol):
     def add(self, aggregate: PaymentAttempt) -> None: ...
 
     def save(self, aggregate: PaymentAttempt) -> None: ...
+
+
+class Payments(Protocol):
+    """Money that came. A payment is locked after the invoices that it is about."""
+
+    async def find(self, id: str) -> Payment | None: ...
+
+    async def get(self, id: str) -> Payment:
+        """Without a lock. Raises: PaymentNotFound."""
+        ...
+
+    async def find_for_update(self, id: str) -> Payment | None: ...
+
+    async def get_for_update(self, id: str) -> Payment: ...
+
+    async def owed_by(self, customer_id: str, currency: str) -> list[str]:
+        """The invoices of which something is due, those first that are due first."""
+        ...
+
+    async def allocations_of(self, payment_id: str) -> list[PaymentAllocation]:
+        """In the order in which they were made."""
+        ...
+
+    def add(self, aggregate: Payment) -> None: ...
+
+    def save(self, aggregate: Payment) -> None: ...
+
+    def allocate(self, allocation: PaymentAllocation) -> None:
+        """Written once."""
+        ...
+
+
+class GatewayEvents(Protocol):
+    async def is_known(self, id: str) -> bool: ...
+
+    def add(self, aggregate: GatewayEvent) -> None:
+        """One that is known stays as it is."""
+        ...
 
 
 class Ledger(Protocol):
@@ -424,6 +568,15 @@ class UnitOfWork(Protocol):
     def refunds(self) -> Refunds: ...
 
     @property
+    def disputes(self) -> Disputes: ...
+
+    @property
+    def mails(self) -> Mails: ...
+
+    @property
+    def mail_templates(self) -> MailTemplates: ...
+
+    @property
     def deposits(self) -> Deposits: ...
 
     @property
@@ -451,6 +604,9 @@ class UnitOfWork(Protocol):
     def billed_lines(self) -> BilledLines: ...
 
     @property
+    def issued_documents(self) -> IssuedDocuments: ...
+
+    @property
     def wallets(self) -> Wallets: ...
 
     @property
@@ -475,25 +631,115 @@ class UnitOfWork(Protocol):
     def payment_methods(self) -> PaymentMethods: ...
 
     @property
+    def dunnings(self) -> Dunnings: ...
+
+    @property
     def payment_attempts(self) -> PaymentAttempts: ...
 
     @property
+    def payments(self) -> Payments: ...
+
+    @property
+    def bank_statements(self) -> BankStatements: ...
+
+    @property
+    def bank_statement_entries(self) -> BankStatementEntries: ...
+
+    @property
+    def gateway_events(self) -> GatewayEvents: ...
+
+    @property
     def ledger(self) -> Ledger: ...
+
+    async def test_clock(self, clock_id: str | None) -> TestClock | None:
+        """The clock as this service last heard of it."""
+        ...
 
     def record(self, action: str, aggregate_id: str, version: int = 1) -> None: ...
 
 
 class PaymentGateway(Protocol):
-    """An outside party. `idempotency_key` makes asking twice harmless."""
+    """An outside party, which serves all tenants; `method` says with which account of the tenant's, and what pays.
+
+    `idempotency_key` is the id of the attempt or refund: it makes asking twice harmless. `at` is business time.
+    Every call raises TransientError when the outcome is unknown, or the gateway does not answer.
+    """
 
     async def collect(
-        self, *, idempotency_key: str, method: PaymentMethod, amount: Money, at: datetime
+        self, *, tenant: str, idempotency_key: str, method: PaymentMethod, amount: Money, at: datetime
     ) -> Outcome:
-        """Raises: TransientError when the outcome is unknown."""
+        """Declined is final: what was tried under this key can take no money any more."""
         ...
 
-    async def find_outcome(self, *, idempotency_key: str) -> Outcome | None:
-        """What became of an earlier call; None when the gateway never saw it."""
+    async def find_outcome(
+        self,
+        *,
+        tenant: str,
+        idempotency_key: str,
+        method: PaymentMethod,
+        reference: str | None,
+        called_at: datetime | None,
+    ) -> Outcome | None:
+        """What became of an earlier call, first made at `called_at` by the wall; None when the gateway knows of none.
+
+        Where it knows of none, the call may be made again with the same key. `reference` is the gateway's, as far
+        as it is known.
+        """
+        ...
+
+    async def give_up(self, *, tenant: str, method: PaymentMethod, reference: str) -> Outcome:
+        """Take back what waits for an action that nobody took; what it is after that, if it was too late."""
+        ...
+
+    async def refund(
+        self,
+        *,
+        tenant: str,
+        idempotency_key: str,
+        method: PaymentMethod,
+        payment_reference: str,
+        amount: Money,
+        at: datetime,
+    ) -> RefundOutcome:
+        """Give back a part of what was collected, or all. The same key gives back once."""
+        ...
+
+    async def find_refund(
+        self,
+        *,
+        tenant: str,
+        idempotency_key: str,
+        method: PaymentMethod,
+        payment_reference: str,
+        reference: str | None,
+    ) -> RefundOutcome | None:
+        """What became of an earlier call of `refund`; None when the gateway knows of none."""
+        ...
+
+    async def accept_method(
+        self,
+        *,
+        tenant: str,
+        account: str | None,
+        token: str,
+        customer_id: str,
+        gateway_customer: str | None = None,
+    ) -> AcceptedMethod:
+        """Make what the token stands for chargeable in the customer's absence. A repeat changes nothing.
+
+        `gateway_customer` is what the customer is called there, where he has paid through that account before.
+        Raises: PaymentTokenUnusable, GatewayAccountUnknown.
+        """
+        ...
+
+    async def find_details(self, *, tenant: str, method: PaymentMethod) -> MethodDetails | None:
+        """What is known of a method by now; None once it is gone."""
+        ...
+
+    async def find_dispute(
+        self, *, tenant: str, account: str | None, reference: str
+    ) -> GatewayDispute | None:
+        """What a bank took back, or wants to, and how it stands."""
         ...
 
 

@@ -11,6 +11,7 @@ from libs.common.money import Money
 from libs.common.paging import PageRequest, Slice
 from services.billing.domain.billing_profile import BillingProfile
 from services.billing.domain.customer_balance import BalanceEntry, CustomerBalance
+from services.billing.domain.dunning import Dunning
 from services.billing.domain.invoice import Invoice
 from services.billing.domain.invoice_line import InvoiceLine
 from services.billing.domain.manual_line import ManualLine
@@ -29,6 +30,23 @@ class InvoiceView:
 
     invoice: Invoice
     lines: tuple[InvoiceLine, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DunningView:
+    """A dunning with the invoice that it is about."""
+
+    dunning: Dunning
+    invoice: Invoice
+
+
+@dataclass(frozen=True, slots=True)
+class DunningFilter:
+    """None means any. `due_until` asks for those whose next step comes by then."""
+
+    customer_id: str | None = None
+    state: str | None = None
+    due_until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +108,10 @@ class BillingQueries(Protocol):
     ) -> Slice[BillingProfile]: ...
 
     async def list_payment_methods(
-        self, page: PageRequest, *, customer_id: str | None
-    ) -> Slice[PaymentMethod]: ...
+        self, page: PageRequest, *, customer_id: str | None, expiring_by: date | None = None
+    ) -> Slice[PaymentMethod]:
+        """`expiring_by`: cards that hold no longer than until the end of that day's month."""
+        ...
 
     async def get_payment_method(self, id: str, *, customer_id: str | None) -> PaymentMethod:
         """Raises: PaymentMethodNotFound, also when it is not `customer_id`'s."""

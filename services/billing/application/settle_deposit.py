@@ -10,8 +10,9 @@ from libs.common.ids import new_id
 from libs.common.money import Money
 from libs.common.telemetry import current_traceparent
 from services.billing.application import events
-from services.billing.application.issue_credit_note import lessen_attempt, request_refund
+from services.billing.application.issue_credit_note import lessen_attempt
 from services.billing.application.ports import UnitOfWork
+from services.billing.application.request_refund import request_refund
 from services.billing.application.void_invoice import refuse_while_calling
 from services.billing.application.when_paid import tell, when_paid
 from services.billing.domain.deposit import Deposit, applied_to, canceled, captured, given_back
@@ -84,7 +85,7 @@ async def release_deposit(
     after, amount = given_back(deposit, command.amount)
     tell(after, "deposit.released", now=now, uow=uow)
     if amount.amount_minor:
-        request_refund(
+        await request_refund(
             Refund(
                 id=new_id("rfd"),
                 customer_id=after.customer_id,

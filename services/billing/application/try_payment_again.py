@@ -5,13 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from libs.common.telemetry import current_traceparent
 from services.billing.application.ports import UnitOfWork
-from services.billing.domain.invoice import InvoiceNotPayable
+from services.billing.domain.invoice import Invoice, InvoiceNotPayable
 from services.billing.domain.payment import (
     PaymentAttempt,
     PaymentUnderWay,
     another_attempt,
     brought_forward,
+    first_attempt,
 )
 
 
@@ -35,8 +37,9 @@ async def try_payment_again(command: TryPaymentAgain, *, uow: UnitOfWork) -> Pay
             remedy="Only a finalized invoice that is not paid yet can be collected.",
         )
     last = await uow.payment_attempts.last_of_invoice(invoice.id)
-    assert last is not None, "a finalized invoice has an attempt"
-    if last.state == "calling":
+    if last is None:  # it waited for a transfer
+        return _first(invoice, now=command.now, uow=uow)
+    if last.was_called:
         raise PaymentUnderWay("the gateway is being asked", remedy="Read the invoice again in a moment.")
     if last.is_open:
         attempt = brought_forward(last, now=command.now)
@@ -44,5 +47,19 @@ async def try_payment_again(command: TryPaymentAgain, *, uow: UnitOfWork) -> Pay
     else:
         attempt = another_attempt(last, due=invoice.due, due_at=command.now, now=command.now)
         uow.payment_attempts.add(attempt)
+    uow.record("payment.requested", attempt.id, attempt.version)
+    return attempt
+
+
+def _first(invoice: Invoice, *, now: datetime, uow: UnitOfWork) -> PaymentAttempt:
+    attempt = first_attempt(
+        invoice.id,
+        invoice.customer_id,
+        invoice.due,
+        now=now,
+        clock_id=invoice.clock_id,
+        trace=current_traceparent() or invoice.traceparent,
+    )
+    uow.payment_attempts.add(attempt)
     uow.record("payment.requested", attempt.id, attempt.version)
     return attempt

@@ -11,6 +11,7 @@ from services.billing.application import events
 from services.billing.application.give_back import give_back
 from services.billing.application.issue_credit_note import lessen_attempt
 from services.billing.application.ports import UnitOfWork
+from services.billing.application.queue_mail import queue_invoice_mail
 from services.billing.application.when_paid import tell
 from services.billing.domain.customer_balance import BalanceMovement
 from services.billing.domain.deposit import canceled
@@ -52,7 +53,7 @@ async def refuse_while_calling(invoice: Invoice, *, uow: UnitOfWork) -> None:
     Raises: PaymentUnderWay.
     """
     attempt = await uow.payment_attempts.last_of_invoice(invoice.id)
-    if attempt is not None and attempt.state == "calling" and attempt.payment_method_id is not None:
+    if attempt is not None and attempt.was_called and attempt.payment_method_id is not None:
         raise PaymentUnderWay("the gateway is being asked", remedy="Try again in a moment.")
 
 
@@ -82,6 +83,7 @@ async def void_invoice(command: VoidInvoice, *, uow: UnitOfWork, check_version: 
     told = events.invoice_voided(void, reason=command.reason, tenant=uow.tenant)
     uow.outbox.append(told, key=void.id, traceparent=current_traceparent())
     uow.record("invoice.voided", void.id, void.version)
+    await queue_invoice_mail("invoice_voided", void, now=now, uow=uow)
     return void
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from libs.common.periods import local_date
 from services.billing.application import events
 from services.billing.application.ports import UnitOfWork
+from services.billing.application.queue_mail import queue_invoice_mail
 from services.billing.application.top_up_wallet import credit_top_up
 from services.billing.domain.deposit import Deposit, received
 from services.billing.domain.invoice import Invoice
@@ -17,6 +19,18 @@ async def when_paid(invoice: Invoice, *, now: datetime, uow: UnitOfWork) -> None
     Emits: DepositChanged, WalletChanged.
     """
     await credit_top_up(invoice, now=now, uow=uow)
+    if invoice.paid.amount_minor:  # what was paid without money is told of by the document that did it
+        await queue_invoice_mail(
+            "receipt",
+            invoice,
+            now=now,
+            uow=uow,
+            fact=f"{invoice.id}:{invoice.reopened_count}",
+            details={
+                "amount_minor": invoice.paid.amount_minor,
+                "paid_on": local_date(now, invoice.zone).isoformat(),
+            },
+        )
     if invoice.document_kind == "deposit":
         deposit = await uow.deposits.get_for_update(invoice.group_id)
         if deposit.state == "requested":

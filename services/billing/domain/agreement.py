@@ -8,6 +8,8 @@ from decimal import Decimal
 from typing import Literal
 
 from libs.common.periods import Interval
+from services.billing.domain.dunning_terms import AS_BY_DEFAULT as DUNNED_BY_DEFAULT
+from services.billing.domain.dunning_terms import DunningTerms
 from services.billing.domain.proration import AS_USUAL, ProrationOptions
 from services.billing.domain.rating.commitment import Commitment
 from services.billing.domain.rating.price import Price
@@ -117,6 +119,7 @@ class Agreement:
     commitments: tuple[Commitment, ...] = ()
     plan_code: str = ""
     next_boundary_at: datetime | None = None
+    dunning: DunningTerms = DUNNED_BY_DEFAULT
 
     @property
     def pays(self) -> CustomerDetails:

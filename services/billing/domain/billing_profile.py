@@ -10,6 +10,7 @@ from libs.common.errors import NotFound
 from services.billing.domain.contact_details import DocumentDelivery
 
 TaxStatus = Literal["auto", "taxable", "exempt", "reverse_charge", "outside_scope"]
+PaysBy = Literal["gateway", "bank_transfer"]
 
 
 class BillingProfileNotFound(NotFound):
@@ -23,7 +24,8 @@ class BillingProfile:
 
     `seller_id` of None is the tenant's default seller. `gathers`: what falls due on one date stands on one invoice.
     `tax_status` `auto` follows from the countries, the VAT id and the category of what is sold. `is_business` of None:
-    whoever has a VAT id. `draft_grace_hours` of None are the seller's.
+    whoever has a VAT id. `draft_grace_hours` of None are the seller's. Whoever `pays_by` bank transfer is asked for
+    nothing: his invoices wait for the money, and he needs no payment method.
     """
 
     customer_id: str
@@ -39,6 +41,7 @@ class BillingProfile:
     is_business: bool | None = None
     draft_grace_hours: int | None = None
     delivery: DocumentDelivery | None = None
+    pays_by: PaysBy = "gateway"
 
     @property
     def id(self) -> str:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from services.billing.domain.agreement import Address
+from services.billing.domain.mail import MailKind
+
+EInvoiceFormat = Literal["ubl", "cii", "factur-x"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +36,9 @@ class SellerDetails:
     """What documents say of a seller besides name and tax number.
 
     `legal_id` is his number in the register of companies. Without a `mail_from` no mail is sent for him. `language`
-    (BCP 47) is that of documents and mails for customers without a locale. `colour` is that of documents: `#rrggbb`.
+    (BCP 47) is that of documents and mails for customers without a locale. `colour` is that of documents: `#rrggbb`;
+    `logo` is the id of the picture at their head. `mails` are the kinds that are sent; None is all of them. `payment_url`
+    is where a customer pays or changes how he pays: `{invoice_id}`, `{number}` and `{customer_id}` in it are filled in.
     """
 
     postal_address: Address | None = None
@@ -45,12 +51,19 @@ class SellerDetails:
     mail_from: str | None = None
     language: str | None = None
     colour: str | None = None
+    logo: str | None = None
+    mails: tuple[MailKind, ...] | None = None
+    payment_url: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class DocumentDelivery:
-    """Where the documents of a customer go, besides the address of the customer. `mail_to` of none is his own mail."""
+    """Where the documents of a customer go, besides the address of the customer. `mail_to` of none is his own mail.
+
+    `e_invoice` is how he wants them as e-invoices; None is not at all.
+    """
 
     electronic_address: ElectronicAddress | None = None
     mail_to: tuple[str, ...] = ()
     language: str | None = None
+    e_invoice: EInvoiceFormat | None = None

@@ -10,7 +10,18 @@ from libs.common.errors import NotFound, RuleViolation
 from libs.common.ids import derived_id
 from libs.common.money import Money
 
-MovementKind = Literal["credit", "applied", "adjustment", "credit_note", "given_back", "overpaid"]
+MovementKind = Literal[
+    "credit",
+    "applied",
+    "adjustment",
+    "credit_note",
+    "given_back",
+    "overpaid",
+    "payment",
+    "payment_taken_back",
+    "refund",
+    "refund_canceled",
+]
 
 
 class CustomerBalanceNotFound(NotFound):
@@ -42,7 +53,8 @@ class BalanceMovement:
 
     `credit`: a document below zero gave to it. `applied`: an invoice drew on it. `adjustment`: by hand, for a reason.
     `credit_note`: one gave to it. `given_back`: an invoice that was voided gave back what it drew, or took back what it
-    gave. `overpaid`: a payment came for what was credited meanwhile.
+    gave. `overpaid`: more came than was due. `payment`: money was put on it; `payment_taken_back`: and taken off again.
+    `refund`: it is given back as money; `refund_canceled`: one is not, after all.
     """
 
     customer_id: str
@@ -55,6 +67,8 @@ class BalanceMovement:
     clock_id: str | None = None
     traceparent: str | None = None
     credit_note_id: str | None = None
+    allocation_id: str | None = None
+    refund_id: str | None = None
 
     @property
     def balance_id(self) -> str:

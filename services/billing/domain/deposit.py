@@ -82,6 +82,13 @@ def received(deposit: Deposit) -> Deposit:
     return replace(deposit, state="collected", collected=deposit.amount, version=deposit.version + 1)
 
 
+def asked_for_again(deposit: Deposit) -> Deposit:
+    """What was received is gone again, before any of it was used."""
+    assert deposit.remaining == deposit.collected, "what was used cannot be gone"
+    zero = Money.zero(deposit.amount.currency)
+    return replace(deposit, state="requested", collected=zero, version=deposit.version + 1)
+
+
 def captured(deposit: Deposit, amount: Money | None, *, now: datetime) -> Deposit:
     """What was held is taken, in full or in part; the rest of the authorisation ends.
 

@@ -24,6 +24,7 @@ from services.billing.domain.invoice_line import InvoiceLine
 from services.billing.domain.manual_line import ManualLine
 from services.billing.domain.payment_terms import BusinessCalendar, PaymentTerms, due_date
 from services.billing.domain.postings_of_invoices import income_of
+from services.billing.domain.remittance import creditor_reference
 from services.billing.domain.seller import NumberedKind, Seller
 from services.billing.domain.settlement import InvoiceTax, Settled
 
@@ -70,7 +71,8 @@ class Invoice:
     spend threshold. `customer` pays. `subtotal` are the lines as priced; less what is `prepaid` in units and the
     `discount`, and without tax, they are `net`. `credits_applied` is what prepaid money paid of the total,
     `balance_applied` what the balance did; where the total is below zero, what the balance was given, as a negative
-    amount. `credited` is what credit notes took off what was still due.
+    amount. `credited` is what credit notes took off what was still due. `reopened_count` is how often it had been
+    paid and was due again since the money was taken back: what is told of it later goes over what was told before.
     `period_index` is that of the period beginning at the boundary; while `awaits_window`, the draft waits for
     the usage of the period before it. `skipped` is a draft that had nothing to pay, `gathered` one whose charges went
     to the document `gathered_into`. `due_at` is set on a draft that the scheduler shall finalize, not before
@@ -126,11 +128,22 @@ class Invoice:
     replaces_id: str | None = None
     voided_at: datetime | None = None
     payment_terms: PaymentTerms | None = None
+    reopened_count: int = 0
 
     @property
     def due(self) -> Money:
         """What is still to be paid with money."""
         return self.total - self.credits_applied - self.balance_applied - self.paid - self.credited
+
+    @property
+    def waits_for_transfer(self) -> bool:
+        """Whether nobody is asked for the money: who pays said that he transfers it."""
+        return self.profile is not None and self.profile.pays_by == "bank_transfer"
+
+    @property
+    def payment_reference(self) -> str | None:
+        """What a payer quotes (ISO 11649); None while the document has no number."""
+        return None if self.number is None else creditor_reference(self.number, self.id)
 
     @property
     def about(self) -> tuple[str, ...]:

@@ -12,6 +12,9 @@ from services.billing.domain.invoice import Invoice
 # What may be the issue of another document at the same boundary stays below: the version of an agreement.
 REISSUE = 1_000_000
 
+# What money may come for.
+PAYABLE = ("finalized", "uncollectible")
+
 
 class InvoiceNotVoidable(Conflict):
     code = "invoice_not_voidable"
@@ -39,14 +42,32 @@ class Received:
 def with_payment(invoice: Invoice, amount: Money, *, now: datetime) -> Received:
     """The invoice with what was paid of it, `paid` when nothing is left to be.
 
-    More than was due comes when the invoice was credited while the gateway was being asked.
+    More than was due comes when the invoice was credited while the gateway was being asked, or from a payer who rounds
+    up. What was given up is still owed: it is paid when somebody pays it after all.
+    Raises: CurrencyMismatch.
     """
-    due = invoice.due if invoice.status == "finalized" else Money.zero(invoice.currency)
-    taken = min(amount, due, key=lambda money: money.amount_minor)
+    due = invoice.due if invoice.status in PAYABLE else Money.zero(invoice.currency)
+    taken = amount if (due - amount).amount_minor > 0 else due
     if not taken.amount_minor:
         return Received(invoice, amount)
     paid = replace(invoice, paid=invoice.paid + taken, version=invoice.version + 1)
+    if paid.status == "uncollectible" and not paid.due.amount_minor:
+        paid = replace(paid, status="paid", paid_at=now)
     return Received(settled(paid, now=now), amount - taken)
+
+
+def with_payment_taken_off(invoice: Invoice, amount: Money) -> Invoice:
+    """The invoice with less that is paid of it. One that had been paid is due again, in a round of its own."""
+    assert (invoice.paid - amount).amount_minor >= 0, "no more is taken off than was paid"
+    less = replace(invoice, paid=invoice.paid - amount, version=invoice.version + 1)
+    if invoice.status != "paid":
+        return less
+    return replace(less, status="finalized", paid_at=None, reopened_count=invoice.reopened_count + 1)
+
+
+def given_up_after_use(invoice: Invoice) -> Invoice:
+    """A deposit whose payment was taken back after some of it was used: what is missing is a loss, until it is paid."""
+    return replace(invoice, status="uncollectible")
 
 
 def settled(invoice: Invoice, *, now: datetime) -> Invoice:

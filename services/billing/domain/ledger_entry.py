@@ -26,6 +26,7 @@ Account = Literal[
     "rounding",
     "sla_reduction",
     "tax_payable",
+    "unapplied_payments",
 ]
 AccountType = Literal["asset", "liability", "income", "expense"]
 
@@ -50,6 +51,7 @@ ACCOUNT_TYPES: Mapping[Account, AccountType] = {
     "rounding": "expense",
     "sla_reduction": "income",
     "tax_payable": "liability",
+    "unapplied_payments": "liability",
 }
 
 

@@ -1,4 +1,4 @@
-"""What a credit note posts: the mirror of what it credits, of what is still to be earned too; and refunds."""
+"""What a credit note posts: the mirror of what it credits, of what is still to be earned too."""
 
 from __future__ import annotations
 
@@ -66,18 +66,4 @@ def postings_for_credit_note(
     issued = postings_of(key, amounts, tax.currency, when, invoice_id=invoice_id, source_id=credit_note_id)
     return issued + postings_for_earned_back(
         key, later, tax.currency, when, zone, invoice_id=invoice_id, source_id=credit_note_id
-    )
-
-
-def postings_for_refund(
-    refund_id: str, amount: Money, *, at: datetime, zone: str | None, invoice_id: str | None = None
-) -> tuple[Posting, ...]:
-    """Debit what was to be given back, credit cash."""
-    return postings_of(
-        f"refund:{refund_id}:paid",
-        [("refunds_payable", amount.amount_minor), ("cash", -amount.amount_minor)],
-        amount.currency,
-        moment(at, zone),
-        invoice_id=invoice_id,
-        source_id=refund_id,
     )

@@ -60,7 +60,8 @@ class CustomerBalanceBody(StrictBody):
 class BalanceEntryBody(StrictBody):
     """`credit`: a document below zero gave to the balance. `applied`: an invoice drew on it. `adjustment`: by hand.
     `credit_note`: one gave to it. `given_back`: an invoice that was voided gave back what it drew, or took what it gave.
-    `overpaid`: a payment came for what was credited meanwhile.
+    `overpaid`: more came than was due. `payment`: money was put on it; `payment_taken_back`: and taken off again.
+    `refund`: it is given back as money; `refund_canceled`: one is not, after all.
 
     `balance_after` is what the balance came to by it.
     """
@@ -69,11 +70,23 @@ class BalanceEntryBody(StrictBody):
     customer_balance_id: str
     ordinal: int
     customer_id: str
-    kind: Literal["credit", "applied", "adjustment", "credit_note", "given_back", "overpaid"]
+    kind: Literal[
+        "credit",
+        "applied",
+        "adjustment",
+        "credit_note",
+        "given_back",
+        "overpaid",
+        "payment",
+        "payment_taken_back",
+        "refund",
+        "refund_canceled",
+    ]
     amount: MoneyBody
     balance_after: MoneyBody
     invoice_id: str | None
     credit_note_id: str | None
+    refund_id: str | None
     reason: str | None
     occurred_at: Instant
 
@@ -90,6 +103,7 @@ class BalanceEntryBody(StrictBody):
             balance_after=MoneyBody.from_money(entry.after),
             invoice_id=movement.invoice_id,
             credit_note_id=movement.credit_note_id,
+            refund_id=movement.refund_id,
             reason=movement.reason,
             occurred_at=movement.occurred_at,
         )

@@ -19,7 +19,7 @@ from services.billing.domain.agreement import Address, CustomerDetails
 from services.billing.domain.charge import Charge
 from services.billing.domain.invoice import NO_SELLER, AppliedDiscount, Invoice, terms_of
 from services.billing.domain.invoice_line import InvoiceLine
-from services.billing.domain.payment import PaymentAttempt, PaymentMethod
+from services.billing.domain.payment import PaymentAttempt
 from services.billing.domain.seller import Seller
 from services.billing.domain.settlement import InvoiceTax
 
@@ -35,30 +35,10 @@ DocumentKindText = Literal[
 AwaitedText = Literal["usage", "seller", "grace", "person", "gathering", "billing_run"]
 
 
-class NewPaymentMethodBody(StrictBody):
-    """`behaviour` tells the sandbox gateway what to do: it moves no money."""
-
-    customer_id: CustomerId
-    gateway: Literal["sandbox"] = "sandbox"
-    behaviour: Literal["succeeds", "fails_once", "always_fails", "times_out_once"] = "succeeds"
-
-
-class PaymentMethodBody(StrictBody):
-    id: str
-    customer_id: str
-    gateway: str
-    behaviour: str
-    is_default: bool
-    version: int
-    created_at: Instant
-
-    @classmethod
-    def from_domain(cls, method: PaymentMethod) -> Self:
-        return cls(**{name: getattr(method, name) for name in cls.model_fields})
-
-
 class PaymentAttemptBody(StrictBody):
-    """`due_at` is when it is tried, in the customer's time; null once it has ended."""
+    """`due_at` is when it is tried, in the customer's time, or, while it is `processing`, asked about; null once it has
+    ended. With `needs_action` it is the customer who has still to act, else a bank.
+    """
 
     id: str
     invoice_id: str
@@ -68,6 +48,7 @@ class PaymentAttemptBody(StrictBody):
     payment_method_id: str | None
     gateway_reference: str | None
     reason: str | None
+    needs_action: bool
     due_at: Instant | None
     ended_at: Instant | None
     created_at: Instant
@@ -200,12 +181,14 @@ class BilledCustomerBody(StrictBody):
 class InvoiceSummaryBody(StrictBody):
     """`balance_applied` is what the balance of who pays has paid of it, or, below zero, what it was given.
 
-    What a document with the status `gathered` held stands on the one that it was `gathered_into`.
+    What a document with the status `gathered` held stands on the one that it was `gathered_into`. `payment_reference` is
+    what a payer quotes (ISO 11649).
     """
 
     id: str
     document_kind: DocumentKindText
     number: str | None
+    payment_reference: str | None
     status: InvoiceStatusText
     status_reason: str | None
     waits_for: list[AwaitedText]
@@ -263,6 +246,7 @@ def _summary(invoice: Invoice) -> dict[str, object]:
         "id": invoice.id,
         "document_kind": invoice.document_kind,
         "number": invoice.number,
+        "payment_reference": invoice.payment_reference,
         "status": invoice.status,
         "status_reason": invoice.status_reason,
         "waits_for": awaited_by(invoice),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Self
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, StringConstraints
 from stdnum import bic as bics
@@ -15,9 +17,11 @@ from services.billing.domain.agreement import Address
 from services.billing.domain.contact_details import (
     BankAccount,
     DocumentDelivery,
+    EInvoiceFormat,
     ElectronicAddress,
     SellerDetails,
 )
+from services.billing.domain.mail import MAIL_KINDS, MailKind
 
 
 def _iban(value: str) -> str:
@@ -36,6 +40,26 @@ def _bic(value: str) -> str:
 
 Iban = Annotated[str, Field(max_length=42, examples=["NL91ABNA0417164300"]), AfterValidator(_iban)]
 Bic = Annotated[str, Field(max_length=14, examples=["ABNANL2A"]), AfterValidator(_bic)]
+
+
+def _payment_url(value: str) -> str:
+    bare = value
+    for name in ("{invoice_id}", "{number}", "{customer_id}"):
+        bare = bare.replace(name, "x")
+    parts = urlsplit(bare) if not _NOT_IN_URL.search(bare) else None
+    if parts is None or parts.scheme != "https" or not parts.hostname or parts.username is not None:
+        raise ValueError(
+            "must be an address that begins with https://, in which {invoice_id}, {number} and {customer_id} may stand"
+        )
+    return value
+
+
+_NOT_IN_URL = re.compile(r"[^!#-;=?-\[\]_a-z~]")
+PaymentUrl = Annotated[
+    str,
+    Field(max_length=500, examples=["https://shop.example/pay?invoice={invoice_id}"]),
+    AfterValidator(_payment_url),
+]
 Colour = Annotated[str, Field(pattern=r"^#[0-9a-f]{6}$", max_length=7, examples=["#0a7f5a"])]
 Identifier = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=64)]
 
@@ -83,7 +107,8 @@ class SellerDetailsBody(StrictBody):
     """What documents say of the seller besides name and tax number.
 
     Without a `mail_from` no mail is sent for the seller. `language` is that of documents and mails for customers without
-    a locale; `colour` that of the documents.
+    a locale; `colour` that of the documents. `mails` are the kinds of mail that are sent: all of them if it is null.
+    `payment_url` is where a customer can pay or change how he pays; mails link to it.
     """
 
     postal_address: AddressBody | None = None
@@ -96,6 +121,8 @@ class SellerDetailsBody(StrictBody):
     mail_from: Email | None = None
     language: Locale | None = None
     colour: Colour | None = None
+    mails: Annotated[list[MailKind], Field(max_length=len(MAIL_KINDS))] | None = None
+    payment_url: PaymentUrl | None = None
 
     @classmethod
     def from_domain(cls, details: SellerDetails) -> Self:
@@ -103,6 +130,7 @@ class SellerDetailsBody(StrictBody):
         address, electronic, bank = details.postal_address, details.electronic_address, details.bank
         return cls(
             **plain,
+            mails=None if details.mails is None else list(details.mails),
             postal_address=None if address is None else AddressBody.from_domain(address),
             electronic_address=None if electronic is None else ElectronicAddressBody.from_domain(electronic),
             bank=None if bank is None else BankAccountBody.from_domain(bank),
@@ -112,6 +140,7 @@ class SellerDetailsBody(StrictBody):
         plain = {name: getattr(self, name) for name in type(self).model_fields if name not in _PARTS}
         return SellerDetails(
             **plain,
+            mails=None if self.mails is None else tuple(dict.fromkeys(self.mails)),
             postal_address=None if self.postal_address is None else self.postal_address.to_domain(),
             electronic_address=None
             if self.electronic_address is None
@@ -120,15 +149,19 @@ class SellerDetailsBody(StrictBody):
         )
 
 
-_PARTS = frozenset({"postal_address", "electronic_address", "bank"})
+_PARTS = frozenset({"postal_address", "electronic_address", "bank", "mails"})
 
 
 class DocumentDeliveryBody(StrictBody):
-    """Where a customer's documents go. Without `mail_to` they go to the customer's own mail address."""
+    """Where a customer's documents go. Without `mail_to` they go to the customer's own mail address.
+
+    With `e_invoice`, mails carry invoices and credit notes as such an e-invoice too, where they can be one.
+    """
 
     electronic_address: ElectronicAddressBody | None = None
     mail_to: Annotated[list[Email], Field(max_length=10)] = Field(default_factory=list)
     language: Locale | None = None
+    e_invoice: EInvoiceFormat | None = None
 
     @classmethod
     def from_domain(cls, delivery: DocumentDelivery) -> Self:
@@ -137,6 +170,7 @@ class DocumentDeliveryBody(StrictBody):
             electronic_address=None if electronic is None else ElectronicAddressBody.from_domain(electronic),
             mail_to=list(delivery.mail_to),
             language=delivery.language,
+            e_invoice=delivery.e_invoice,
         )
 
     def to_domain(self) -> DocumentDelivery:
@@ -145,4 +179,5 @@ class DocumentDeliveryBody(StrictBody):
             electronic_address=None if electronic is None else electronic.to_domain(),
             mail_to=tuple(dict.fromkeys(self.mail_to)),
             language=self.language,
+            e_invoice=self.e_invoice,
         )

@@ -1,4 +1,4 @@
-"""Request and response bodies of credit notes and refunds."""
+"""Request and response bodies of credit notes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from libs.common.web.bodies import BusinessDate, DecimalText, Instant, MoneyBody
 from services.billing.application.issue_credit_note import IssueCreditNote
 from services.billing.domain.credit_note import CreditNote, CreditNoteLine, Split, WantedCredit
 from services.billing.domain.credited_amounts import CreditedTax, LineCredit
-from services.billing.domain.refund import Refund
 from services.billing.entrypoints.bodies import (
     BilledCustomerBody,
     InvoicePartyBody,
@@ -22,7 +21,6 @@ from services.billing.entrypoints.bodies import (
 CREDITED_LINES_MAX = 1_000
 
 CreditNoteId = Annotated[str, identifier("crn")]
-RefundId = Annotated[str, identifier("rfd")]
 InvoiceId = Annotated[str, identifier("inv")]
 LineId = Annotated[str, identifier("lin")]
 Reason = Annotated[
@@ -229,28 +227,6 @@ class CreditNotePreviewBody(StrictBody):
     def from_domain(cls, note: CreditNote) -> Self:
         told = {**_summary(note), **_details(note)}
         return cls.model_validate({name: told[name] for name in cls.model_fields})
-
-
-class RefundBody(StrictBody):
-    """Money that is to be given back, of a credit note on an invoice or of a deposit: pending until it is moved."""
-
-    id: str
-    customer_id: str
-    amount: MoneyBody
-    state: Literal["pending"]
-    reason: str
-    credit_note_id: str | None
-    invoice_id: str | None
-    deposit_id: str | None
-    test_clock_id: str | None
-    version: int
-    created_at: Instant
-
-    @classmethod
-    def from_domain(cls, refund: Refund) -> Self:
-        named = ("amount", "test_clock_id")
-        plain = {name: getattr(refund, name) for name in cls.model_fields if name not in named}
-        return cls(**plain, amount=_money(refund.amount), test_clock_id=refund.clock_id)
 
 
 def _money(amount: Money) -> MoneyBody:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 
 from libs.common.contracts import HEARS, group_of, topic_of
@@ -27,10 +27,14 @@ from libs.common.contracts.subscriptions import (
     SubscriptionChangedV1,
     SubscriptionEndedV1,
     SubscriptionPausedV1,
+    SubscriptionReceiptIssuedV1,
+    SubscriptionRecoveredV1,
+    SubscriptionRenewalUpcomingV1,
     SubscriptionRenewedV1,
     SubscriptionResumedV1,
     SubscriptionScheduledV1,
     SubscriptionStartedV1,
+    SubscriptionTrialEndingV1,
     TestClockMovedV1,
 )
 from libs.common.messaging.handlers import HandlerGroup
@@ -63,6 +67,14 @@ from services.billing.domain.charge import (
 from services.billing.domain.invoice import invoice_id
 from services.billing.domain.terms import PeriodTerms
 from services.billing.domain.usage_difference import billed_lines
+from services.billing.entrypoints.mail_handlers import (
+    on_receipt_issued,
+    on_renewal_upcoming,
+    on_subscription_recovered,
+    on_trial_ending,
+    subscriptions_told_of,
+    tell_of_end,
+)
 
 Lifecycle = SubscriptionStartedV1 | SubscriptionRenewedV1 | SubscriptionEndedV1
 
@@ -101,6 +113,7 @@ async def on_subscription_ended(event: SubscriptionEndedV1, uow: BillingUnitOfWo
         await settle_change(_change(event, _settles_at(event)), uow=uow)
     else:
         await reconcile_charges(_boundary(event), uow=uow)
+    await tell_of_end(event, uow)
 
 
 def _never_began(event: AgreementEvent) -> bool:
@@ -231,8 +244,9 @@ async def prepare(given: Sequence[Event], uow: BillingUnitOfWork) -> None:
     corrected = [event for event in given if isinstance(event, UsageCorrectedV1)]
     counted: list[UsageWindowClosedV1 | UsageCorrectedV1] = [*closed, *corrected]
     subscriptions = [event.subscription.subscription_id for event in told]
+    reminded = await _reminded(given, uow)
     await uow.agreements.load_of_customers_for_update(
-        _erased(given), also=[*subscriptions, *(event.subscription_id for event in counted)]
+        _erased(given), also=[*subscriptions, *(event.subscription_id for event in counted), *reminded]
     )
     drafts = [document_id for event in told if (document_id := _document_id(event)) is not None]
     drafts += [invoice_id(event.subscription_id, event.window_end) for event in counted]
@@ -243,7 +257,8 @@ async def prepare(given: Sequence[Event], uow: BillingUnitOfWork) -> None:
     payers = await _payers(told, corrected, drafts, uow)
     await _load_credits(told, counted, payers, uow)
     await uow.customer_balances.load_for_update(payers)
-    await uow.billing_profiles.load(customer_id for customer_id, _ in payers)
+    written_to = [customer_id for customer_id in reminded.values() if customer_id is not None]
+    await uow.billing_profiles.load([*(customer_id for customer_id, _ in payers), *written_to])
     await uow.charges.load_of_invoices(drafts)
     await uow.manual_lines.load_of_invoices(drafts)
     windows = [(event.subscription_id, event.period_index) for event in closed]
@@ -261,6 +276,12 @@ async def prepare(given: Sequence[Event], uow: BillingUnitOfWork) -> None:
     corrects = [id async for id in _lines_put_right(put_right, subscriptions, uow)]
     if corrects:
         await uow.billed_treatments.of_lines(corrects)
+
+
+async def _reminded(given: Sequence[Event], uow: BillingUnitOfWork) -> Mapping[str, str | None]:
+    """The subscriptions of which mails tell, and to whom; none where no seller sends mails."""
+    found = subscriptions_told_of(given)
+    return found if found and await uow.mails.is_wanted() else {}
 
 
 def _document_id(event: AgreementEvent) -> str | None:
@@ -422,6 +443,10 @@ HANDLERS: HandlerGroup[BillingUnitOfWork] = HandlerGroup(
         SubscriptionPausedV1: on_subscription_changed,
         SubscriptionResumedV1: on_subscription_changed,
         SubscriptionEndedV1: on_subscription_ended,
+        SubscriptionTrialEndingV1: on_trial_ending,
+        SubscriptionRenewalUpcomingV1: on_renewal_upcoming,
+        SubscriptionReceiptIssuedV1: on_receipt_issued,
+        SubscriptionRecoveredV1: on_subscription_recovered,
         UsageWindowClosedV1: on_usage_window_closed,
         UsageCorrectedV1: on_usage_corrected,
         UsageWindowSealedV1: on_usage_window_sealed,

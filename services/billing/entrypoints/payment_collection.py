@@ -25,12 +25,21 @@ from services.billing.application.collect_payment import (
     release_attempt,
 )
 from services.billing.application.ports import Gateways
-from services.billing.domain.payment import Collected, Outcome
+from services.billing.domain.payment import Collected, Declined, Outcome, Pending
 
 log = logging.getLogger(__name__)
 
 BATCH_MAX = 100
 RECORD_AGAIN_S = 60
+UNKNOWN_PAUSE_MAX_S = 3600
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """A call after which nobody knows what became of it."""
+
+    claim: ClaimedAttempt
+    error: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,27 +125,26 @@ class CollectPayments:
     async def _carry_out(self, claims: Sequence[ClaimedAttempt]) -> None:
         told = await asyncio.gather(*(self._collect(claim) for claim in claims))
         await self._record([answer for answer in told if isinstance(answer, Answer)])
+        await self._wait_for([answer for answer in told if isinstance(answer, Unknown)])
         await self._release([answer for answer in told if isinstance(answer, ClaimedAttempt)])
 
     async def _claim(self, due: Sequence[DueRow], uow: BillingUnitOfWork) -> None:
-        until = self._clock.system_now() + timedelta(seconds=self._claim_s)
+        at = self._clock.system_now()
+        until = at + timedelta(seconds=self._claim_s)
         await uow.payment_attempts.load_for_update(row.id for row in due)
         found = [await uow.payment_attempts.find_for_update(row.id) for row in due]
         await uow.payment_methods.load_for_attempts(attempt for attempt in found if attempt is not None)
         for row in due:
-            claim = await claim_attempt(row.id, now=row.now, claimed_until=until, uow=uow)
+            claim = await claim_attempt(row.id, now=row.now, claimed_until=until, at=at, uow=uow)
             if claim is not None:
                 self._claims.add(claim)
 
-    async def _collect(self, claim: ClaimedAttempt) -> Answer | ClaimedAttempt | None:
-        """The claim itself when its turn came after the word to stop: the gateway was not called.
-
-        None when the outcome is unknown: the claim runs out, and the gateway is asked before a further try.
-        """
+    async def _collect(self, claim: ClaimedAttempt) -> Answer | ClaimedAttempt | Unknown:
+        """The claim itself when its turn came after the word to stop: the gateway was not called."""
         async with self._calls:
             return claim if self._stopping.is_set() else await self._ask(claim)
 
-    async def _ask(self, claim: ClaimedAttempt) -> Answer | None:
+    async def _ask(self, claim: ClaimedAttempt) -> Answer | Unknown:
         attributes = {"perennial.payment_attempt.id": claim.attempt.id}
         with span("collect payment", parent=claim.attempt.traceparent, attributes=attributes) as started:
             try:
@@ -145,7 +153,7 @@ class CollectPayments:
             except Exception as error:
                 log.warning("payment outcome unknown", extra={"attempt": claim.attempt.id}, exc_info=error)
                 metrics.payment("billing", "unknown")
-                return None
+                return Unknown(claim, f"{type(error).__name__}: {error}"[:ERROR_LENGTH_MAX])
             return Answer(claim, outcome, traceparent_of(started))
 
     def _left_s(self, claim: ClaimedAttempt) -> float:
@@ -178,6 +186,24 @@ class CollectPayments:
                 for claim in mine:
                     await release_attempt(claim, now=now, uow=uow)
 
+    async def _wait_for(self, unknown: Sequence[Unknown]) -> None:
+        """The claims run out, and the gateway is asked before a further try: later each time that it does not answer."""
+        if not unknown:
+            return
+        now = self._clock.system_now()
+        async with self._units.open_for_many() as uow:
+            for tenant in sorted({one.claim.tenant for one in unknown}):
+                await uow.become(tenant, f"schedule:{self.name}")
+                for one in unknown:
+                    if one.claim.tenant == tenant:
+                        await uow.payment_attempts.ask_later(
+                            one.claim.attempt,
+                            now=now,
+                            first_s=self._claim_s,
+                            last_s=UNKNOWN_PAUSE_MAX_S,
+                            error=one.error,
+                        )
+
     async def _record_alone(self, answer: Answer) -> None:
         try:
             await self._record_together([answer])
@@ -199,6 +225,7 @@ class CollectPayments:
                 mine = [answer for answer in answers if answer.claim.tenant == tenant]
                 await uow.invoices.load_for_update(answer.claim.attempt.invoice_id for answer in mine)
                 await uow.payment_attempts.load_for_update(answer.claim.attempt.id for answer in mine)
+                await _load_dunnings(mine, uow)
                 for answer in mine:
                     await record_payment(
                         answer.claim,
@@ -208,4 +235,19 @@ class CollectPayments:
                         uow=uow,
                     )
         for answer in answers:
-            metrics.payment("billing", "succeeded" if isinstance(answer.outcome, Collected) else "declined")
+            metrics.payment("billing", _word_for(answer.outcome))
+
+
+async def _load_dunnings(answers: Sequence[Answer], uow: BillingUnitOfWork) -> None:
+    """Only what failed tries are about: most succeed."""
+    failed = [answer.claim.attempt.invoice_id for answer in answers if isinstance(answer.outcome, Declined)]
+    if failed:
+        await uow.dunnings.load_of_invoices(
+            {id: (await uow.invoices.get_for_update(id)).about for id in failed}
+        )
+
+
+def _word_for(outcome: Outcome) -> str:
+    if isinstance(outcome, Pending):
+        return "processing"
+    return "succeeded" if isinstance(outcome, Collected) else "declined"

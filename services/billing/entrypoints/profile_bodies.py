@@ -13,6 +13,7 @@ from services.billing.entrypoints.contact_bodies import DocumentDeliveryBody
 from services.billing.entrypoints.seller_bodies import GraceHours, SellerId
 
 Reference = Annotated[Name, Field(examples=["PO-2026-117"])]
+PaysByText = Literal["gateway", "bank_transfer"]
 TaxStatusText = Literal["auto", "taxable", "exempt", "reverse_charge", "outside_scope"]
 
 
@@ -20,7 +21,8 @@ class BillingProfileChangeBody(StrictBody):
     """The whole profile: what is left out is as of a customer who has none.
 
     Without a `seller_id` the default seller bills. `gathers`: what falls due on one date stands on one invoice.
-    `purchase_order`, `buyer_reference` and `notes` stand on each document that says nothing else.
+    `purchase_order`, `buyer_reference` and `notes` stand on each document that says nothing else. Who
+    `pays_by` `bank_transfer` is asked for no money: his invoices wait for it.
     """
 
     seller_id: SellerId | None = None
@@ -33,6 +35,7 @@ class BillingProfileChangeBody(StrictBody):
     is_business: Flag | None = None
     draft_grace_hours: GraceHours | None = None
     delivery: DocumentDeliveryBody | None = None
+    pays_by: PaysByText = "gateway"
 
     def to_command(self, customer_id: str) -> ChangeBillingProfile:
         fields = {name: getattr(self, name) for name in type(self).model_fields}
@@ -54,6 +57,7 @@ class BillingProfileBody(StrictBody):
     is_business: bool | None
     draft_grace_hours: int | None
     delivery: DocumentDeliveryBody | None
+    pays_by: PaysByText
     version: int
     created_at: Instant | None
 

@@ -1,4 +1,4 @@
-"""Billing over HTTP: payment methods, invoices with their reasons, the ledger."""
+"""Billing over HTTP: invoices with their reasons, and what was tried to collect them."""
 
 from __future__ import annotations
 
@@ -9,32 +9,21 @@ from starlette.responses import Response
 
 from libs.common.clock import Clock
 from libs.common.paging import Slice
-from libs.common.persistence.reference import find_tenant_mode
 from libs.common.web.bodies import BusinessDate, ExternalId, Instant, identifier
 from libs.common.web.calls import Call, authorised
 from libs.common.web.pagination import Page, PageDep
 from services.billing.adapters.queries import SqlBillingQueries
 from services.billing.adapters.unit_of_work import BillingUnitOfWork
-from services.billing.application.add_payment_method import (
-    AddPaymentMethod,
-    CustomerNotFound,
-    TenantNotKnownYet,
-    add_payment_method,
-)
 from services.billing.application.queries import InvoiceFilter
-from services.billing.application.remove_payment_method import RemovePaymentMethod, remove_payment_method
 from services.billing.application.show_draft import show_draft
 from services.billing.application.try_payment_again import TryPaymentAgain, try_payment_again
-from services.billing.domain.payment import PaymentMethodNotFound
 from services.billing.entrypoints.bodies import (
     CustomerId,
     DocumentKindText,
     InvoiceBody,
     InvoiceStatusText,
     InvoiceSummaryBody,
-    NewPaymentMethodBody,
     PaymentAttemptBody,
-    PaymentMethodBody,
     SubscriptionId,
 )
 from services.billing.entrypoints.seller_bodies import SellerId
@@ -42,7 +31,6 @@ from services.billing.entrypoints.seller_bodies import SellerId
 Read = Annotated[Call[BillingUnitOfWork], authorised("billing:read")]
 PortalRead = Annotated[Call[BillingUnitOfWork], authorised("billing:read", portal=True)]
 Make = Annotated[Call[BillingUnitOfWork], authorised("billing:write", once="required")]
-Change = Annotated[Call[BillingUnitOfWork], authorised("billing:write")]
 InvoiceId = Annotated[str, identifier("inv")]
 
 
@@ -54,96 +42,6 @@ def _is_for_another(call: Call[BillingUnitOfWork], customer_id: str | None) -> b
 def billing_router(clock: Clock) -> APIRouter:
     """The routes, on the clock of the process."""
     router = APIRouter(prefix="/v1")
-
-    @router.post(
-        "/payment-methods",
-        status_code=201,
-        response_model=PaymentMethodBody,
-        tags=["payments"],
-        summary="Add a payment method",
-    )
-    async def post_payment_method(body: NewPaymentMethodBody, call: Make) -> Response:
-        """It becomes the customer's default. A customer made a moment ago is waited for."""
-
-        async def work(uow: BillingUnitOfWork) -> PaymentMethodBody:
-            command = AddPaymentMethod(
-                customer_id=body.customer_id,
-                gateway=body.gateway,
-                behaviour=body.behaviour,
-                tenant_mode=await find_tenant_mode(uow),
-            )
-            customer = await uow.customers.find(body.customer_id)
-            lives_by = None if customer is None else await uow.test_clock(customer.clock_id)
-            method = await add_payment_method(
-                command, now=clock.system_now(), business_now=clock.business_now(lives_by), uow=uow
-            )
-            return PaymentMethodBody.from_domain(method)
-
-        return await call.once(
-            work,
-            location=lambda method: f"/v1/payment-methods/{method.id}",
-            awaiting=(CustomerNotFound, TenantNotKnownYet),
-        )
-
-    @router.get(
-        "/payment-methods",
-        response_model=Page[PaymentMethodBody],
-        tags=["payments"],
-        summary="List payment methods",
-    )
-    async def list_payment_methods(
-        call: PortalRead, page: PageDep, customer_id: Annotated[CustomerId | None, Query()] = None
-    ) -> Response:
-        async def work(uow: BillingUnitOfWork) -> Slice[PaymentMethodBody]:
-            if _is_for_another(call, customer_id):
-                return Slice(items=())
-            found = await SqlBillingQueries(uow).list_payment_methods(
-                page, customer_id=call.customer or customer_id
-            )
-            return found.map(PaymentMethodBody.from_domain)
-
-        return await call.page(work)
-
-    @router.get(
-        "/payment-methods/{payment_method_id}",
-        response_model=PaymentMethodBody,
-        tags=["payments"],
-        summary="Show a payment method",
-    )
-    async def get_payment_method(
-        payment_method_id: Annotated[str, identifier("pm")], call: PortalRead
-    ) -> Response:
-        async def work(uow: BillingUnitOfWork) -> PaymentMethodBody:
-            queries = SqlBillingQueries(uow)
-            method = await queries.get_payment_method(payment_method_id, customer_id=call.customer)
-            return PaymentMethodBody.from_domain(method)
-
-        return await call.read(work)
-
-    @router.delete(
-        "/payment-methods/{payment_method_id}",
-        status_code=204,
-        tags=["payments"],
-        summary="Remove a payment method",
-    )
-    async def delete_payment_method(
-        payment_method_id: Annotated[str, identifier("pm")], call: Change
-    ) -> Response:
-        """The newest of the customer's others becomes the default. Payments that are under way go on with this one."""
-
-        async def work(uow: BillingUnitOfWork) -> None:
-            known = await SqlBillingQueries(uow).get_payment_method(payment_method_id, customer_id=None)
-            customer = await uow.customers.find_for_update(known.customer_id)
-            assert customer is not None, "a payment method was added for somebody"
-            method = await uow.payment_methods.get_for_update(payment_method_id)
-            if method.removed_at is not None:
-                raise PaymentMethodNotFound("no payment method has this id")
-            call.require_version(method.version)
-            business_now = clock.business_now(await uow.test_clock(customer.clock_id))
-            command = RemovePaymentMethod(method, customer, clock.system_now(), business_now)
-            await remove_payment_method(command, uow=uow)
-
-        return await call.change(work)
 
     @router.get(
         "/invoices", response_model=Page[InvoiceSummaryBody], tags=["invoices"], summary="List invoices"

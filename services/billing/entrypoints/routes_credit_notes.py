@@ -1,8 +1,8 @@
-"""Credit notes and refunds over HTTP."""
+"""Credit notes over HTTP."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from fastapi import APIRouter, Query
 from starlette.responses import Response
@@ -22,10 +22,7 @@ from services.billing.entrypoints.credit_note_bodies import (
     CreditNoteSummaryBody,
     InvoiceId,
     NewCreditNoteBody,
-    RefundBody,
-    RefundId,
 )
-from services.billing.entrypoints.deposit_bodies import DepositId
 
 PortalRead = Annotated[Call[BillingUnitOfWork], authorised("billing:read", portal=True)]
 Read = Annotated[Call[BillingUnitOfWork], authorised("billing:read")]
@@ -110,41 +107,6 @@ def credit_note_router(clock: Clock) -> APIRouter:
         async def work(uow: BillingUnitOfWork) -> CreditNoteBody:
             note = await CreditNoteQueries(uow).get_credit_note(credit_note_id, customer_id=call.customer)
             return CreditNoteBody.from_domain(note)
-
-        return await call.read(work)
-
-    @router.get("/refunds", response_model=Page[RefundBody], tags=["refunds"], summary="List refunds")
-    async def list_refunds(
-        call: PortalRead,
-        page: PageDep,
-        customer_id: Annotated[CustomerId | None, Query()] = None,
-        invoice_id: Annotated[InvoiceId | None, Query()] = None,
-        credit_note_id: Annotated[CreditNoteId | None, Query()] = None,
-        deposit_id: Annotated[DepositId | None, Query()] = None,
-        state: Annotated[Literal["pending"] | None, Query()] = None,
-    ) -> Response:
-        """Money that is to be given back."""
-
-        async def work(uow: BillingUnitOfWork) -> Slice[RefundBody]:
-            if _is_for_another(call, customer_id):
-                return Slice(items=())
-            found = await CreditNoteQueries(uow).list_refunds(
-                page,
-                customer_id=call.customer or customer_id,
-                invoice_id=invoice_id,
-                credit_note_id=credit_note_id,
-                deposit_id=deposit_id,
-                state=state,
-            )
-            return found.map(RefundBody.from_domain)
-
-        return await call.page(work)
-
-    @router.get("/refunds/{refund_id}", response_model=RefundBody, tags=["refunds"], summary="Show a refund")
-    async def get_refund(refund_id: RefundId, call: PortalRead) -> Response:
-        async def work(uow: BillingUnitOfWork) -> RefundBody:
-            found = await CreditNoteQueries(uow).get_refund(refund_id, customer_id=call.customer)
-            return RefundBody.from_domain(found)
 
         return await call.read(work)
 

@@ -18,8 +18,14 @@ from services.billing.application.ports import Gateways
 from services.billing.entrypoints.billing_run_jobs import billing_run_jobs
 from services.billing.entrypoints.deposit_jobs import deposit_jobs
 from services.billing.entrypoints.drafts_at_hand import load_drafts
+from services.billing.entrypoints.dunning_job import dunning_job
+from services.billing.entrypoints.gateway_event_job import GatewayEvents
 from services.billing.entrypoints.interim_checks import CheckSpendThresholds
+from services.billing.entrypoints.mail_job import MailParts, mail_job
+from services.billing.entrypoints.outside_calls import CallOutside
 from services.billing.entrypoints.payment_collection import CollectPayments
+from services.billing.entrypoints.refund_job import refund_job
+from services.billing.entrypoints.statement_job import statement_job
 from services.billing.entrypoints.wallet_job import wallet_job
 
 
@@ -33,6 +39,7 @@ def billing_jobs(
     calls_at_once: int,
     metering: Metering,
     spend_check_s: float,
+    mails: MailParts | None = None,
     stopping: Stopping | None = None,
 ) -> list[Job]:
     """The jobs of billing's worker, in the order in which they take turns."""
@@ -53,16 +60,38 @@ def billing_jobs(
         calls_at_once=calls_at_once,
         stopping=stopping,
     )
+    gateway_events = CallOutside(
+        GatewayEvents(gateways=gateways, clock=clock),
+        units=units,
+        clock=clock,
+        claim_s=claim_s,
+        calls_at_once=calls_at_once,
+        stopping=stopping,
+    )
     thresholds = CheckSpendThresholds(
         units=units, clock=clock, metering=metering, every_s=spend_check_s, stopping=stopping
+    )
+    refunds = refund_job(
+        units=units,
+        clock=clock,
+        gateways=gateways,
+        retry_days=retry_days,
+        claim_s=claim_s,
+        calls_at_once=calls_at_once,
+        stopping=stopping,
     )
     return [
         finalize,
         collect,
+        gateway_events,
+        refunds,
+        dunning_job(units, clock),
         wallet_job(units, clock),
+        statement_job(units, clock),
         *billing_run_jobs(units=units, clock=clock),
         *deposit_jobs(units=units, clock=clock),
         thresholds,
+        *([] if mails is None else [mail_job(mails, units=units, clock=clock, stopping=stopping)]),
     ]
 
 

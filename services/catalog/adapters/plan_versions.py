@@ -10,7 +10,7 @@ from sqlalchemy import RowMapping, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from libs.common.paging import PageRequest, Slice
-from libs.common.persistence.base import bulk_insert
+from libs.common.persistence.base import bulk_insert, missing_from
 from libs.common.persistence.paging import fetch_page
 from libs.common.persistence.unit_of_work import UnitOfWork
 from services.catalog.adapters import rows
@@ -51,7 +51,7 @@ class PlanVersionRepository:
         """A version that this unit of work has added is not kept at hand: it may yet be rolled back."""
         tenant = self._uow.tenant
         known = {id: kept for id in ids if (kept := self._published.find(tenant, id)) is not None}
-        missing = sorted(set(ids) - known.keys())
+        missing = sorted(missing_from(ids, known))
         if not missing:
             return known
         wanted = select(rows.plan_version).where(rows.plan_version.c.id.in_(missing))

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from services.catalog.application.catalog_document import ThingKind
+from services.catalog.domain.dunning import AS_BY_DEFAULT as DUNNED_BY_DEFAULT
 from services.catalog.domain.late_usage import AS_BY_DEFAULT
 from services.catalog.domain.plan_diff import Change, field_changes, plan_changes
 from services.catalog.domain.plan_draft import PlanDraft
@@ -95,6 +96,13 @@ def updated(kind: ThingKind, code: str, before: object, after: object, names: Se
 def parts_of(draft: PlanDraft) -> tuple[Change, ...]:
     """All that a new plan consists of, beside its own fields."""
     bare = replace(
-        draft, prices=(), phases=(), commitments=(), features=(), trial=None, late_usage=AS_BY_DEFAULT
+        draft,
+        prices=(),
+        phases=(),
+        commitments=(),
+        features=(),
+        trial=None,
+        late_usage=AS_BY_DEFAULT,
+        dunning=DUNNED_BY_DEFAULT,
     )
     return plan_changes(bare, draft)

@@ -24,7 +24,7 @@ from services.catalog.domain.price_tier import PriceTier
 from services.catalog.domain.trial import Trial
 
 # What has the same name and shape here and there.
-_SAME_IN_PLANS = ("name", "currency", "kind", "for_plans", "phases", "commitments", "late_usage")
+_SAME_IN_PLANS = ("name", "currency", "kind", "for_plans", "phases", "commitments", "late_usage", "dunning")
 _SAME_IN_PRICES = tuple(name for name in Price.__slots__ if name in PriceV1.model_fields)
 
 

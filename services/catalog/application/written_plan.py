@@ -8,6 +8,8 @@ from decimal import Decimal
 
 from libs.common.periods import Interval
 from services.catalog.domain.commitment import Commitment
+from services.catalog.domain.dunning import AS_BY_DEFAULT as DUNNED_BY_DEFAULT
+from services.catalog.domain.dunning import Dunning
 from services.catalog.domain.feature_grant import FeatureGrant
 from services.catalog.domain.late_usage import AS_BY_DEFAULT, LateUsage
 from services.catalog.domain.phase import Phase
@@ -57,6 +59,7 @@ class WrittenPlan:
     commitments: tuple[Commitment, ...] = ()
     features: tuple[WrittenGrant, ...] = ()
     late_usage: LateUsage = AS_BY_DEFAULT
+    dunning: Dunning = DUNNED_BY_DEFAULT
     external_id: str | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
 
@@ -72,6 +75,7 @@ _PLAIN_PARTS = (
     "trial",
     "commitments",
     "late_usage",
+    "dunning",
 )
 
 

@@ -8,6 +8,7 @@ from itertools import groupby
 from typing import Any, Literal, Protocol
 
 from services.catalog.domain.document import document_of
+from services.catalog.domain.dunning import Dunning
 from services.catalog.domain.late_usage import LateUsage
 from services.catalog.domain.plan_draft import PlanDraft
 from services.catalog.domain.plan_words import (
@@ -68,6 +69,7 @@ def plan_changes(before: PlanDraft, after: PlanDraft) -> tuple[Change, ...]:
         *field_changes(
             before.late_usage, after.late_usage, "/late_usage", LateUsage.__slots__, of=" of late usage"
         ),
+        *field_changes(before.dunning, after.dunning, "/dunning", Dunning.__slots__, of=" of dunning"),
     )
 
 

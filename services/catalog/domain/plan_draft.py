@@ -10,6 +10,8 @@ from libs.common.errors import InputError, InvalidInput
 from libs.common.periods import Interval
 from services.catalog.domain.commitment import Commitment, commitment_faults
 from services.catalog.domain.currency import currency_faults
+from services.catalog.domain.dunning import AS_BY_DEFAULT as DUNNED_BY_DEFAULT
+from services.catalog.domain.dunning import Dunning, dunning_faults
 from services.catalog.domain.feature import Feature
 from services.catalog.domain.feature_grant import FeatureGrant, grant_faults
 from services.catalog.domain.interval_nesting import length_faults, nesting_faults
@@ -61,6 +63,7 @@ class PlanDraft:
     commitments: tuple[Commitment, ...] = ()
     features: tuple[FeatureGrant, ...] = ()
     late_usage: LateUsage = AS_BY_DEFAULT
+    dunning: Dunning = DUNNED_BY_DEFAULT
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +120,7 @@ def _draft_faults(draft: PlanDraft, known: Known) -> Iterator[InputError]:
     yield from commitment_faults(draft.commitments, draft.prices, draft.interval, "/commitments")
     yield from grant_faults(draft.features, known.features, "/features")
     yield from late_usage_faults(draft.late_usage, "/late_usage", is_add_on=draft.kind == "add_on")
+    yield from dunning_faults(draft.dunning, "/dunning", is_add_on=draft.kind == "add_on")
 
 
 def _currency_faults(draft: PlanDraft) -> Iterator[InputError]:

@@ -66,6 +66,7 @@ _FIRST_OF_PLANS = (
     "commitments",
     "features",
     "late_usage",
+    "dunning",
 )
 _FIRST_OF_PRICES = ("code", "product", "description", "kind", "timing", "meter", "model", "currency")
 

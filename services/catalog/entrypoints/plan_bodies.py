@@ -22,6 +22,7 @@ from libs.common.web.bodies import (
     identifier,
 )
 from services.catalog.application.written_plan import WrittenPlan
+from services.catalog.domain.dunning import DAYS_MAX, RETRY_DAYS_MAX, STEPS_MAX
 from services.catalog.domain.feature import FeatureKind
 from services.catalog.domain.late_usage import WINDOW_DAYS_MAX, LateUsagePolicy
 from services.catalog.domain.plan import Plan, PlanStatus
@@ -75,6 +76,44 @@ class LateUsageBody(PartBody):
 
     policy: LateUsagePolicy = "next_invoice"
     window_days: Annotated[int, Field(strict=True, ge=0, le=WINDOW_DAYS_MAX)] | None = None
+
+
+Day = Annotated[int, Field(strict=True, ge=1, le=DAYS_MAX)]
+
+
+class DunningBody(PartBody):
+    """What becomes of an invoice that is not paid. Each failed try is followed by another after the next of the
+    `retry_days` (null: the operator's); all other days are counted from the invoice's due date, by local dates.
+
+    Subscriptions are suspended `suspend_after_days`, or when the retries end where that is null, or, with `suspends` of
+    false, never. They end, for want of payment, `end_after_days` (null: never); what is due is written off then if
+    `writes_off`. All of it stops once nothing is due.
+    """
+
+    model_config = examples(
+        {
+            "retry_days": [1, 3, 5, 7],
+            "reminder_days": [3, 10],
+            "suspends": True,
+            "suspend_after_days": 21,
+            "end_after_days": 60,
+            "writes_off": False,
+        }
+    )
+
+    retry_days: (
+        Annotated[
+            list[Annotated[int, Field(strict=True, ge=1, le=RETRY_DAYS_MAX)]], Field(max_length=STEPS_MAX)
+        ]
+        | None
+    ) = None
+    reminder_days: list[Annotated[int, Field(strict=True, ge=0, le=DAYS_MAX)]] = Field(
+        default_factory=list, max_length=STEPS_MAX
+    )
+    suspends: Flag = True
+    suspend_after_days: Day | None = None
+    end_after_days: Day | None = None
+    writes_off: Flag = False
 
 
 class CommitmentBody(PartBody):
@@ -179,6 +218,7 @@ class PlanPartsBody(StrictBody):
     commitments: list[CommitmentBody] = Field(default_factory=list, max_length=LIST_LENGTH_MAX)
     features: list[FeatureGrantWriteBody] = Field(default_factory=list, max_length=LIST_LENGTH_MAX)
     late_usage: LateUsageBody = LateUsageBody()
+    dunning: DunningBody = DunningBody()
 
 
 class PlanCreateBody(PlanPartsBody):
@@ -238,6 +278,7 @@ class PlanChangeBody(StrictBody):
     commitments: list[CommitmentBody] | None = Field(default=None, max_length=LIST_LENGTH_MAX)
     features: list[FeatureGrantWriteBody] | None = Field(default=None, max_length=LIST_LENGTH_MAX)
     late_usage: LateUsageBody | None = None
+    dunning: DunningBody | None = None
     external_id: ExternalId | None = None
     metadata: Metadata | None = None
 
@@ -260,6 +301,7 @@ _EMPTY: Mapping[str, Any] = {
     "commitments": (),
     "features": (),
     "late_usage": {},
+    "dunning": {},
     "metadata": {},
 }
 
@@ -291,6 +333,14 @@ PUBLISHED_PARTS: dict[str, Any] = {
     "commitments": [],
     "features": [],
     "late_usage": {"policy": "next_invoice", "window_days": 35},
+    "dunning": {
+        "retry_days": None,
+        "reminder_days": [3, 10],
+        "suspends": True,
+        "suspend_after_days": None,
+        "end_after_days": 60,
+        "writes_off": False,
+    },
 }
 
 
@@ -311,6 +361,7 @@ class PlanDraftBody(PartBody):
     commitments: list[CommitmentBody]
     features: list[FeatureGrantBody]
     late_usage: LateUsageBody
+    dunning: DunningBody
 
     @classmethod
     def from_domain(cls, draft: PlanDraft) -> Self:

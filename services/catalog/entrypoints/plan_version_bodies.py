@@ -18,6 +18,7 @@ from services.catalog.entrypoints.bodies import examples
 from services.catalog.entrypoints.plan_bodies import (
     PUBLISHED_PARTS,
     CommitmentBody,
+    DunningBody,
     FeatureGrantBody,
     LateUsageBody,
     PhaseBody,
@@ -82,6 +83,7 @@ class PlanVersionBody(PartBody):
     commitments: list[CommitmentBody]
     features: list[FeatureGrantBody]
     late_usage: LateUsageBody
+    dunning: DunningBody
     valid_from: Instant | None
     valid_until: Instant | None
     published_at: Instant
@@ -121,6 +123,7 @@ _OF_THE_CONTENT = (
     "commitments",
     "features",
     "late_usage",
+    "dunning",
 )
 
 

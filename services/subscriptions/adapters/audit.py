@@ -13,6 +13,7 @@ from libs.common.persistence.audit import (
     run_check,
 )
 from libs.common.persistence.session import Database
+from services.subscriptions.adapters import revenue_audit
 from services.subscriptions.domain.lifecycle import RUNNING
 
 OVERDUE_S = 60
@@ -124,7 +125,7 @@ _CHECKS: dict[str, tuple[str, str]] = {
     ),
     "dunning_is_what_the_invoices_say": (
         f"""SELECT subscription.id, state, dunning, said FROM subscription CROSS JOIN LATERAL (
-                SELECT CASE WHEN bool_or(standing = 'given_up') THEN 'suspended'
+                SELECT CASE WHEN bool_or(standing IN ('given_up', 'never_paid')) THEN 'suspended'
                             WHEN bool_or(standing = 'overdue') THEN 'past_due' ELSE 'none' END AS said
                 FROM subscription_invoice WHERE subscription_id = subscription.id
             ) AS invoices
@@ -175,6 +176,11 @@ async def audit_subscriptions(database: Database) -> AuditReport:
         checks = [
             await run_check(connection, name, problems, count) for name, (problems, count) in _CHECKS.items()
         ]
+        checks += [
+            await run_check(connection, name, problems, count)
+            for name, (problems, count) in revenue_audit.CHECKS.items()
+        ]
+        checks.append(await revenue_audit.check_revenue(connection))
         checks += await common_checks(connection)
         facts: dict[str, Any] = {
             **await count_facts(connection, _FACTS),

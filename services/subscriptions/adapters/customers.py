@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Select, literal, or_, select, text
 
 from libs.common.paging import PageRequest, Slice
-from libs.common.persistence.base import is_among
+from libs.common.persistence.base import is_among, missing_from
 from libs.common.persistence.repository import Repository
 from libs.common.persistence.unit_of_work import UnitOfWork
 from services.subscriptions.adapters import mapping, rows
@@ -39,7 +39,7 @@ class CustomerRepository(Repository[Customer]):
         self._read.clear()
 
     async def load(self, ids: Iterable[str]) -> None:
-        missing = set(ids) - self._read.keys()
+        missing = missing_from(ids, self._read)
         while missing:
             read = await self._all(select(self.table).where(is_among(self.table.c.id, missing)))
             self._read.update({customer.id: customer for customer in read})

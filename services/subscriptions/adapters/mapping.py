@@ -204,6 +204,7 @@ def segment_to_row(segment: ItemSegment, *, subscription_id: str, ordinal: int) 
         "end_on": segment.end_on,
         "start_proration": segment.start_proration,
         "end_proration": segment.end_proration,
+        "is_indexation": segment.is_indexation,
     }
 
 
@@ -227,6 +228,7 @@ def segment_from_row(row: Row) -> ItemSegment:
         end_on=row["end_on"],
         start_proration=row["start_proration"],
         end_proration=row["end_proration"],
+        is_indexation=row["is_indexation"],
     )
 
 

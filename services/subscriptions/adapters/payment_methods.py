@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from sqlalchemy import select
 
-from libs.common.persistence.base import bulk_insert, is_among
+from libs.common.persistence.base import bulk_insert, is_among, missing_from
 from libs.common.persistence.unit_of_work import UnitOfWork
 from services.subscriptions.adapters.rows import customer_payment_method
 
@@ -28,7 +28,7 @@ class KnownPaymentMethods:
         """Nothing waits: what is heard is written at once."""
 
     async def load(self, customer_ids: Iterable[str]) -> None:
-        missing = set(customer_ids) - self._read.keys()
+        missing = missing_from(customer_ids, self._read)
         if missing:
             table = customer_payment_method.c
             found = await self._uow.connection.execute(

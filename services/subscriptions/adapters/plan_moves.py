@@ -34,6 +34,7 @@ _ALIKE = (
     "to_plan_version_id",
     "proration",
     "is_dry_run",
+    "is_indexation",
     "reached_id",
     "found_count",
     "moved_count",

@@ -9,7 +9,7 @@ from sqlalchemy import exists, func, or_, select
 from sqlalchemy.dialects.postgresql import insert
 
 from libs.common.contracts.catalog import PlanOverlayV1, PlanV1
-from libs.common.persistence.base import bulk_insert, is_among
+from libs.common.persistence.base import bulk_insert, is_among, missing_from
 from libs.common.persistence.unit_of_work import UnitOfWork
 from services.subscriptions.adapters import mapping
 from services.subscriptions.adapters.rows import (
@@ -38,7 +38,7 @@ class PlanCopies:
         """Nothing waits: copies are written as they are heard of."""
 
     async def load(self, plan_version_ids: Iterable[str]) -> None:
-        missing = set(plan_version_ids) - self._read.keys()
+        missing = missing_from(plan_version_ids, self._read)
         if missing:
             found = await self._uow.connection.execute(
                 select(known_plan.c.id, known_plan.c.plan).where(known_plan.c.id.in_(missing))
@@ -91,7 +91,7 @@ class PlanCopies:
         await bulk_insert(self._uow.connection, known_plan, [row], tail="ON CONFLICT DO NOTHING")
 
     async def load_overlays(self, overlay_ids: Iterable[str]) -> None:
-        missing = set(overlay_ids) - self._overlays.keys()
+        missing = missing_from(overlay_ids, self._overlays)
         if missing:
             found = await self._uow.connection.execute(
                 select(known_overlay.c.id, known_overlay.c.overlay).where(

@@ -240,6 +240,7 @@ item_segment = Table(
     Column("end_on", Date),
     Column("start_proration", Text),
     Column("end_proration", Text),
+    Column("is_indexation", Boolean, nullable=False, server_default=text("false")),
     CheckConstraint("start_at <= end_at", name="forward"),
     CheckConstraint("(end_at IS NULL) = (end_on IS NULL)", name="ended_wholly"),
 )
@@ -266,12 +267,13 @@ subscription_invoice = Table(
     Column("subscription_id", Text, ForeignKey("subscription.id"), primary_key=True),
     Column("invoice_id", Text, primary_key=True),
     Column("standing", Text, nullable=False),
-    CheckConstraint("standing IN ('overdue', 'given_up', 'paid')", name="standing"),
+    Column("round", Integer, nullable=False, server_default=text("0")),
+    CheckConstraint("standing IN ('overdue', 'given_up', 'never_paid', 'paid')", name="standing"),
     Index(
         "ix_subscription_invoice_overdue",
         "tenant",
         "subscription_id",
-        postgresql_where=text("standing IN ('overdue', 'given_up')"),
+        postgresql_where=text("standing IN ('overdue', 'given_up', 'never_paid')"),
     ),
 )
 
@@ -397,6 +399,7 @@ plan_move = Table(
     Column("when_on", Date),
     Column("proration", Text),
     Column("is_dry_run", Boolean, nullable=False),
+    Column("is_indexation", Boolean, nullable=False, server_default=text("false")),
     Column("reached_id", Text),
     Column("found_count", Integer, nullable=False),
     Column("moved_count", Integer, nullable=False),

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from sqlalchemy import Select, func, or_, select
 
 from libs.common.paging import PageRequest, Slice
-from libs.common.persistence.base import bulk_insert, is_among, raw
+from libs.common.persistence.base import bulk_insert, is_among, missing_from, raw
 from libs.common.persistence.paging import fetch_page
 from libs.common.persistence.repository import Repository
 from libs.common.persistence.unit_of_work import UnitOfWork
@@ -73,7 +73,7 @@ class SubjectBindingRepository(Repository[SubjectBinding]):
         return {row["id"] for row in inserted}
 
     async def load_open(self, subscription_ids: Iterable[str]) -> None:
-        wanted = set(subscription_ids) - self._open.keys()
+        wanted = missing_from(subscription_ids, self._open)
         if not wanted:
             return
         subscription = rows.subscription

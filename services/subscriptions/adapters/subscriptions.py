@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import delete, select
 
 from libs.common.paging import PageRequest, Slice
-from libs.common.persistence.base import bulk_insert, is_among
+from libs.common.persistence.base import bulk_insert, is_among, missing_from
 from libs.common.persistence.paging import fetch_page
 from libs.common.persistence.repository import Repository
 from libs.common.persistence.unit_of_work import UnitOfWork
@@ -41,7 +41,7 @@ class SubscriptionRepository(Repository[Subscription]):
         self._known: dict[str, tuple[ItemSegment, ...]] = {}
 
     async def load_for_update(self, ids: Iterable[str]) -> None:
-        missing = set(ids) - self._locked.keys()
+        missing = missing_from(ids, self._locked)
         await super().load_for_update(missing)
         found = [self._locked[id] for id in missing]
         for subscription in await self._with_segments([one for one in found if one is not None]):

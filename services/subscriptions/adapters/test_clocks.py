@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from sqlalchemy import select
 
 from libs.common.paging import PageRequest, Slice
-from libs.common.persistence.base import is_among, raw
+from libs.common.persistence.base import is_among, missing_from, raw
 from libs.common.persistence.paging import fetch_page
 from libs.common.persistence.repository import Repository
 from libs.common.persistence.unit_of_work import UnitOfWork
@@ -41,7 +41,7 @@ class TestClockRepository(Repository[TestClock]):
     async def load_shared(self, ids: Iterable[str]) -> Mapping[str, TestClock]:
         """Raises: TestClockNotFound."""
         wanted = set(ids)
-        missing = sorted(wanted - self._shared.keys())
+        missing = sorted(missing_from(wanted, self._shared))
         if missing:
             statement = (
                 select(self.table)

@@ -11,7 +11,7 @@ from sqlalchemy import select
 from libs.common.clock import SystemClock
 from libs.common.ids import new_id
 from libs.common.paging import PageRequest, Slice
-from libs.common.persistence.base import bulk_insert, is_among
+from libs.common.persistence.base import bulk_insert, is_among, missing_from
 from libs.common.persistence.paging import fetch_page
 from libs.common.persistence.unit_of_work import UnitOfWork
 from services.subscriptions.adapters.rows import subscription, timeline_entry
@@ -38,7 +38,7 @@ class TimelineRepository:
 
     async def load_zones(self, subscription_ids: Iterable[str]) -> None:
         """The zones in which these subscriptions read dates, in one statement; in none for none."""
-        missing = set(subscription_ids) - self._zones.keys()
+        missing = missing_from(subscription_ids, self._zones)
         if not missing:
             return
         column = subscription.c

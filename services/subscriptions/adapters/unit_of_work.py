@@ -8,6 +8,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from libs.common.persistence.reference import find_tenant_mode
 from libs.common.persistence.unit_of_work import ConstraintErrors, UnitOfWork
+from services.subscriptions.adapters.customer_invoices import CustomerInvoices
+from services.subscriptions.adapters.customer_standings import CustomerStandingReads
 from services.subscriptions.adapters.customers import CustomerRepository
 from services.subscriptions.adapters.entitlements import EntitlementReads
 from services.subscriptions.adapters.invoice_standings import InvoiceStandingRepository
@@ -17,6 +19,7 @@ from services.subscriptions.adapters.plan_moves import PlanMoveRepository
 from services.subscriptions.adapters.plans import PlanCopies
 from services.subscriptions.adapters.quotes import QuoteRepository
 from services.subscriptions.adapters.receipts import ReceiptRepository
+from services.subscriptions.adapters.revenue_movements import RevenueMovementRepository
 from services.subscriptions.adapters.rows import shared
 from services.subscriptions.adapters.scheduled_changes import ScheduledChangeRepository
 from services.subscriptions.adapters.subject_bindings import SubjectBindingRepository
@@ -64,6 +67,9 @@ class SubscriptionsUnitOfWork(UnitOfWork):
         self.scheduled_changes = ScheduledChangeRepository(self)
         self.plan_moves = PlanMoveRepository(self)
         self.standings = InvoiceStandingRepository(self)
+        self.revenue = RevenueMovementRepository(self)
+        self.customer_invoices = CustomerInvoices(self)
+        self.customer_standings = CustomerStandingReads(self)
         self.payment_methods = KnownPaymentMethods(self)
         self.bindings = SubjectBindingRepository(self)
         self.timeline = TimelineRepository(self)
@@ -81,6 +87,8 @@ class SubscriptionsUnitOfWork(UnitOfWork):
             self.scheduled_changes,
             self.plan_moves,
             self.standings,
+            self.revenue,
+            self.customer_invoices,
             self.payment_methods,
             self.bindings,
             self.timeline,

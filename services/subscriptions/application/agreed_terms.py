@@ -142,11 +142,12 @@ async def fee_prices(subscription: Subscription, *, uow: UnitOfWork) -> Mapping[
     for plan_version_id, overlay_id in sorted(versions, key=str):
         plan = await find_plan(plan_version_id, overlay_id, uow=uow)
         billed_each = Interval(plan.interval_unit, plan.interval_count)
-        prices |= {price.id: _fee_price(price, billed_each) for price in plan.prices if price.id in wanted}
+        prices |= {price.id: fee_price(price, billed_each) for price in plan.prices if price.id in wanted}
     return prices
 
 
-def _fee_price(price: PriceV1, billed_each: Interval) -> FeePrice:
+def fee_price(price: PriceV1, billed_each: Interval) -> FeePrice:
+    """The price, charged each interval of its own or of its plan."""
     interval = Interval(price.interval_unit, price.interval_count) if price.interval_unit else billed_each
     return FeePrice(
         id=price.id,

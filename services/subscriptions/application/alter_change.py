@@ -130,6 +130,7 @@ def _merged(before: WantedChange, pinned: WantedChange, given: Collection[str]) 
         "payer_id",
         "proration",
         "settles",
+        "is_indexation",
     ):
         if name in given:
             changes[name] = getattr(pinned, name)

@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from libs.common.contracts.subscriptions import FeeV1
 from libs.common.ids import derived_id
 from services.subscriptions.application import events
 from services.subscriptions.application.agreed_terms import fees_at_end
+from services.subscriptions.application.note_revenue import note_revenue
 from services.subscriptions.application.offers import find_plan
 from services.subscriptions.application.pause_fees import fees_of
 from services.subscriptions.application.ports import UnitOfWork
 from services.subscriptions.application.scheduled_changes import settled
-from services.subscriptions.domain.renewal import Changed, Ended, Outcome, Renewed, Started
+from services.subscriptions.domain.recurring_revenue import RevenueCause
+from services.subscriptions.domain.renewal import Changed, Ended, Outcome, Reminded, Renewed, Started
 from services.subscriptions.domain.subject_binding import release_at_end
+
+_CAUSES: Mapping[str, RevenueCause] = {
+    "started": "started",
+    "renewed": "renewed",
+    "changed": "changed",
+    "paused": "paused",
+    "resumed": "resumed",
+    "ended": "ended",
+}
 
 
 async def carry_out(outcome: Outcome, *, uow: UnitOfWork, now: datetime, fees: Sequence[FeeV1] = ()) -> None:
@@ -25,9 +36,12 @@ async def carry_out(outcome: Outcome, *, uow: UnitOfWork, now: datetime, fees: S
     """
     outcome = await settled(outcome, uow=uow, now=now)
     subscription = outcome.subscription
-    before = (await uow.subscriptions.get_for_update(subscription.id)).period
+    known = await uow.subscriptions.get_for_update(subscription.id)
+    before = known.period
     uow.subscriptions.save(subscription)
     action = outcome.kind if isinstance(outcome, Changed) else type(outcome).__name__.lower()
+    if not isinstance(outcome, Reminded):
+        await note_revenue(known, subscription, cause=_CAUSES[action], now=now, uow=uow)
     uow.record(f"subscription.{action}", subscription.id, subscription.version)
     if isinstance(outcome, Ended):
         await _release_bindings(outcome, uow=uow, now=now)

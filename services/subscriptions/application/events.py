@@ -267,6 +267,7 @@ async def _snapshot(subscription: Subscription, uow: UnitOfWork) -> Subscription
         billed_until=subscription.billed_until,
         proration=_proration(subscription.proration),
         late_usage=plan.late_usage,
+        dunning=plan.dunning,
     )
 
 

@@ -53,6 +53,7 @@ class MovePlan:
     when: When
     proration: Proration | None = None
     is_dry_run: bool = False
+    is_indexation: bool = False
 
 
 async def start_plan_move(command: MovePlan, *, uow: UnitOfWork, clock: Clock) -> PlanMove:
@@ -88,6 +89,7 @@ async def start_plan_move(command: MovePlan, *, uow: UnitOfWork, clock: Clock) -
         when=command.when,
         proration=command.proration,
         is_dry_run=command.is_dry_run,
+        is_indexation=command.is_indexation,
         created_at=system_now,
         due_at=system_now,
     )
@@ -176,7 +178,9 @@ async def _move_one(
 def _change(move: PlanMove, id: str, subscription: Subscription, now: datetime) -> ScheduledChange:
     """Raises: ChangeTooEarly, ChangeAfterEnd."""
     at, _ = placed(move.when, subscription, now)
-    wanted = WantedChange(plan_version_id=move.to_plan_version_id, proration=move.proration)
+    wanted = WantedChange(
+        plan_version_id=move.to_plan_version_id, proration=move.proration, is_indexation=move.is_indexation
+    )
     return ScheduledChange(
         id=id, subscription_id=subscription.id, when=move.when, at=at, wanted=wanted, created_at=now
     )

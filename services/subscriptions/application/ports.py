@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
+from decimal import Decimal
 from typing import Any, Literal, Protocol
 
 from libs.common.contracts import SERVICES
+from libs.common.contracts.billing import CreditNoteIssuedV1, InvoiceV1, PaymentReceivedV1
 from libs.common.contracts.catalog import PlanOverlayV1, PlanV1
 from libs.common.contracts.envelope import Event
 from libs.common.contracts.metering import (
@@ -21,12 +23,19 @@ from libs.common.paging import PageRequest, Slice
 from services.subscriptions.domain.billing_period import BillingPeriod
 from services.subscriptions.domain.clock_rest import Look, Offsets
 from services.subscriptions.domain.customer import Customer, InTheWay
+from services.subscriptions.domain.customer_standing import OwedInvoice, RevenueDay
 from services.subscriptions.domain.early_termination import EarlyTerminationQuote
 from services.subscriptions.domain.entitlement import Aggregation, Granting, UsageBalance
-from services.subscriptions.domain.invoice_standing import InvoiceStanding
+from services.subscriptions.domain.invoice_standing import Standing
 from services.subscriptions.domain.plan import PlanStanding, SaleState
 from services.subscriptions.domain.plan_move import MoveOutcome, MoveResult, PlanMove
 from services.subscriptions.domain.receipt import Receipt
+from services.subscriptions.domain.recurring_revenue import (
+    Mark,
+    MovementKind,
+    RevenueMonth,
+    RevenueMovement,
+)
 from services.subscriptions.domain.scheduled_change import ChangeStatus, ScheduledChange
 from services.subscriptions.domain.subject_binding import SubjectBinding
 from services.subscriptions.domain.subscription import Subscription, SubscriptionState
@@ -262,11 +271,105 @@ class InvoiceStandings(Protocol):
         """Read many at once: (subscription id, invoice id) each; `of` finds them at hand."""
         ...
 
-    async def of(self, subscription_id: str, invoice_id: str) -> Mapping[str, InvoiceStanding]:
+    async def of(self, subscription_id: str, invoice_id: str) -> Mapping[str, Standing]:
         """The standing of this invoice, if it is known, and all the overdue ones, by invoice id."""
         ...
 
-    def put(self, subscription_id: str, invoice_id: str, standing: InvoiceStanding) -> None: ...
+    def put(self, subscription_id: str, invoice_id: str, standing: Standing) -> None: ...
+
+
+class RevenueMovements(Protocol):
+    """Movements of recurring revenue, each added once and for all."""
+
+    def add(self, movement: RevenueMovement) -> None: ...
+
+    async def recorded_of(self, subscription_ids: Iterable[str]) -> Mapping[str, Mapping[Mark, Decimal]]:
+        """By subscription, what its movements come to on each day."""
+        ...
+
+    async def filled(self, subscription_ids: Iterable[str]) -> None:
+        """The movements of their past are written."""
+        ...
+
+    async def months(
+        self, wanted: RevenueFilter, start_on: date, end_on: date
+    ) -> Sequence[tuple[Sequence[RevenueMonth], RevenueMonth]]:
+        """By currency, each month from `start_on` until before `end_on`, firsts of months; and all of that as one."""
+        ...
+
+    async def list_page(
+        self, wanted: RevenueFilter, start_on: date, end_on: date, page: PageRequest
+    ) -> Slice[RevenueEntry]:
+        """By day, and of one day by subscription."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class RevenueFilter:
+    customer_id: str | None = None
+    currency: str | None = None
+    test_clock_id: str | None = None
+    kind: MovementKind | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RevenueEntry:
+    """What one day did to one subscription's MRR; `before` and `after` are the customer's in that currency."""
+
+    customer_id: str
+    subscription_id: str
+    currency: str
+    on_date: date
+    kind: MovementKind
+    amount: Decimal
+    before: Decimal
+    after: Decimal
+
+
+class CustomerInvoices(Protocol):
+    """What billing told of invoices, in any order."""
+
+    def issued(self, invoice: InvoiceV1) -> None: ...
+
+    def paid(self, invoice: InvoiceV1) -> None: ...
+
+    def reopened(self, invoice: InvoiceV1, due_minor: int) -> None: ...
+
+    def voided(self, invoice: InvoiceV1) -> None: ...
+
+    def credited(self, event: CreditNoteIssuedV1) -> None: ...
+
+    def received(self, event: PaymentReceivedV1) -> None: ...
+
+    async def owed_by(self, customer_ids: Iterable[str]) -> Mapping[str, Sequence[OwedInvoice]]:
+        """Of each customer, the invoices that it is to pay, and has not."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class StandingFilter:
+    """`tenure_days_min`: those that are customers still, and have been for so long."""
+
+    is_overdue: bool | None = None
+    tenure_days_min: int | None = None
+
+
+class CustomerStandings(Protocol):
+    """What standings are read off, of many customers at once."""
+
+    async def agreements_of(self, customer_ids: Iterable[str]) -> Mapping[str, Sequence[Subscription]]:
+        """All that they ever agreed on, without its segments."""
+        ...
+
+    async def revenue_days_of(self, customer_ids: Iterable[str]) -> Mapping[str, Sequence[RevenueDay]]: ...
+
+    async def clocks_of(self, customer_ids: Iterable[str]) -> Mapping[str, datetime]:
+        """The latest that a test clock of theirs shows, of those that are on one."""
+        ...
+
+    async def list_page(
+        self, wanted: StandingFilter, system_now: datetime, page: PageRequest
+    ) -> Slice[Customer]: ...
 
 
 class PaymentMethods(Protocol):
@@ -453,6 +556,15 @@ class UnitOfWork(Protocol):
 
     @property
     def standings(self) -> InvoiceStandings: ...
+
+    @property
+    def revenue(self) -> RevenueMovements: ...
+
+    @property
+    def customer_invoices(self) -> CustomerInvoices: ...
+
+    @property
+    def customer_standings(self) -> CustomerStandings: ...
 
     @property
     def payment_methods(self) -> PaymentMethods: ...

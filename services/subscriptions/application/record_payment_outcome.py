@@ -8,12 +8,14 @@ from datetime import datetime
 
 from libs.common.contracts.envelope import Event
 from services.subscriptions.application import events
+from services.subscriptions.application.end_unpaid import end_unpaid
 from services.subscriptions.application.ports import UnitOfWork
 from services.subscriptions.domain.invoice_standing import (
     BecamePastDue,
     BecameSuspended,
     InvoiceStanding,
     PaymentStanding,
+    Standing,
     Unaffected,
     decide_dunning,
     following_standing,
@@ -22,12 +24,15 @@ from services.subscriptions.domain.invoice_standing import (
 
 @dataclass(frozen=True, slots=True)
 class RecordPaymentOutcome:
-    """`heard` is how the invoice stands by this news, `occurred_at` when that came about."""
+    """`heard` is how the invoice stands by this news, `occurred_at` when that came about, `round` how often it had been
+    paid before and was due again.
+    """
 
     subscription_id: str
     invoice_id: str
     heard: InvoiceStanding
     occurred_at: datetime
+    round: int = 0
 
 
 async def load_for_payment_outcomes(invoices: Sequence[tuple[str, str]], *, uow: UnitOfWork) -> None:
@@ -37,22 +42,26 @@ async def load_for_payment_outcomes(invoices: Sequence[tuple[str, str]], *, uow:
 
 
 async def record_payment_outcome(command: RecordPaymentOutcome, *, uow: UnitOfWork) -> PaymentStanding:
-    """A subscription with an overdue invoice is past due, or suspended once no more tries are made for one.
+    """A subscription with an overdue invoice is past due, or suspended once one is given up; it ends over one that was
+    not paid by the end of its dunning.
 
     With the last of them paid it is back. Order and repeats do not matter: once an invoice is known as paid, a
     failure told of later changes nothing.
-    Emits: SubscriptionPastDue, SubscriptionSuspended, SubscriptionRecovered.
+    Emits: SubscriptionPastDue, SubscriptionSuspended, SubscriptionRecovered, SubscriptionChanged, SubscriptionEnded.
     Raises: SubscriptionNotFound.
     """
     subscription = await uow.subscriptions.get_for_update(command.subscription_id)
     standings = dict(await uow.standings.of(command.subscription_id, command.invoice_id))
     before = standings.get(command.invoice_id)
-    after = following_standing(before, command.heard)
-    if after is not before:
+    after = following_standing(before, Standing(command.heard, command.round))
+    if after != before:
         uow.standings.put(command.subscription_id, command.invoice_id, after)
     standings[command.invoice_id] = after
-    outcome = decide_dunning(subscription, standings.values(), command.invoice_id)
+    known = [one.standing for one in standings.values()]
+    outcome = decide_dunning(subscription, known, command.invoice_id)
     _carry_out(outcome, occurred_at=command.occurred_at, uow=uow)
+    if after.standing is InvoiceStanding.NEVER_PAID and after != before:
+        await end_unpaid(command.subscription_id, at=command.occurred_at, uow=uow)
     return outcome
 
 

@@ -8,7 +8,15 @@ from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from libs.common.contracts.billing import InvoiceFinalizedV1, InvoicePaidV1, InvoiceV1, PaymentFailedV1
+from libs.common.contracts.billing import (
+    DunningStepTakenV1,
+    InvoiceFinalizedV1,
+    InvoicePaidV1,
+    InvoiceReopenedV1,
+    InvoiceV1,
+    InvoiceVoidedV1,
+    PaymentFailedV1,
+)
 from libs.common.contracts.envelope import Event
 from libs.common.contracts.metering import UsageCorrectedV1, UsageWindowClosedV1
 from libs.common.contracts.subscriptions import (
@@ -128,7 +136,7 @@ def _past_due(event: SubscriptionPastDueV1, zone: str) -> Told:
 
 
 def _suspended(event: SubscriptionSuspendedV1, zone: str) -> Told:
-    return "Suspended: the last try to collect an invoice failed", event.invoice_id
+    return "Suspended: an invoice was still not paid", event.invoice_id
 
 
 def _recovered(event: SubscriptionRecoveredV1, zone: str) -> Told:
@@ -162,6 +170,22 @@ def _failed(event: PaymentFailedV1, zone: str) -> Told:
     )
 
 
+def _reopened(event: InvoiceReopenedV1, zone: str) -> Told:
+    invoice = event.invoice
+    due = _amount(Money(event.due_minor, invoice.currency))
+    return f"Payment of invoice {invoice.number} taken back: {due} due again", invoice.invoice_id
+
+
+def _voided(event: InvoiceVoidedV1, zone: str) -> Told:
+    return f"Invoice {event.invoice.number} voided", event.invoice.invoice_id
+
+
+def _dunned(event: DunningStepTakenV1, zone: str) -> Told:
+    invoice = event.invoice
+    due = _amount(Money(event.due_minor, invoice.currency))
+    return f"{_STEPS[event.kind]}: invoice {invoice.number}, {due} due", invoice.invoice_id
+
+
 def _closed(event: UsageWindowClosedV1, zone: str) -> Told:
     return f"Usage until {_day(event.window_end, zone)}: {_used(event)}", event.window_id
 
@@ -187,8 +211,18 @@ WORDS: Mapping[type[Event], Callable[[Any, str], Told]] = {
     InvoiceFinalizedV1: _finalized,
     InvoicePaidV1: _paid,
     PaymentFailedV1: _failed,
+    InvoiceReopenedV1: _reopened,
+    InvoiceVoidedV1: _voided,
+    DunningStepTakenV1: _dunned,
     UsageWindowClosedV1: _closed,
     UsageCorrectedV1: _corrected,
+}
+_STEPS = {
+    "overdue": "Overdue",
+    "reminder": "Reminder of payment",
+    "final_reminder": "Last reminder of payment",
+    "suspend": "To be suspended for want of payment",
+    "end": "To end for want of payment",
 }
 ENDED = {
     "term_end": "its term is over",

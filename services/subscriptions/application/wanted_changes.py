@@ -65,6 +65,7 @@ class ChangeRequest:
     payer_id: str | None = None
     proration: Proration | None = None
     settles: bool = False
+    is_indexation: bool = False
 
 
 async def pin(
@@ -110,6 +111,7 @@ async def pin(
         payer_id=request.payer_id,
         proration=request.proration,
         settles=request.settles,
+        is_indexation=request.is_indexation,
     )
 
 
@@ -160,6 +162,7 @@ async def resolve(
         zone=wanted.zone,
         payer_id=wanted.payer_id,
         proration=wanted.proration,
+        is_indexation=wanted.is_indexation,
     )
 
 

@@ -45,7 +45,8 @@ class Change:
     """What is to be different; what is None or empty stays. Quantities are by item code: `seats`, `add-on/seats`.
 
     `anchoring` says what becomes of the anchor where the interval changes: it is kept, or the change is the new anchor
-    (the default). `proration` stands in place of that of the prices.
+    (the default). `proration` stands in place of that of the prices. `is_indexation`: the new prices are the old ones,
+    adjusted to an index.
     """
 
     offer: Offer | None = None
@@ -58,6 +59,7 @@ class Change:
     payer_id: str | None = None
     external_id: str | None = None
     proration: Proration | None = None
+    is_indexation: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +182,9 @@ def _with_items(
         named.add(item.id)
     # In the order of the plan and its add-ons, which is the order that items are shown in.
     rewritten = {id: wanted.get(id) for id in (*wanted, *sorted(named - wanted.keys())) if id in named}
-    segments = _rewritten(subscription, rewritten, moment, change.proration)
+    segments = _rewritten(
+        subscription, rewritten, moment, change.proration, is_indexation=change.is_indexation
+    )
     at, on = _beginning(subscription, moment)
     segments += [ItemSegment(item, at, on, start_proration=change.proration) for item in once]
     return replace(subscription, segments=tuple(segments))
@@ -210,6 +214,8 @@ def _rewritten(
     wanted: Mapping[str, SubscriptionItem | None],
     moment: Moment,
     proration: Proration | None,
+    *,
+    is_indexation: bool = False,
 ) -> list[ItemSegment]:
     """From the moment on, each item that is named is as it is wanted (None: gone), whatever was agreed on for later.
 
@@ -244,7 +250,15 @@ def _rewritten(
     for id, wished in wanted.items():
         if wished is not None and id not in stays:
             at, on = _begins(subscription, wished.kind, moment)
-            kept.append(ItemSegment(wished, at, on, start_proration=proration if at == moment.at else None))
+            kept.append(
+                ItemSegment(
+                    wished,
+                    at,
+                    on,
+                    start_proration=proration if at == moment.at else None,
+                    is_indexation=is_indexation,
+                )
+            )
     return kept
 
 

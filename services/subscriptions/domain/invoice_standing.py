@@ -11,11 +11,24 @@ from services.subscriptions.domain.subscription import Dunning, Subscription
 
 
 class InvoiceStanding(StrEnum):
-    """How one invoice stands, as far as this service has heard. Paid is the last word: nothing follows it."""
+    """How one invoice stands, as far as this service has heard, in rising weight: what weighs more holds.
+
+    `given_up`: it suspends; `never_paid`: the agreement ends over it. Paid is the last word, unless the money is taken
+    back: that begins another round.
+    """
 
     OVERDUE = "overdue"
     GIVEN_UP = "given_up"
+    NEVER_PAID = "never_paid"
     PAID = "paid"
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How an invoice stands in its newest round: `reopened_count` is how often it had been paid and was due again."""
+
+    standing: InvoiceStanding
+    reopened_count: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +56,14 @@ class Unaffected:
 PaymentStanding = BecamePastDue | BecameSuspended | Recovered | Unaffected
 
 
-def following_standing(before: InvoiceStanding | None, heard: InvoiceStanding) -> InvoiceStanding:
-    """The standing after hearing `heard`: news may come late. Paid is the last word, and given up goes over overdue."""
-    if before is InvoiceStanding.PAID:
-        return before
-    if before is InvoiceStanding.GIVEN_UP and heard is InvoiceStanding.OVERDUE:
-        return before
-    return heard
+_WEIGHTS = {standing: weight for weight, standing in enumerate(InvoiceStanding)}
+
+
+def following_standing(before: Standing | None, heard: Standing) -> Standing:
+    """The standing after hearing `heard`, in whatever order news comes: the newest round, and what weighs most in it."""
+    if before is None:
+        return heard
+    return max(before, heard, key=lambda known: (known.reopened_count, _WEIGHTS[known.standing]))
 
 
 def decide_dunning(
@@ -57,12 +71,12 @@ def decide_dunning(
 ) -> PaymentStanding:
     """What all invoices together make of the subscription; what is over, or has not begun, stays as it is.
 
-    An invoice that no more tries will be made for suspends it, until that is paid too.
+    An invoice that was given up suspends it, until that is paid too.
     """
     if subscription.state not in RUNNING:
         return Unaffected()
     known = set(standings)
-    if InvoiceStanding.GIVEN_UP in known:
+    if known & {InvoiceStanding.GIVEN_UP, InvoiceStanding.NEVER_PAID}:
         dunning = Dunning.SUSPENDED
     elif InvoiceStanding.OVERDUE in known:
         dunning = Dunning.PAST_DUE

@@ -70,12 +70,12 @@ TRANSITIONS: tuple[Transition, ...] = (
     ),
     Transition(_S.TRIALING, _S.PAST_DUE, "a payment failed", "payment", "SubscriptionPastDue"),
     Transition(
-        _S.TRIALING, _S.SUSPENDED, "the last try to collect failed", "payment", "SubscriptionSuspended"
+        _S.TRIALING, _S.SUSPENDED, "an invoice was still not paid", "payment", "SubscriptionSuspended"
     ),
     Transition(_S.TRIALING, _S.ENDED, "its end has come", "clock", "SubscriptionEnded"),
     Transition(_S.ACTIVE, _S.PAUSED, "paused", "caller", "SubscriptionPaused"),
     Transition(_S.ACTIVE, _S.PAST_DUE, "a payment failed", "payment", "SubscriptionPastDue"),
-    Transition(_S.ACTIVE, _S.SUSPENDED, "the last try to collect failed", "payment", "SubscriptionSuspended"),
+    Transition(_S.ACTIVE, _S.SUSPENDED, "an invoice was still not paid", "payment", "SubscriptionSuspended"),
     Transition(_S.ACTIVE, _S.ENDING, "canceled, for later", "caller", "SubscriptionChanged"),
     Transition(_S.ACTIVE, _S.ENDED, "its end has come", "clock", "SubscriptionEnded"),
     Transition(_S.PAUSED, _S.ACTIVE, "resumed", "caller", "SubscriptionResumed"),
@@ -88,7 +88,7 @@ TRANSITIONS: tuple[Transition, ...] = (
     Transition(_S.PAST_DUE, _S.TRIALING, "all is paid, within its trial", "payment", "SubscriptionRecovered"),
     Transition(_S.PAST_DUE, _S.ENDING, "all is paid, and its end is set", "payment", "SubscriptionRecovered"),
     Transition(
-        _S.PAST_DUE, _S.SUSPENDED, "the last try to collect failed", "payment", "SubscriptionSuspended"
+        _S.PAST_DUE, _S.SUSPENDED, "an invoice was still not paid", "payment", "SubscriptionSuspended"
     ),
     Transition(_S.PAST_DUE, _S.PAUSED, "paused", "caller", "SubscriptionPaused"),
     Transition(_S.PAST_DUE, _S.ENDED, "its end has come", "clock", "SubscriptionEnded"),
@@ -111,7 +111,7 @@ TRANSITIONS: tuple[Transition, ...] = (
     Transition(_S.ENDING, _S.ACTIVE, "the cancellation is withdrawn", "caller", "SubscriptionChanged"),
     Transition(_S.ENDING, _S.PAUSED, "paused", "caller", "SubscriptionPaused"),
     Transition(_S.ENDING, _S.PAST_DUE, "a payment failed", "payment", "SubscriptionPastDue"),
-    Transition(_S.ENDING, _S.SUSPENDED, "the last try to collect failed", "payment", "SubscriptionSuspended"),
+    Transition(_S.ENDING, _S.SUSPENDED, "an invoice was still not paid", "payment", "SubscriptionSuspended"),
     Transition(_S.ENDING, _S.ENDED, "its end has come", "clock", "SubscriptionEnded"),
 )
 

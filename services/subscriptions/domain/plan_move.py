@@ -80,7 +80,8 @@ class Difference:
 class PlanMove:
     """`reached_id` is the last subscription that was looked at, in the order of ids: whoever goes on begins after it.
 
-    It is due from its beginning until it is done; `due_at` is when it was asked for, or last went on.
+    It is due from its beginning until it is done; `due_at` is when it was asked for, or last went on. `is_indexation`:
+    the version that it moves to has the prices of before, adjusted to an index.
     """
 
     id: str
@@ -91,6 +92,7 @@ class PlanMove:
     due_at: datetime | None
     proration: Proration | None = None
     is_dry_run: bool = False
+    is_indexation: bool = False
     state: PlanMoveState = PlanMoveState.RUNNING
     version: int = 1
     reached_id: str | None = None

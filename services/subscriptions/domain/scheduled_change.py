@@ -63,7 +63,8 @@ class WantedAddOn:
 @dataclass(frozen=True, slots=True)
 class WantedChange:
     """What is to be different; what is None or empty stays. A plan is named by the version that its name stood for
-    when the change was asked for. `settles`: what it costs stands on a document of its own.
+    when the change was asked for. `settles`: what it costs stands on a document of its own. `is_indexation`: the prices
+    of the plan that it names are those of before, adjusted to an index.
     """
 
     plan_version_id: str | None = None
@@ -79,6 +80,7 @@ class WantedChange:
     payer_id: str | None = None
     proration: Proration | None = None
     settles: bool = False
+    is_indexation: bool = False
 
 
 @dataclass(frozen=True, slots=True)

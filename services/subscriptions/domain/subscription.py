@@ -60,7 +60,7 @@ class TransitionNotAllowed(Conflict):
 
 
 class Dunning(StrEnum):
-    """How its invoices stand: all is well, one is overdue, or the last try to collect one has failed."""
+    """How its invoices stand: all is well, one is overdue, or one was given up."""
 
     NONE = "none"
     PAST_DUE = "past_due"

@@ -106,7 +106,8 @@ class ItemSegment:
     """From `start` until `end` (None: open) the item was agreed on as it stands here.
 
     `start_proration` and `end_proration` are those of the changes that began and ended it; None is the price's own.
-    `start_on` and `end_on` are the local dates as they were then: a zone may have been changed since.
+    `start_on` and `end_on` are the local dates as they were then: a zone may have been changed since. `is_indexation`: it
+    began because the price was adjusted to an index, as had been agreed on.
     """
 
     item: SubscriptionItem
@@ -116,6 +117,7 @@ class ItemSegment:
     end_on: date | None = None
     start_proration: Proration | None = None
     end_proration: Proration | None = None
+    is_indexation: bool = False
 
     def ended(self, at: datetime, on: date, proration: Proration | None) -> ItemSegment:
         return replace(self, end=at, end_on=max(on, self.start_on), end_proration=proration)

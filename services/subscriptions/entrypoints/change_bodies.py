@@ -11,6 +11,7 @@ from libs.common.web.bodies import (
     BusinessDate,
     Code,
     Currency,
+    Flag,
     Instant,
     Quantity,
     StrictBody,
@@ -46,6 +47,7 @@ ItemCode = Annotated[str, StringConstraints(pattern=rf"^{_CODE}(?:/{_CODE})?$", 
 
 ProrationMethod = Literal["none", "day", "second", "full"]
 Settle = Literal["next_invoice", "at_once"]
+_OWN_NAMES = {"settle": "settles", "indexation": "is_indexation"}
 
 
 class OnDateBody(StrictBody):
@@ -73,7 +75,9 @@ class ChangedThingsBody(StrictBody):
     `anchor_on` is a day on which some period begins; without it, another interval is counted from the change on
     (`restart`), or from the same day as before (`keep`). `co_term_with` takes the anchor of another subscription of the
     customer. `currency` changes with a period only. `proration` stands in place of that of the prices. `settle`: what
-    the change costs or gives back stands on the next invoice, or on a document of its own at once.
+    the change costs or gives back stands on the next invoice, or on a document of its own at once. `indexation`: the
+    prices of the plan are those of before, adjusted to an index as was agreed on; that is shown apart among the movements
+    of recurring revenue, and changes nothing else.
     """
 
     plan: Code | None = Field(default=None, examples=["flying-minutes"])
@@ -93,6 +97,7 @@ class ChangedThingsBody(StrictBody):
     payer_id: CustomerId | None = None
     proration: ProrationMethod | None = None
     settle: Settle = "next_invoice"
+    indexation: Flag = False
 
     @model_validator(mode="after")
     def _one_way_to_name_it(self) -> Self:
@@ -119,6 +124,7 @@ class ChangedThingsBody(StrictBody):
             payer_id=self.payer_id,
             proration=self.proration,
             settles=self.settle == "at_once",
+            is_indexation=self.indexation,
         )
 
 
@@ -127,7 +133,7 @@ class ChangeCreateBody(ChangedThingsBody):
 
     @model_validator(mode="after")
     def _something(self) -> Self:
-        if not self.model_fields_set - {"when", "proration", "settle"}:
+        if not self.model_fields_set - {"when", "proration", "settle", "indexation"}:
             raise ValueError("needs something that is to be different, such as quantities or a plan")
         return self
 
@@ -148,7 +154,7 @@ class ChangeAlterBody(ChangedThingsBody):
         return value
 
     def to_command(self, subscription_id: str, change_id: str) -> AlterChange:
-        given = {"settles" if name == "settle" else name for name in self.model_fields_set}
+        given = {_OWN_NAMES.get(name, name) for name in self.model_fields_set}
         when = when_of(self.when) if self.when is not None else None
         return AlterChange(subscription_id, change_id, self.to_request(), given, when)
 
@@ -181,6 +187,7 @@ class WantedBody(StrictBody):
     payer_id: str | None
     proration: ProrationMethod | None
     settle: Settle
+    indexation: bool
 
     @classmethod
     def from_domain(cls, wanted: WantedChange) -> Self:
@@ -198,6 +205,7 @@ class WantedBody(StrictBody):
             payer_id=wanted.payer_id,
             proration=wanted.proration,
             settle="at_once" if wanted.settles else "next_invoice",
+            indexation=wanted.is_indexation,
         )
 
 

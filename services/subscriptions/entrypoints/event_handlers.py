@@ -6,10 +6,15 @@ from collections.abc import Sequence
 
 from libs.common.contracts import HEARS, group_of, topic_of
 from libs.common.contracts.billing import (
+    CreditNoteIssuedV1,
+    DunningStepTakenV1,
     InvoiceFinalizedV1,
     InvoicePaidV1,
+    InvoiceReopenedV1,
+    InvoiceVoidedV1,
     PaymentFailedV1,
     PaymentMethodChangedV1,
+    PaymentReceivedV1,
 )
 from libs.common.contracts.catalog import (
     PlanOverlaidV1,
@@ -77,10 +82,25 @@ async def on_payment_method_changed(event: PaymentMethodChangedV1, uow: Subscrip
 
 
 async def on_payment_failed(event: PaymentFailedV1, uow: SubscriptionsUnitOfWork) -> None:
-    """The invoice is overdue from its first failed attempt on, and given up after the last one of the schedule."""
-    heard = InvoiceStanding.GIVEN_UP if event.next_attempt_at is None else InvoiceStanding.OVERDUE
+    """The invoice is overdue from its first failed attempt on. Before there was dunning, the last one gave it up."""
+    is_given_up = event.next_attempt_at is None and not event.is_dunned
     _note_invoice(event, uow)
-    await _record(event, heard, uow)
+    await _record(event, InvoiceStanding.GIVEN_UP if is_given_up else InvoiceStanding.OVERDUE, uow)
+
+
+_STANDING_AFTER = {
+    "overdue": InvoiceStanding.OVERDUE,
+    "suspend": InvoiceStanding.GIVEN_UP,
+    "end": InvoiceStanding.NEVER_PAID,
+}
+
+
+async def on_dunning_step_taken(event: DunningStepTakenV1, uow: SubscriptionsUnitOfWork) -> None:
+    """Only those are suspended, or end, whom the step is about; a reminder changes nothing."""
+    _note_invoice(event, uow)
+    heard = _STANDING_AFTER.get(event.kind)
+    if heard is not None:
+        await _record(event, heard, uow, about=event.subscription_ids or event.invoice.about)
 
 
 async def on_invoice_finalized(event: InvoiceFinalizedV1, uow: SubscriptionsUnitOfWork) -> None:
@@ -101,7 +121,30 @@ async def on_meter_defined(event: MeterDefinedV1, uow: SubscriptionsUnitOfWork) 
     uow.known_meters.keep(event)
 
 
+async def on_credit_note_issued(event: CreditNoteIssuedV1, uow: SubscriptionsUnitOfWork) -> None:
+    uow.customer_invoices.credited(event)
+
+
+async def on_payment_received(event: PaymentReceivedV1, uow: SubscriptionsUnitOfWork) -> None:
+    uow.customer_invoices.received(event)
+
+
 async def on_invoice_paid(event: InvoicePaidV1, uow: SubscriptionsUnitOfWork) -> None:
+    uow.customer_invoices.paid(event.invoice)
+    _note_invoice(event, uow)
+    await _record(event, InvoiceStanding.PAID, uow)
+
+
+async def on_invoice_reopened(event: InvoiceReopenedV1, uow: SubscriptionsUnitOfWork) -> None:
+    """What it was paid with was taken back: it is overdue, in a round of its own, until it is paid again."""
+    uow.customer_invoices.reopened(event.invoice, event.due_minor)
+    _note_invoice(event, uow)
+    await _record(event, InvoiceStanding.OVERDUE, uow)
+
+
+async def on_invoice_voided(event: InvoiceVoidedV1, uow: SubscriptionsUnitOfWork) -> None:
+    """Nothing is owed on it any more: whoever was past due or suspended for it is so no longer."""
+    uow.customer_invoices.voided(event.invoice)
     _note_invoice(event, uow)
     await _record(event, InvoiceStanding.PAID, uow)
 
@@ -111,22 +154,34 @@ def _note(event: Event, subscription_id: str, uow: SubscriptionsUnitOfWork) -> N
 
 
 def _note_invoice(
-    event: InvoiceFinalizedV1 | InvoicePaidV1 | PaymentFailedV1, uow: SubscriptionsUnitOfWork
+    event: InvoiceFinalizedV1
+    | InvoicePaidV1
+    | InvoiceReopenedV1
+    | InvoiceVoidedV1
+    | PaymentFailedV1
+    | DunningStepTakenV1,
+    uow: SubscriptionsUnitOfWork,
 ) -> None:
-    """On the timeline of each subscription that the document bills; one may be about none."""
+    """On the timeline of each subscription that the document bills; one may be about none. And what its payer owes."""
+    uow.customer_invoices.issued(event.invoice)
     for subscription_id in event.invoice.about:
         _note(event, subscription_id, uow)
 
 
 async def _record(
-    event: PaymentFailedV1 | InvoicePaidV1, heard: InvoiceStanding, uow: SubscriptionsUnitOfWork
+    event: PaymentFailedV1 | InvoicePaidV1 | InvoiceReopenedV1 | InvoiceVoidedV1 | DunningStepTakenV1,
+    heard: InvoiceStanding,
+    uow: SubscriptionsUnitOfWork,
+    *,
+    about: Sequence[str] | None = None,
 ) -> None:
-    for subscription_id in event.invoice.about:
+    for subscription_id in event.invoice.about if about is None else about:
         command = RecordPaymentOutcome(
             subscription_id=subscription_id,
             invoice_id=event.invoice.invoice_id,
             heard=heard,
             occurred_at=event.occurred_at,
+            round=event.invoice.reopened_count,
         )
         await record_payment_outcome(command, uow=uow)
 
@@ -136,7 +191,10 @@ async def prepare(events: Sequence[Event], uow: SubscriptionsUnitOfWork) -> None
     invoices = [
         (subscription_id, event.invoice.invoice_id)
         for event in events
-        if isinstance(event, PaymentFailedV1 | InvoicePaidV1)
+        if isinstance(
+            event,
+            PaymentFailedV1 | InvoicePaidV1 | InvoiceReopenedV1 | InvoiceVoidedV1 | DunningStepTakenV1,
+        )
         for subscription_id in event.invoice.about
     ]
     await load_for_payment_outcomes(invoices, uow=uow)
@@ -165,7 +223,12 @@ HANDLERS: HandlerGroup[SubscriptionsUnitOfWork] = HandlerGroup(
         UsageBalanceUpdatedV1: on_usage_balance_updated,
         MeterDefinedV1: on_meter_defined,
         PaymentFailedV1: on_payment_failed,
+        DunningStepTakenV1: on_dunning_step_taken,
         InvoicePaidV1: on_invoice_paid,
+        InvoiceReopenedV1: on_invoice_reopened,
+        InvoiceVoidedV1: on_invoice_voided,
+        CreditNoteIssuedV1: on_credit_note_issued,
+        PaymentReceivedV1: on_payment_received,
     },
     prepare=prepare,
 )

@@ -31,7 +31,8 @@ PlanMoveId = Annotated[str, identifier("plm"), Field(examples=["plm_01jz3v6m1qk0
 class PlanMoveCreateBody(StrictBody):
     """All subscriptions on one plan version get another: now, at the end of the period of each, or on a date.
 
-    `dry_run` says what that would do, and changes nothing.
+    `dry_run` says what that would do, and changes nothing. `indexation`: the new prices are the old ones, adjusted to an
+    index as was agreed on, and are shown apart among the movements of recurring revenue.
     """
 
     from_plan_version_id: PlanVersionId
@@ -39,6 +40,7 @@ class PlanMoveCreateBody(StrictBody):
     when: WhenGiven
     proration: ProrationMethod | None = None
     dry_run: Flag
+    indexation: Flag = False
 
     def to_command(self) -> MovePlan:
         return MovePlan(
@@ -47,6 +49,7 @@ class PlanMoveCreateBody(StrictBody):
             when=when_of(self.when),
             proration=self.proration,
             is_dry_run=self.dry_run,
+            is_indexation=self.indexation,
         )
 
 
@@ -94,6 +97,7 @@ class PlanMoveBody(StrictBody):
     when: Literal["now", "period_end"] | OnDateBody
     proration: ProrationMethod | None
     dry_run: bool
+    indexation: bool
     counts: MoveCountsBody
     differences: list[DifferenceBody]
     version: int
@@ -110,6 +114,7 @@ class PlanMoveBody(StrictBody):
             when=OnDateBody(on=move.when.on) if move.when.on is not None else move.when.kind,
             proration=move.proration,
             dry_run=move.is_dry_run,
+            indexation=move.is_indexation,
             counts=MoveCountsBody(
                 found=move.found_count,
                 moved=move.moved_count,

@@ -9,8 +9,10 @@ from libs.common.messaging.due import DueJob, DueRow, Job
 from libs.common.persistence.unit_of_work import UnitsOfWork
 from libs.common.telemetry import TraceBudget, root_span
 from services.subscriptions.adapters import rows
+from services.subscriptions.adapters.revenue_rows import revenue_fill
 from services.subscriptions.adapters.unit_of_work import SubscriptionsUnitOfWork
 from services.subscriptions.application.move_plan import carry_on_plan_move
+from services.subscriptions.application.note_revenue import fill_revenue
 from services.subscriptions.application.renew_subscription import (
     RenewSubscription,
     load_for_renewal,
@@ -35,6 +37,12 @@ async def renew_due(due: Sequence[DueRow], uow: SubscriptionsUnitOfWork) -> None
             recorded=_traces.take(),
         ):
             await renew_subscription(command, uow=uow)
+
+
+async def fill_revenues(due: Sequence[DueRow], uow: SubscriptionsUnitOfWork) -> None:
+    """The movements of what began before there were any."""
+    now = due[0].now
+    await fill_revenue([row.id for row in due], now=now, uow=uow)
 
 
 def move_plans(clock: Clock) -> Callable[[Sequence[DueRow], SubscriptionsUnitOfWork], Awaitable[None]]:
@@ -65,5 +73,13 @@ def jobs(units: UnitsOfWork[SubscriptionsUnitOfWork], clock: Clock) -> list[Job]
             clock=clock,
             work=move_plans(clock),
             batch_max=1,
+        ),
+        DueJob(
+            "fill_revenue_movements",
+            service="subscriptions",
+            table=revenue_fill,
+            units=units,
+            clock=clock,
+            work=fill_revenues,
         ),
     ]

@@ -6,7 +6,12 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from libs.common.contracts.billing import InvoicePaidV1, PaymentFailedV1
+from libs.common.contracts.billing import (
+    DunningStepTakenV1,
+    InvoicePaidV1,
+    PaymentFailedV1,
+    PaymentReceivedV1,
+)
 from libs.common.errors import TransientError
 from services.billing.application.collect_payment import (
     ClaimedAttempt,
@@ -54,9 +59,11 @@ async def test_an_invoice_is_paid(uow: MemoryBilling, story: Story) -> None:
     invoice = invoice_at(story, uow, 0)
     assert (invoice.status, invoice.paid, invoice.paid_at) == ("paid", invoice.total, NOW)
     assert uow.payment_attempts.by_id[claimed.attempt.id].state == "succeeded"
-    told = uow.outbox.appended[-1]
+    told, received = uow.outbox.appended[-2:]
     assert isinstance(told.event, InvoicePaidV1)
     assert (told.key, told.traceparent, told.event.version) == (invoice.id, "trace", invoice.version)
+    assert isinstance(received.event, PaymentReceivedV1)
+    assert (received.event.amount_minor, received.event.way) == (invoice.total.amount_minor, "gateway")
     assert [uow.ledger.balance(account) for account in ("cash", "accounts_receivable")] == [240000, 0]
     assert uow.recorded[-1] == Recorded("invoice.paid", invoice.id, invoice.version)
 
@@ -65,7 +72,7 @@ async def test_what_is_recorded_twice_is_recorded_once(uow: MemoryBilling, story
     claimed = await claim(uow, await a_bill(uow, story))
     for outcome in (Collected("ref"), Collected("ref"), Declined("no")):
         await record(uow, claimed, outcome)
-    assert uow.told == ["InvoiceFinalizedV1", "InvoicePaidV1"]
+    assert uow.told == ["InvoiceFinalizedV1", "InvoicePaidV1", "PaymentReceivedV1"]
     assert uow.ledger.balance("cash") == 240000
     assert await claim_attempt(claimed.attempt.id, now=NOW, claimed_until=UNTIL, uow=uow) is None
 
@@ -140,9 +147,11 @@ async def exhaust(uow: MemoryBilling, story: Story) -> None:
 
 async def test_an_exhausted_schedule_is_told(uow: MemoryBilling, story: Story) -> None:
     await exhaust(uow, story)
-    event = uow.outbox.events[-1]
+    event, step = uow.outbox.events[-2:]
     assert isinstance(event, PaymentFailedV1)
-    assert (event.attempt_number, event.next_attempt_at) == (3, None)
+    assert isinstance(step, DunningStepTakenV1)
+    assert (event.attempt_number, event.next_attempt_at, event.is_dunned) == (3, None, True)
+    assert (step.kind, step.subscription_ids) == ("suspend", (story.subscription_id,))
     assert not any(attempt.is_open for attempt in uow.payment_attempts.by_id.values())
 
 

@@ -119,6 +119,15 @@ def plans(draw: st.DrawFn, code: str) -> dict[str, Any]:
             {"policy": st.sampled_from(["next_invoice", "note_at_once", "draft_only"])},
             optional={"window_days": st.sampled_from([0, 1, 35])},
         )
+        optional["dunning"] = st.fixed_dictionaries(
+            {},
+            optional={
+                "retry_days": st.sampled_from([[], [1], [1, 3, 5, 7]]),
+                "reminder_days": st.sampled_from([[0], [3, 10]]),
+                "suspend_after_days": st.sampled_from([1, 14]),
+                "end_after_days": st.sampled_from([30, 60]),
+            },
+        )
     bounds = {"valid_from": st.just("2026-01-01T00:00:00Z"), "valid_until": st.just("2027-01-01T00:00:00Z")}
     plan = {
         "code": code,

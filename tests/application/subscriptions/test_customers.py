@@ -19,7 +19,7 @@ from services.subscriptions.domain.customer import (
     FamilyTooDeep,
     PayerInCircle,
 )
-from services.subscriptions.domain.invoice_standing import InvoiceStanding
+from services.subscriptions.domain.invoice_standing import InvoiceStanding, Standing
 from services.subscriptions.domain.postal_address import PostalAddress
 from tests.support.clocks import FixedClock
 from tests.support.subscriptions import TENANT, MemorySubscriptionsUnitOfWork, a_customer, a_subscription
@@ -162,14 +162,14 @@ async def test_erasure_waits_for_what_is_under_way(
     child = await create_customer(CreateCustomer("Child", parent_id=id), uow=uow, clock=clock)
     running = a_subscription(customer_id=id)
     uow.subscriptions.add(running)
-    uow.standings.put(running.id, "inv_1", InvoiceStanding.OVERDUE)
+    uow.standings.put(running.id, "inv_1", Standing(InvoiceStanding.OVERDUE))
     with pytest.raises(CustomerNotErasable) as refused:
         await erase_customer(EraseCustomer(id), uow=uow, clock=clock)
     assert refused.value.facts == {"subscriptions": 1, "children": 1, "unpaid_invoices": 1}
     assert child.id in refused.value.message
 
     await erase_customer(EraseCustomer(child.id), uow=uow, clock=clock)
-    uow.standings.put(running.id, "inv_1", InvoiceStanding.PAID)
+    uow.standings.put(running.id, "inv_1", Standing(InvoiceStanding.PAID))
     with pytest.raises(CustomerNotErasable) as still:
         await erase_customer(EraseCustomer(id), uow=uow, clock=clock)
     assert still.value.facts == {"subscriptions": 1, "children": 0, "unpaid_invoices": 0}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from itertools import permutations
 
 import pytest
@@ -15,8 +16,8 @@ from services.subscriptions.application.record_payment_outcome import (
     record_payment_outcome,
 )
 from services.subscriptions.domain.invoice_standing import InvoiceStanding
-from services.subscriptions.domain.subscription import SubscriptionNotFound, SubscriptionState
-from tests.support.subscriptions import MemorySubscriptionsUnitOfWork, a_subscription, utc
+from services.subscriptions.domain.subscription import Subscription, SubscriptionNotFound, SubscriptionState
+from tests.support.subscriptions import MemorySubscriptionsUnitOfWork, a_scheduled, a_subscription, utc
 
 FAILED, PAID = InvoiceStanding.OVERDUE, InvoiceStanding.PAID
 AT = utc("2025-02-28T05:00")
@@ -82,3 +83,46 @@ async def test_any_order_ends_alike(
     told = uow.told
     assert told[-1] == "SubscriptionRecovered"
     assert told == ["SubscriptionPastDue", "SubscriptionRecovered"] * (len(told) // 2)
+
+
+NEVER_PAID = InvoiceStanding.NEVER_PAID
+INSIDE = utc("2025-02-10T05:00")
+
+
+async def never_paid(uow: MemorySubscriptionsUnitOfWork, at: datetime = INSIDE) -> Subscription:
+    await record_payment_outcome(RecordPaymentOutcome(ID, "a", NEVER_PAID, at), uow=uow)
+    return uow.subscriptions.by_id[ID]
+
+
+async def test_it_is_given_its_end_over_what_was_never_paid(uow: MemorySubscriptionsUnitOfWork) -> None:
+    running = a_subscription()
+    assert running.period is not None
+    assert running.period.start < INSIDE < running.period.end
+    uow.subscriptions.add(running)
+    for _ in range(2):
+        ending = await never_paid(uow)
+        assert (ending.cancels_at, ending.cancel_reason, ending.state) == (INSIDE, "not_paid", "suspended")
+    assert uow.told == ["SubscriptionSuspended", "SubscriptionChanged"]
+
+
+async def test_an_end_before_its_period_is_one_at_its_beginning(uow: MemorySubscriptionsUnitOfWork) -> None:
+    running = a_subscription()
+    assert running.period is not None
+    uow.subscriptions.add(running)
+    assert (await never_paid(uow, utc("2020-01-01T00:00"))).cancels_at == running.period.start
+
+
+async def test_what_waits_to_begin_never_does(uow: MemorySubscriptionsUnitOfWork) -> None:
+    uow.subscriptions.add(a_scheduled(id=ID))
+    over = await never_paid(uow, utc("2020-01-01T00:00"))
+    assert (over.state, over.end_reason) == ("canceled", "not_paid")
+    assert uow.told == ["SubscriptionEnded"]
+
+
+async def test_who_paid_after_all_goes_on(uow: MemorySubscriptionsUnitOfWork) -> None:
+    uow.subscriptions.add(a_subscription())
+    assert await hear(uow, ("a", PAID)) is SubscriptionState.ACTIVE
+    assert (await never_paid(uow)).cancels_at is None
+    again = RecordPaymentOutcome(ID, "a", FAILED, AT, round=1)  # the money was taken back
+    await record_payment_outcome(again, uow=uow)
+    assert uow.subscriptions.by_id[ID].state == "past_due"

@@ -40,6 +40,9 @@ async def bench(billing: ServiceUnderTest) -> Workbench:
         await admin.execute(
             """UPDATE invoice SET due_at = NULL WHERE due_at IS NOT NULL;
                UPDATE payment_attempt SET due_at = NULL WHERE due_at IS NOT NULL;
+               UPDATE dunning SET due_at = NULL WHERE due_at IS NOT NULL;
+               UPDATE refund SET due_at = NULL, state = 'manual' WHERE due_at IS NOT NULL;
+               UPDATE mail SET due_at = NULL, state = 'failed' WHERE due_at IS NOT NULL;
                UPDATE wallet SET due_at = NULL WHERE due_at IS NOT NULL;
                UPDATE spend_threshold SET due_at = NULL WHERE due_at IS NOT NULL"""
         )

@@ -72,6 +72,12 @@ async def tell(bench: Workbench, tenant: str) -> None:
             "UPDATE payment_attempt SET due_at = now() + interval '1 day' WHERE due_at IS NOT NULL"
         )
         await admin.execute("UPDATE outbox SET published_at = now()")
+        await admin.execute(
+            """INSERT INTO gateway_event (tenant, id, gateway, account, event_id, type, subject_kind, subject_id,
+                                          happened_at, created_at, done_at)
+               SELECT $1::uuid, 'gwe_done', 'stripe', 'main', 'evt_done', 'x', 'payment', 'pi_x', now(), now(), now()""",
+            tenant,
+        )
 
 
 async def _give(bench: Workbench, story: Story) -> None:
@@ -296,6 +302,19 @@ CORRUPTIONS = [
         """INSERT INTO sandbox_gateway_payment (idempotency_key, payment_method_id, amount_minor, currency, succeeded)
            VALUES ('pay_none', 'pm_none', 1, 'USD', true)""",
         ("gateway_took_what_was_recorded",),
+    ),
+    Corruption(
+        "collected_by_nobody",
+        f"UPDATE payment_attempt SET gateway_reference = NULL WHERE invoice_id = {PAID}",
+        ("payments_are_with_a_gateway",),
+    ),
+    Corruption(
+        "an_event_that_nobody_works_off",
+        """INSERT INTO gateway_event (tenant, id, gateway, account, event_id, type, subject_kind, subject_id, happened_at,
+                                      created_at, due_at)
+           SELECT tenant, 'gwe_x', 'stripe', 'main', 'evt_x', 'x', 'payment', 'pi_x', now(), now(),
+                  now() - interval '1 day' FROM payment_attempt LIMIT 1""",
+        ("gateway_events_are_worked_off",),
     ),
     Corruption(
         "an_invoice_that_nobody_collects",

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import httpx
+
+from services.billing.adapters.audit_refunds import REFUND_CHECKS
 from services.billing.adapters.credit_note_audit import CREDIT_NOTE_CHECKS
-from tests.integration.billing.crediting import BOTH, a_customer, an_invoice, eur, listed, post
+from tests.integration.billing.crediting import BOTH, Thing, a_customer, an_invoice, eur, listed, post
+from tests.integration.billing.test_disputes import payment_of
+from tests.integration.billing.test_refunds import transfer
 from tests.integration.billing.workbench import Workbench
+from tests.support.billing import Story
 from tests.support.service_under_test import ServiceUnderTest, new_tenant
 
 # What is done to the tables, and the check that must notice it.
@@ -26,10 +32,31 @@ TAMPERED = [
     ("UPDATE refund SET amount_minor = amount_minor + 100000", "refunds_are_within_payments"),
     ("DELETE FROM ledger_entry WHERE posting_key LIKE 'credit_note:%'", "ledger_has_each_credit_note"),
     ("DELETE FROM credit_note", "ledger_has_each_credit_note"),
-    ("UPDATE deposit SET applied_minor = applied_minor - 1", "deposits_are_their_postings"),
+    (
+        "UPDATE deposit SET applied_minor = applied_minor - 1 WHERE applied_minor > 0",
+        "deposits_are_their_postings",
+    ),
     ("DELETE FROM refund WHERE deposit_id IS NOT NULL", "deposits_are_their_postings"),
     ("DELETE FROM ledger_entry WHERE posting_key LIKE '%:voided%'", "voided_invoices_hold_nothing"),
+    (
+        "UPDATE refund SET amount_minor = amount_minor + 45000 WHERE deposit_id IS NOT NULL",
+        "refunds_are_within_payments",
+    ),
+    ("DELETE FROM ledger_entry WHERE posting_key LIKE 'refund:%:paid'", "ledger_has_each_refund"),
+    ("UPDATE refund SET state = 'canceled', due_at = NULL", "ledger_has_each_refund"),
+    ("DELETE FROM refund", "ledger_has_each_refund"),
+    ("UPDATE refund SET state = 'manual', due_at = NULL", "refunds_payable_are_open_refunds"),
+    ("UPDATE refund SET state = 'failed', due_at = NULL", "sandbox_gave_each_refund_once"),
+    ("DELETE FROM sandbox_gateway_refund", "sandbox_gave_each_refund_once"),
+    ("UPDATE sandbox_gateway_refund SET amount_minor = amount_minor + 1", "sandbox_gave_each_refund_once"),
+    ("UPDATE dispute SET taken_minor = taken_minor + 1", "disputes_are_taken_back"),
+    ("UPDATE dispute SET state = 'won'", "disputes_are_taken_back"),
+    (
+        "UPDATE refund SET due_at = '2020-01-01', state = 'pending', retry_at = NULL",
+        "refunds_are_not_overdue",
+    ),
 ]
+CHECKS = {**CREDIT_NOTE_CHECKS, **REFUND_CHECKS}
 
 
 async def a_busy_day(bench: Workbench, service: ServiceUnderTest) -> None:
@@ -61,6 +88,29 @@ async def a_busy_day(bench: Workbench, service: ServiceUnderTest) -> None:
         )
         (deposit,) = await listed(client, "/v1/deposits")
         assert deposit["remaining"] == eur("340.00")
+        await bench.run_job("give_refunds")
+        later = await an_invoice(client, story, ("1", "10.00"))
+        while await bench.collect():
+            pass
+        (payment,) = await bench.rows(
+            "SELECT payment_id AS id FROM payment_allocation WHERE invoice_id = $1", later["id"]
+        )
+        await post(client, "/v1/disputes", {"payment_id": payment["id"], "reason": "Not his card"})
+        await taken_back(bench, client, story, asked)
+
+
+async def taken_back(bench: Workbench, client: httpx.AsyncClient, story: Story, used: Thing) -> None:
+    """The payment of a deposit that was used, of one that is whole, and one of which the balance was given something."""
+    customer = {"customer_id": story.customer.customer_id}
+    whole = await post(client, "/v1/deposits", {**customer, "amount": eur("70.00")})
+    await bench.run_job("collect_payments")
+    overpaid = await transfer(bench, story.tenant, story, 20000)
+    await an_invoice(client, story, ("1", "100.00"))
+    for of in (used, whole):
+        paid_by, _ = await payment_of(bench, {"id": of["invoice_id"]})
+        await post(client, "/v1/disputes", {"payment_id": paid_by, "reason": "Not his account"})
+    await post(client, "/v1/disputes", {"payment_id": overpaid, "reason": "Not his transfer"})
+    await transfer(bench, story.tenant, story, 50000, {"id": used["invoice_id"]})
 
 
 async def test_what_is_wrong_is_named_and_nothing_else(
@@ -69,10 +119,11 @@ async def test_what_is_wrong_is_named_and_nothing_else(
     await a_busy_day(own_bench, own_billing)
     report = await own_bench.audit()
     assert {check.name: check.problems for check in report.checks if not check.ok} == {}
-    looked_at = {
-        check.name: check.checked_count for check in report.checks if check.name in CREDIT_NOTE_CHECKS
+    looked_at = {check.name: check.checked_count for check in report.checks if check.name in CHECKS}
+    assert {name for name, count in looked_at.items() if not count} == {
+        "freed_charges_have_a_document_ahead",
+        "refunds_are_not_overdue",
     }
-    assert {name for name, count in looked_at.items() if not count} == {"freed_charges_have_a_document_ahead"}
     async with own_bench.admin() as admin:
         for tampering, name in TAMPERED:
             transaction = admin.transaction()
@@ -81,6 +132,6 @@ async def test_what_is_wrong_is_named_and_nothing_else(
                 "SET LOCAL session_replication_role = replica"
             )  # what guards the tables is asleep
             assert await admin.execute(tampering) not in ("UPDATE 0", "DELETE 0"), tampering
-            found = await admin.fetch(CREDIT_NOTE_CHECKS[name][0].replace("\\:", ":"))
+            found = await admin.fetch(CHECKS[name][0].replace("\\:", ":"))
             assert found, f"{name} does not notice: {tampering}"
             await transaction.rollback()

@@ -13,6 +13,7 @@ from libs.common.ids import new_id
 from libs.common.money import Money
 from libs.common.stopping import Stopping
 from services.billing.adapters.sandbox_gateway import SandboxGateway
+from services.billing.application.ports import PaymentGateway
 from services.billing.application.try_payment_again import TryPaymentAgain, try_payment_again
 from services.billing.domain.payment import Outcome, PaymentMethod, PaymentUnderWay
 from tests.integration.billing.workbench import RETRY_DAYS, Workbench, after
@@ -22,7 +23,7 @@ from tests.support.clocks import FixedClock
 CLAIM_S = 30
 
 
-class Watched:
+class Watched(PaymentGateway):
     """A gateway that notes what it is asked, and may be slow, or silent."""
 
     def __init__(self, gateway: SandboxGateway, *, pause_s: float = 0.0, silent: bool = False) -> None:
@@ -31,20 +32,20 @@ class Watched:
         self.collected: list[str] = []
 
     async def collect(
-        self, *, idempotency_key: str, method: PaymentMethod, amount: Money, at: datetime
+        self, *, tenant: str, idempotency_key: str, method: PaymentMethod, amount: Money, at: datetime
     ) -> Outcome:
         self.collected.append(idempotency_key)
         await asyncio.sleep(self._pause_s)
         outcome = await self._gateway.collect(
-            idempotency_key=idempotency_key, method=method, amount=amount, at=at
+            tenant=tenant, idempotency_key=idempotency_key, method=method, amount=amount, at=at
         )
         if self._silent:
             raise ConnectionResetError("the line went dead")
         return outcome
 
-    async def find_outcome(self, *, idempotency_key: str) -> Outcome | None:
+    async def find_outcome(self, *, idempotency_key: str, **known: Any) -> Outcome | None:
         self.asked.append(idempotency_key)
-        return await self._gateway.find_outcome(idempotency_key=idempotency_key)
+        return await self._gateway.find_outcome(idempotency_key=idempotency_key, **known)
 
 
 async def a_story(bench: Workbench, tenant: str, behaviour: str | None = "succeeds", **options: Any) -> Story:
@@ -96,7 +97,7 @@ async def test_an_invoice_is_paid(bench: Workbench, tenant: str) -> None:
     assert (invoice["status"], invoice["paid_minor"], invoice["paid_at"]) == ("paid", 240000, clock.now)
     assert (attempt["state"], attempt["due_at"], attempt["ended_at"]) == ("succeeded", None, clock.now)
     assert attempt["gateway_reference"] == f"sandbox-{attempt['id']}"
-    assert await told(bench, tenant) == ["invoice.finalized.v1", "invoice.paid.v1"]
+    assert await told(bench, tenant) == ["invoice.finalized.v1", "invoice.paid.v1", "payment.received.v1"]
     assert await balance(bench, tenant) == {
         "accounts_receivable": 0,
         "cash": 240000,
@@ -145,7 +146,7 @@ async def test_a_time_out_after_the_money_was_taken(bench: Workbench, tenant: st
     assert (watched.collected, watched.asked) == ([attempt["id"]], [attempt["id"]])
     assert (attempt["state"], attempt["number"]) == ("succeeded", 1)
     assert await money_taken(bench, tenant) == [240000]
-    assert await told(bench, tenant) == ["invoice.finalized.v1", "invoice.paid.v1"]
+    assert await told(bench, tenant) == ["invoice.finalized.v1", "invoice.paid.v1", "payment.received.v1"]
 
 
 async def test_a_call_that_never_arrived_is_made_again_with_the_same_method(
@@ -188,7 +189,7 @@ async def test_who_lost_his_claim_writes_nothing(bench: Workbench, tenant: str) 
     answer = await slow._collect(claim)
     assert answer is None or await slow._record([answer]) is None
     assert await states(bench, tenant) == ["succeeded"]
-    assert await told(bench, tenant) == ["invoice.finalized.v1", "invoice.paid.v1"]
+    assert await told(bench, tenant) == ["invoice.finalized.v1", "invoice.paid.v1", "payment.received.v1"]
 
 
 async def test_a_payment_that_fails_once_is_tried_again_by_the_schedule(
@@ -238,7 +239,9 @@ async def test_when_the_schedule_is_exhausted_somebody_may_ask_again(bench: Work
         await bench.collect(clock=clock)
         clock.advance(timedelta(days=10))
     assert await states(bench, tenant) == ["failed"] * 3
-    assert "next_attempt_at" not in json.loads((await bench.told(tenant))[-1]["data"])
+    failed, suspended = (await bench.told(tenant))[-2:]
+    assert "next_attempt_at" not in json.loads(failed["data"])
+    assert json.loads(suspended["data"])["kind"] == "suspend"
     await bench.add_method(story)
     (invoice,) = await bench.invoices(tenant)
     async with bench.open(tenant) as uow:
@@ -410,7 +413,7 @@ async def test_an_unknown_outcome_stays_unknown_when_its_new_claim_is_given_back
 async def test_a_claim_that_is_taken_up_again_keeps_what_went_wrong_before(
     bench: Workbench, tenant: str
 ) -> None:
-    """To claim an attempt is not to have done it: it goes on counting as one that fails."""
+    """To claim an attempt is not to have done it: it counts on, and is asked about later each time."""
     story = await a_story(bench, tenant, "times_out_once")
     clock = after(story.boundary(0), minutes=5)
     async with bench.admin() as admin:
@@ -421,4 +424,6 @@ async def test_a_claim_that_is_taken_up_again_keeps_what_went_wrong_before(
         )
     await bench.collect(clock=clock)
     (attempt,) = await bench.attempts(tenant)
-    assert (attempt["state"], attempt["attempts"], attempt["last_error"]) == ("calling", 3, "before")
+    assert (attempt["state"], attempt["attempts"]) == ("calling", 4)
+    assert attempt["last_error"].startswith("GatewayTimedOut")
+    assert attempt["retry_at"] == clock.now + timedelta(seconds=CLAIM_S * 2**3)

@@ -204,10 +204,13 @@ async def test_refund_void_adjust_then_invoice_and_nothing_is_stuck(
         await post(client, "/v1/customer-balances/adjustments", adjusted)
         await bench.hear(story.renewed(2))
         await bench.collect(clock=after(story.boundary(2), hours=1))
+        owed = await balances(bench, tenant)
+        await bench.run_job("give_refunds")
         (_, _, third) = await bench.invoices(tenant)
         shown = await get(client, f"/v1/invoices/{third['id']}")
         refunds = await listed(client, "/v1/refunds")
-    assert (note["to_refund"]["amount"], refunds[0]["state"]) == ("2400.00", "pending")
+    assert [(refund["amount"]["amount"], refund["state"]) for refund in refunds] == [("2400.00", "succeeded")]
+    assert (note["to_refund"]["amount"], owed["refunds_payable"]) == ("2400.00", -240000)
     assert [line["service_period"]["start"] for line in shown["lines"]] == ["2025-02-01", "2025-03-01"]
     assert (shown["status"], shown["total"]["amount"], shown["paid"]["amount"]) == (
         "paid",
@@ -218,8 +221,12 @@ async def test_refund_void_adjust_then_invoice_and_nothing_is_stuck(
     drafts = await bench.rows("SELECT FROM invoice WHERE tenant = $1 AND status = 'draft'", tenant)
     assert (waiting, drafts) == ([], [])
     books = await balances(bench, tenant)
-    assert books["cash"] == 710000
-    assert books["refunds_payable"] == -240000
+    assert books["cash"] == 470000
+    assert "refunds_payable" not in books
+    (given,) = await bench.rows(
+        "SELECT amount_minor FROM sandbox_gateway_refund WHERE idempotency_key = $1", refunds[0]["id"]
+    )
+    assert given["amount_minor"] == 240000
     assert "accounts_receivable" not in books
 
 

@@ -315,6 +315,7 @@ async def test_an_add_on_grants_while_it_is_agreed_on(story: Story) -> None:
         assert (await asked(client, subscription))["seats"]["limit"] == "5"
     # An item has one segment at a time; the audit of all tenants would say so.
     await story.as_admin("DELETE FROM item_segment WHERE subscription_id = :id", id=subscription["id"])
+    await story.as_admin("DELETE FROM revenue_movement WHERE subscription_id = :id", id=subscription["id"])
 
 
 async def test_a_customer_sees_his_own_and_strangers_nothing(story: Story) -> None:

@@ -319,3 +319,4 @@ async def test_the_audit_finds_what_is_wrong(story: Story, check: str, damage: s
         await story.as_admin("DELETE FROM billing_period WHERE tenant = :tenant", tenant=story.tenant)
         await story.as_admin("DELETE FROM subject_binding WHERE tenant = :tenant", tenant=story.tenant)
         await story.as_admin("DELETE FROM item_segment WHERE tenant = :tenant", tenant=story.tenant)
+        await story.as_admin("DELETE FROM revenue_movement WHERE tenant = :tenant", tenant=story.tenant)

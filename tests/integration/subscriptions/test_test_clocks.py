@@ -37,7 +37,9 @@ class QuietPeers:
         self.held = asyncio.Event()
         self.held.set()
 
-    async def look(self, *, tenant: str, test_clock_id: str) -> Sequence[Look]:
+    async def look(
+        self, *, tenant: str, test_clock_id: str, services: Sequence[str] = SERVICES
+    ) -> Sequence[Look]:
         await self.held.wait()
         self.look_count += 1
         async with self._story.service.parts.worker_units.open(tenant, "test") as uow:

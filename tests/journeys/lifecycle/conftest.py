@@ -16,7 +16,9 @@ from tests.support.postgres import PostgresForTests
 async def services(
     postgres: PostgresForTests, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[AllServices]:
-    async with all_services(postgres, folder=tmp_path_factory.mktemp("lives")) as running:
+    folder = tmp_path_factory.mktemp("lives")
+    mails = {"PERENNIAL_BILLING_MAIL_FOLDER": str(folder / "mail")}
+    async with all_services(postgres, folder=folder, environment=mails) as running:
         yield running
 
 

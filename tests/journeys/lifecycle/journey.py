@@ -19,7 +19,7 @@ from tests.support.all_services import AllServices
 Thing = dict[str, Any]
 
 ZONE = "Europe/Amsterdam"
-BILLED = ["InvoiceFinalized", "InvoicePaid"]
+BILLED = ["InvoiceFinalized", "PaymentReceived", "InvoicePaid"]
 BEGAN = ["SubscriptionStarted", *BILLED]
 RENEWED = ["SubscriptionRenewed", *BILLED]
 

@@ -169,6 +169,66 @@ async def test_pause_twice_in_an_annual_term(life: Life) -> None:
     )
 
 
+async def test_pause_twice_refund_void_adjust_then_invoice(life: Life) -> None:
+    """A year of 365.00 is refunded, the second one voided, 50.00 are given: the third bills both years, and is paid.
+
+    Nothing of the pauses is given back as well: all of that year was.
+    """
+
+    async def refund(life: Life) -> None:
+        (first,) = await life.invoices()
+        wanted = {"invoice_id": first["id"], "reason": "Unhappy", "rest_to": "refund"}
+        life.named["note"] = await life.post("/v1/credit-notes", wanted)
+
+    async def refunded(life: Life) -> None:
+        found = await life.get("/v1/refunds", credit_note_id=life.named["note"]["id"])
+        assert [(one["state"], one["amount"]["amount"]) for one in found["data"]] == [("succeeded", "365.00")]
+
+    async def void_and_adjust(life: Life) -> None:
+        second = (await life.invoices())[-1]
+        await life.post(f"/v1/invoices/{second['id']}/voids", {"reason": "In the wrong name"})
+        fifty = {"amount": "50.00", "currency": "EUR"}
+        given = {"customer_id": life.customer_id, "amount": fifty, "reason": "Sorry"}
+        await life.post("/v1/customer-balances/adjustments", given)
+
+    async def paid(life: Life) -> None:
+        last = (await life.invoices())[-1]
+        assert (last["status"], last["paid"]["amount"], last["balance_applied"]["amount"]) == (
+            "paid",
+            "680.00",
+            "50.00",
+        )
+
+    failed = ["SubscriptionRenewed", "InvoiceFinalized", "PaymentFailed", "SubscriptionPastDue"]
+    await live(
+        life,
+        "2025-12-31T23:00:00Z",
+        [
+            Row("2026-01-01T08:00:00Z", subscribes("yearly"), BEGAN, invoiced("365.00")),
+            Row("2026-03-01T08:00:00Z", asks("pause", {}), ["SubscriptionPaused"]),
+            Row("2026-03-11T08:00:00Z", asks("resumption", {}), ["SubscriptionResumed"]),
+            Row("2026-06-01T08:00:00Z", asks("pause", {}), ["SubscriptionPaused"], stands("paused")),
+            Row("2026-06-21T08:00:00Z", asks("resumption", {}), ["SubscriptionResumed"], stands("active")),
+            Row(
+                "2026-07-01T08:00:00Z",
+                refund,
+                ["CreditNoteIssued", "RefundRequested", "RefundSucceeded"],
+                refunded,
+            ),
+            Row("2026-12-01T08:00:00Z", pays("always_fails"), []),
+            Row("2027-01-01T00:00:00Z", None, failed, stands("past_due")),
+            Row(
+                "2027-01-01T12:00:00Z",
+                void_and_adjust,
+                ["InvoiceVoided", "SubscriptionRecovered"],
+                stands("active"),
+            ),
+            Row("2027-06-01T08:00:00Z", pays("succeeds"), []),
+            Row("2028-01-01T00:00:00Z", None, [*RENEWED, "CustomerBalanceChanged"], paid),
+        ],
+    )
+
+
 async def test_month_end_anchors(life: Life) -> None:
     periods = []
 

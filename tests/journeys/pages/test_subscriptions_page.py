@@ -21,7 +21,7 @@ from tests.support.postgres import PostgresForTests
 ROOT = Path(__file__).resolve().parents[3]
 PAGE = (ROOT / "docs" / "subscriptions.md").read_text(encoding="utf-8")
 COMMAND = re.compile(
-    r"^(?:(?P<name>[A-Z]+)=\$\()?(?P<words>api .*?)(?: \| jq -r \.(?P<field>\w+)\))?$",
+    r"^(?:(?P<name>[A-Z]+)=\$\()?(?P<words>api .*?)(?: \| jq -r \.(?P<field>[\w.\[\]]+)\))?$",
     re.MULTILINE | re.DOTALL,
 )
 MOVED_WITHIN_S = 20.0

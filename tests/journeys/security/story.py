@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json as json_module
 import re
+from base64 import b64encode
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -88,7 +89,7 @@ class Story:
         headers = {"if-match": "*"} if method in ("PATCH", "PUT", "DELETE") else {}
         if method != "GET":
             headers["idempotency-key"] = new_id("key")
-        content = json_module.dumps(json).encode() if json is not None else None
+        content = _written(json)
         if content is not None:
             headers["content-type"] = media_type
         tenant = None if operator else self.tenant
@@ -108,8 +109,9 @@ class Story:
     async def refuse(self, method: str, path: str, **values: str) -> None:
         """Something that is refused whatever is asked: it changes nothing."""
         token_id = new_id("tok")
+        headers = {"if-match": "*", "idempotency-key": new_id("key")}
         async with self.everything.client(self.tenant, token_id=token_id) as client:
-            answered = await client.request(method, path.format(**values), headers={"if-match": "*"})
+            answered = await client.request(method, path.format(**values), headers=headers)
         assert answered.status_code == 409, f"{method} {path}: {answered.status_code} {answered.text}"
         asked = Asked(method, path, values, {}, None, "application/json", None, 409, token_id)
         self.refused.append(asked)
@@ -150,6 +152,7 @@ async def tell(everything: AllServices, name: str) -> Story:
     await _change_minds(story)
     await _ask_about_tax(story)
     await _write_by_hand(story)
+    await _write_mails(story)
     await _take_back(story)
     await _prepay(story)
     await _bill_in_runs(story)
@@ -212,6 +215,11 @@ async def _write_by_hand(story: Story) -> None:
     await ask("PATCH", "/v1/sellers/{seller_id}", seller_id=other["id"], json=footer)
     for seller_id in (other["id"], main):
         await ask("POST", "/v1/sellers/{seller_id}/default", seller_id=seller_id)
+        logo = f'<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><title>{name}</title></svg>'
+        drawn = {"content": b64encode(logo.encode()).decode()}
+        await ask("PUT", "/v1/sellers/{seller_id}/logo", seller_id=seller_id, json=drawn)
+    await ask("DELETE", "/v1/sellers/{seller_id}/logo", seller_id=main)
+    await ask("PUT", "/v1/sellers/{seller_id}/logo", seller_id=main, json=drawn)
     for who, customer_id in story.customers.items():
         profile = {"notes": f"{name} says hello", "buyer_reference": f"{name}-desk", "seller_id": main}
         path = "/v1/billing-profiles/{customer_id}"
@@ -239,6 +247,35 @@ async def _write_by_hand(story: Story) -> None:
         )
         await ask("POST", "/v1/invoices/{invoice_id}/finalizations", invoice_id=draft["id"])
     assert await story.list("/v1/billing-profiles")
+
+
+async def _write_mails(story: Story) -> None:
+    """An invoice is sent by mail, to its customer and to an accountant; a provider says that it came back."""
+    name, ask = story.name, story.ask
+    details = {"mail_from": f"billing@{name}.example", "mails": ["invoice"]}
+    await ask("PATCH", "/v1/sellers/{seller_id}", seller_id=story.first("sel"), json={"details": details})
+    for who, customer_id in story.customers.items():
+        invoice = await _one_off(story, customer_id, "PLN")
+        body = {"to": f"{who}@{name}.example"}
+        path = "/v1/invoices/{invoice_id}/mails"
+        (mail,) = (await ask("POST", path, invoice_id=invoice["id"], json=body))["data"]
+        at = {"mail_id": mail["id"]}
+        await ask("GET", "/v1/mails/{mail_id}", **at)
+        await story.refuse("POST", "/v1/mails/{mail_id}/again", **at)
+        await ask("POST", "/v1/mail-bounces", json={**at, "reason": f"{name} moved"})
+        notice = (
+            "Content-Type: multipart/report; boundary=b\n\n--b\nContent-Type: message/delivery-status\n\n"
+            f"Reporting-MTA: dns; mx\n\nAction: delayed\nStatus: 4.4.1\n\n--b--\n<{mail['id']}@{name}.example>\n"
+        )
+        await ask("POST", "/v1/mail-notices", json=notice, media_type="message/rfc822")
+    words = {"kind": "invoice", "locale": "en"}
+    path = "/v1/mail-templates/{kind}/{locale}"
+    await ask("PUT", path, json={"intro": f"{name} greets {{{{customer}}}}."}, **words)
+    await ask("GET", path, **words)
+    other = {**words, "locale": "nl"}
+    await ask("PUT", path, json={"subject": f"{name} {{{{number}}}}"}, **other)
+    await ask("DELETE", path, **other)
+    assert await story.list("/v1/mail-templates")
 
 
 async def _take_back(story: Story) -> None:
@@ -282,6 +319,7 @@ async def _take_back(story: Story) -> None:
             await ask("POST", "/v1/deposits/{deposit_id}/set-offs", json=kept, **at)
             hopeless = await _one_off(story, customer_id, "NOK")
             await _wait_until_failed(story, hopeless["id"])
+            await _dun(story, customer_id, hopeless["id"])
             path = "/v1/invoices/{invoice_id}/write-offs"
             await ask("POST", path, invoice_id=hopeless["id"], json=reason)
         back = {"amount": {**amount, "amount": "40.00"}, **reason}
@@ -289,6 +327,70 @@ async def _take_back(story: Story) -> None:
         await ask("GET", "/v1/deposits/{deposit_id}", **at)
         (refund,) = await story.list("/v1/refunds", customer_id=customer_id)
         await ask("GET", "/v1/refunds/{refund_id}", refund_id=refund["id"])
+        await _give_and_take_back(story, customer_id, refund["id"])
+        await _receive_by_bank(story, customer_id)
+
+
+def _written(body: Any) -> bytes | None:
+    """As JSON, unless it is a text already, as a table is."""
+    if body is None:
+        return None
+    return body.encode() if isinstance(body, str) else json_module.dumps(body).encode()
+
+
+async def _receive_by_bank(story: Story, customer_id: str) -> None:
+    """Two transfers that nobody can match, one of which is the customer's after all; and money by hand that moves."""
+    name, ask = story.name, story.ask
+    header = "booked_on,amount,currency,own_account,text,name"
+    lines = [f"2024-01-02,{n}.00,PLN,{name}-{customer_id},{name} pays {n},{name} payer" for n in (7, 8)]
+    statement = await ask(
+        "POST", "/v1/bank-statements", json="\n".join([header, *lines]) + "\n", media_type="text/csv"
+    )
+    at = {"statement_id": statement["id"]}
+    async with asyncio.timeout(ARRIVES_WITHIN_S):
+        while statement["state"] != "done":
+            await asyncio.sleep(0.1)
+            statement = await ask("GET", "/v1/bank-statements/{statement_id}", **at)
+    query = {"bank_statement_id": statement["id"]}
+    entries = (await ask("GET", "/v1/bank-statement-entries", query=query))["data"]
+    path, reason = "/v1/bank-statement-entries/{entry_id}", {"reason": f"{name} says so"}
+    his, nobodys = ({"entry_id": entry["id"]} for entry in entries)
+    await ask("POST", path + "/match", json={"customer_id": customer_id}, **his)
+    await ask("POST", path + "/unmatch", json=reason, **his)
+    await ask("POST", path + "/match", json={"customer_id": customer_id, "rest_to": "unapplied"}, **his)
+    await ask("POST", path + "/ignore", json=reason, **nobodys)
+    await ask("GET", path, **his)
+    amount = {"amount": "11.00", "currency": "PLN"}
+    body = {"customer_id": customer_id, "amount": amount, "way": "cheque", "rest_to": "unapplied"}
+    body |= {"reference": f"{name} cheque", "payer": f"{name} payer", "note": f"{name} note"}
+    payment = {"payment_id": (await ask("POST", "/v1/payments", json=body))["id"]}
+    path = "/v1/payments/{payment_id}"
+    given = await ask("POST", path + "/allocations", json={"rest_to": "balance"}, **payment)
+    made = {**payment, "allocation_id": given["allocations"][0]["id"]}
+    await ask("POST", path + "/allocations/{allocation_id}/take-back", json=reason, **made)
+    await ask("POST", path + "/reversals", json=reason, **payment)
+    await ask("GET", path, **payment)
+
+
+async def _give_and_take_back(story: Story, customer_id: str, refund_id: str) -> None:
+    """A refund that a person pays, one that goes to the balance instead, and a payment that a bank takes back."""
+    name, ask = story.name, story.ask
+    await story.refuse("POST", "/v1/refunds/{refund_id}/retry", refund_id=refund_id)
+    await ask("POST", "/v1/refunds/{refund_id}/paid", refund_id=refund_id, json={"reference": f"{name} 17"})
+    of = {"customer_id": customer_id, "amount": {"amount": "30.00", "currency": "PLN"}}
+    payment = await ask("POST", "/v1/payments", json={**of, "way": "cash", "payer": f"{name} payer"})
+    back = {**of, "reason": f"{name} paid twice", "payment_id": payment["id"]}
+    (balance,) = (await ask("POST", "/v1/refunds", json=back))["data"]
+    await ask("POST", "/v1/refunds/{refund_id}/cancel", refund_id=balance["id"])
+    letter = {"payment_id": payment["id"], "reason": f"{name} never came", "reference": f"{name} letter"}
+    letter |= {"fee": {"amount": "15.00", "currency": "PLN"}}
+    dispute = await ask("POST", "/v1/disputes", json=letter)
+    at = {"dispute_id": dispute["id"]}
+    await ask("POST", "/v1/disputes/{dispute_id}/accept", **at)
+    returned = {"amount": "10.00", "currency": "PLN"}
+    lost = {"outcome": "lost", "returned": returned}
+    await ask("POST", "/v1/disputes/{dispute_id}/outcome", json=lost, **at)
+    await ask("GET", "/v1/disputes/{dispute_id}", **at)
 
 
 async def _prepay(story: Story) -> None:
@@ -1165,6 +1267,19 @@ async def _move_customers(story: Story) -> None:
             move = await story.ask("GET", "/v1/plan-moves/{plan_move_id}", plan_move_id=move["id"])
 
 
+async def _dun(story: Story, customer_id: str, invoice_id: str) -> None:
+    """What is dunned waits for a while and goes on; of another invoice, a step is skipped."""
+    path, name = "/v1/invoices/{invoice_id}/dunning", story.name
+    await story.ask("GET", path, invoice_id=invoice_id)
+    await story.ask("POST", f"{path}/pauses", json={"reason": f"{name} promised"}, invoice_id=invoice_id)
+    await story.ask("POST", f"{path}/resumptions", json={}, invoice_id=invoice_id)
+    found = await story.list("/v1/dunning", customer_id=customer_id)
+    other = next(one for one in found if one["ahead"])
+    step = {part: other["ahead"][0][part] for part in ("kind", "number")}
+    body = {**step, "reason": f"{story.name} is kind"}
+    await story.ask("POST", f"{path}/skipped-steps", json=body, invoice_id=other["invoice_id"])
+
+
 async def _publish(story: Story, code: str, **changes: str) -> None:
     name = story.name
     plan = {
@@ -1185,9 +1300,13 @@ async def _change_minds(story: Story) -> None:
         await story.ask("POST", path, subscription_id=story.subscriptions[who], json=body)
         await story.ask("DELETE", path, subscription_id=story.subscriptions[who])
     spare = {"customer_id": story.customers["two"], "gateway": "sandbox", "behaviour": "succeeds"}
-    method = await story.ask("POST", "/v1/payment-methods", json=spare)
-    await story.ask("DELETE", "/v1/payment-methods/{payment_method_id}", payment_method_id=method["id"])
-    story.ids["pm"].remove(method["id"])  # it is there no more
+    first = await story.ask("POST", "/v1/payment-methods", json=spare)
+    method = await story.ask("POST", "/v1/payment-methods", json={**spare, "replaces": first["id"]})
+    path = "/v1/payment-methods/{payment_method_id}"
+    await story.ask("PATCH", path, json={"is_default": True}, payment_method_id=method["id"])
+    await story.ask("DELETE", path, payment_method_id=method["id"])
+    for gone in (first, method):
+        story.ids["pm"].remove(gone["id"])  # they are there no more
     mistaken = {"token_id": f"{story.name}-stolen", "expires_at": None}
     await story.ask("POST", "/v1/token-revocations", json=mistaken)
 
@@ -1224,7 +1343,14 @@ async def _look_around(story: Story) -> None:
         "/v1/ledger-entries",
         "/v1/credit-notes",
         "/v1/refunds",
+        "/v1/disputes",
+        "/v1/mails",
+        "/v1/mail-templates",
         "/v1/deposits",
+        "/v1/payments",
+        "/v1/bank-statements",
+        "/v1/bank-statement-entries",
+        "/v1/dunning",
         "/v1/plan-moves",
         "/v1/billing-runs",
         "/v1/spend-thresholds",
@@ -1280,6 +1406,6 @@ async def send(
         asked.method,
         asked.path.format(**(values or asked.values)),
         params=asked.query,
-        content=None if body is None else json_module.dumps(body).encode(),
+        content=_written(body),
         headers=headers,
     )

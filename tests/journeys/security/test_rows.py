@@ -25,7 +25,7 @@ WITHOUT_POLICY = frozenset(
     )
 )
 # A tenant's own row is the operators' business; the sandbox gateway plays a company outside.
-OPERATORS_OWN = frozenset(("tenant", "sandbox_gateway_payment"))
+OPERATORS_OWN = frozenset(("tenant", "sandbox_gateway_payment", "sandbox_gateway_refund"))
 
 # Which columns the finder may read: of what is due, of clocks, and of keys and results that housekeeping drops.
 DUE = {"tenant", "id", "due_at", "clock_id", "retry_at", "attempts"}

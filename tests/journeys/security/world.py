@@ -13,6 +13,7 @@ from tests.journeys.security.routes import (
     PATH_KINDS,
     REPLAY,
     TENANT,
+    WORDS,
     Operation,
 )
 from tests.journeys.security.story import Asked, Story
@@ -44,6 +45,7 @@ class World:
             REPLAY: [told["replay"]],
             ACCOUNT: ["accounts_receivable"],
             LISTING: ["documents"],
+            WORDS: ["en"],
         }
         if not operation.path_parameters:
             return [{}]

@@ -1,5 +1,6 @@
 """The ledger: every set of entries balances, and says what was earned and what is still to be delivered."""
 
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from itertools import chain
 
@@ -17,11 +18,7 @@ from services.billing.domain.ledger_entry import (
     moment,
     postings_of,
 )
-from services.billing.domain.postings_of_credit_notes import (
-    CreditedPart,
-    postings_for_credit_note,
-    postings_for_refund,
-)
+from services.billing.domain.postings_of_credit_notes import CreditedPart, postings_for_credit_note
 from services.billing.domain.postings_of_deposits import (
     postings_for_deposit_captured,
     postings_for_deposit_released,
@@ -39,6 +36,13 @@ from services.billing.domain.postings_of_invoices import (
     postings_for_void,
     postings_for_write_off,
 )
+from services.billing.domain.postings_of_refunds import (
+    postings_for_balance_refund,
+    postings_for_refund,
+    postings_for_refund_canceled,
+    postings_for_refund_returned,
+)
+from services.billing.domain.refund import Refund
 from services.billing.domain.revenue_schedule import EarnedLine
 
 ZONE = "Europe/Amsterdam"
@@ -168,6 +172,7 @@ def test_the_accounts_of_each_kind_of_document(kind: str, owed: str, income: str
 
 
 AT = {"at": ISSUED_AT, "zone": ZONE}
+A_REFUND = Refund("rfd_1", "cus_1", eur(44000), "pending", "returned", ISSUED_AT)
 SIMPLE = [
     (
         postings_for_payment("pay_1", "inv_1", eur(12100), **AT),
@@ -230,9 +235,29 @@ SIMPLE = [
         {"deposit_liability": 44000, "refunds_payable": -44000},
     ),
     (
-        postings_for_refund("rfn_1", eur(44000), **AT),
-        "refund:rfn_1:paid",
+        postings_for_balance_refund(A_REFUND, at=ISSUED_AT),
+        "refund:rfd_1:requested",
+        {"customer_credit": 44000, "refunds_payable": -44000},
+    ),
+    (
+        postings_for_refund(A_REFUND, **AT),
+        "refund:rfd_1:paid",
         {"refunds_payable": 44000, "cash": -44000},
+    ),
+    (
+        postings_for_refund_returned(A_REFUND, **AT),
+        "refund:rfd_1:returned:1",
+        {"cash": 44000, "refunds_payable": -44000},
+    ),
+    (
+        postings_for_refund(replace(A_REFUND, try_number=2), **AT),
+        "refund:rfd_1:paid:2",
+        {"refunds_payable": 44000, "cash": -44000},
+    ),
+    (
+        postings_for_refund_canceled(A_REFUND, **AT),
+        "refund:rfd_1:canceled",
+        {"refunds_payable": 44000, "customer_credit": -44000},
     ),
 ]
 

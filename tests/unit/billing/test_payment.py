@@ -10,16 +10,21 @@ from hypothesis import strategies as st
 
 from libs.common.money import Money
 from services.billing.domain.payment import (
+    ACTION_AWAITED,
     Collected,
     Declined,
     PaymentAttempt,
+    Pending,
     another_attempt,
+    asked_sooner,
     brought_forward,
     claimed,
     ended,
     first_attempt,
     following_attempt,
+    in_process,
     lessened,
+    overdue_action,
 )
 
 NOW = datetime(2025, 2, 1, 6, tzinfo=UTC)
@@ -125,3 +130,48 @@ def test_a_schedule_ends_and_never_goes_back(days: list[int]) -> None:
     assert [number for number, _ in tried] == list(range(1, len(days) + 2))
     assert len({id for _, id in tried}) == len(tried)
     assert now - NOW == sum(days) * DAY
+
+
+def processing(*, needs_action: bool = False) -> PaymentAttempt:
+    calling = claimed(an_attempt(), until=NOW + DAY, payment_method_id="pm_1", at=NOW)
+    return in_process(calling, Pending("ref", needs_action), now=NOW)
+
+
+def test_what_is_in_process_stays_open_and_is_asked_about_at_pauses_that_grow() -> None:
+    attempt = processing()
+    assert (attempt.state, attempt.is_open, attempt.was_called) == ("processing", True, True)
+    assert (attempt.gateway_reference, attempt.claimed_until, attempt.called_at) == ("ref", None, NOW)
+    pauses, now = [], NOW
+    for _ in range(14):
+        assert attempt.due_at is not None
+        pauses.append(attempt.due_at - now)
+        now = attempt.due_at
+        again = claimed(attempt, until=now + DAY, payment_method_id="pm_2", at=now)
+        assert (again.payment_method_id, again.called_at) == ("pm_1", NOW)
+        attempt = in_process(again, Pending("ref"), now=now)
+    assert pauses[:3] == [timedelta(minutes=1), timedelta(minutes=1), timedelta(minutes=2)]
+    assert pauses == sorted(pauses)
+    assert pauses[-1] == DAY
+
+
+def test_news_brings_it_forward_and_never_back() -> None:
+    attempt = processing()
+    assert asked_sooner(attempt, now=NOW).due_at == NOW
+    assert asked_sooner(attempt, now=NOW + DAY).due_at == attempt.due_at
+
+
+@pytest.mark.parametrize(
+    ("needs_action", "after", "overdue"),
+    [
+        (True, ACTION_AWAITED, True),
+        (True, ACTION_AWAITED - timedelta(microseconds=1), False),
+        (False, 100 * ACTION_AWAITED, False),
+    ],
+)
+def test_the_customer_has_his_time_and_a_bank_all_that_it_needs(
+    needs_action: bool, after: timedelta, overdue: bool
+) -> None:
+    pending = Pending("ref", needs_action)
+    attempt = processing(needs_action=needs_action)
+    assert overdue_action(attempt, pending, now=NOW + after) is overdue
+    assert not overdue_action(an_attempt(), pending, now=NOW + after)

@@ -12,6 +12,7 @@ from hypothesis import given
 from libs.common.periods import Interval
 from services.catalog.domain.commitment import Commitment
 from services.catalog.domain.document import document_of
+from services.catalog.domain.dunning import Dunning
 from services.catalog.domain.feature_grant import FeatureGrant
 from services.catalog.domain.late_usage import LateUsage
 from services.catalog.domain.phase import Phase
@@ -134,6 +135,14 @@ CASES = [
         ("/late_usage/policy", "/late_usage/window_days"),
         "The policy of late usage changes from draft_only to note_at_once; "
         "the number of days of late usage falls away, 35 before.",
+    ),
+    Case(
+        "dunning",
+        a_draft(dunning=Dunning(reminder_days=(3,), end_after_days=60)),
+        a_draft(dunning=Dunning(reminder_days=(3, 10), suspends=False)),
+        ("/dunning/reminder_days", "/dunning/suspends", "/dunning/end_after_days"),
+        "The reminder days of dunning changes from 3 to 3; 10; the suspends of dunning changes from yes to no; "
+        "the end after days of dunning falls away, 60 before.",
     ),
     Case(
         "words_for_what_is_no_number",

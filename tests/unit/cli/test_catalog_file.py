@@ -102,6 +102,7 @@ def test_the_catalog_takes_those_fields_for_whole_numbers_and_truths_and_no_othe
     fields = list(fields_of({"$ref": f"#/components/schemas/{DOCUMENT}"}, set()))
     for name, schema in fields:
         for branch in schema.get("anyOf", [schema]):
+            branch = branch.get("items", branch)
             if branch.get("type") in kinds or isinstance(branch.get("const"), int):
                 kinds[branch.get("type", "integer")].add(name)
     assert (kinds["integer"], kinds["boolean"]) == (WHOLE, FLAGS)

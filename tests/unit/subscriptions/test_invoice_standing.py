@@ -13,6 +13,7 @@ from services.subscriptions.domain.invoice_standing import (
     BecameSuspended,
     InvoiceStanding,
     Recovered,
+    Standing,
     Unaffected,
     decide_dunning,
     following_standing,
@@ -22,15 +23,33 @@ from services.subscriptions.domain.subscription import Dunning, SubscriptionStat
 from tests.support.subscriptions import a_subscription
 
 OVERDUE, GIVEN_UP, PAID = InvoiceStanding.OVERDUE, InvoiceStanding.GIVEN_UP, InvoiceStanding.PAID
+NEVER_PAID = InvoiceStanding.NEVER_PAID
+
+news = st.builds(Standing, st.sampled_from(InvoiceStanding), st.integers(0, 2))
 
 
 @given(heard=st.lists(st.sampled_from(InvoiceStanding), min_size=1))
-def test_paid_is_the_last_word_and_given_up_goes_over_overdue(heard: list[InvoiceStanding]) -> None:
-    standing: InvoiceStanding | None = None
+def test_paid_is_the_last_word_and_what_weighs_more_goes_over_the_rest(heard: list[InvoiceStanding]) -> None:
+    standing: Standing | None = None
     for news in heard:
-        standing = following_standing(standing, news)
-    expected = PAID if PAID in heard else GIVEN_UP if GIVEN_UP in heard else OVERDUE
-    assert standing is expected
+        standing = following_standing(standing, Standing(news))
+    expected = next(one for one in (PAID, NEVER_PAID, GIVEN_UP, OVERDUE) if one in heard)
+    assert standing == Standing(expected)
+
+
+@given(heard=st.lists(news, min_size=1, max_size=6), data=st.data())
+def test_only_the_newest_round_counts_in_whatever_order_it_is_told(
+    heard: list[Standing], data: st.DataObject
+) -> None:
+    def last(told: list[Standing]) -> Standing | None:
+        standing: Standing | None = None
+        for one in told:
+            standing = following_standing(standing, one)
+        return standing
+
+    shuffled = data.draw(st.permutations(heard))
+    newest = [one for one in heard if one.reopened_count == max(one.reopened_count for one in heard)]
+    assert last(heard) == last([*shuffled, *shuffled]) == last(newest)
 
 
 class Case(NamedTuple):
@@ -46,6 +65,7 @@ CASES = [
     Case("one_overdue",           Dunning.NONE,      [PAID, OVERDUE],       BecamePastDue,   "past_due"),
     Case("still_overdue",         Dunning.PAST_DUE,  [OVERDUE],             Unaffected,      "past_due"),
     Case("given_up",              Dunning.PAST_DUE,  [OVERDUE, GIVEN_UP],   BecameSuspended, "suspended"),
+    Case("never_paid",            Dunning.PAST_DUE,  [OVERDUE, NEVER_PAID], BecameSuspended, "suspended"),
     Case("given_up_at_once",      Dunning.NONE,      [GIVEN_UP],            BecameSuspended, "suspended"),
     Case("another_is_overdue",    Dunning.SUSPENDED, [PAID, OVERDUE],       BecamePastDue,   "past_due"),
     Case("all_is_paid",           Dunning.SUSPENDED, [PAID, PAID],          Recovered,       "active"),

@@ -9,7 +9,15 @@ from typing import Any, NamedTuple
 import pytest
 
 from libs.common.contracts import EVENTS
-from libs.common.contracts.billing import InvoiceFinalizedV1, InvoicePaidV1, InvoiceV1, PaymentFailedV1
+from libs.common.contracts.billing import (
+    DunningStepTakenV1,
+    InvoiceFinalizedV1,
+    InvoicePaidV1,
+    InvoiceReopenedV1,
+    InvoiceV1,
+    InvoiceVoidedV1,
+    PaymentFailedV1,
+)
 from libs.common.contracts.catalog import PriceV1
 from libs.common.contracts.envelope import Event
 from libs.common.contracts.metering import UsageCorrectedV1, UsageTotalV1, UsageWindowClosedV1
@@ -52,9 +60,12 @@ LISTED_ELSEWHERE = {
     "BillingRunChangedV1",
     "CreditNoteIssuedV1",
     "DepositChangedV1",
+    "DisputeChangedV1",
     "InvoiceMarkedUncollectibleV1",
-    "InvoiceVoidedV1",
+    "RefundCanceledV1",
+    "RefundFailedV1",
     "RefundRequestedV1",
+    "RefundSucceededV1",
     "SubjectBoundV1",
     "SubjectReleasedV1",
     "UsageBalanceUpdatedV1",
@@ -211,7 +222,7 @@ CASES = [
     ),
     Case(
         SubscriptionSuspendedV1(**ABOUT, subscription_id="sub_1", invoice_id="inv_1"),
-        "Suspended: the last try to collect an invoice failed",
+        "Suspended: an invoice was still not paid",
         "inv_1",
     ),
     Case(SubscriptionRecoveredV1(**ABOUT, subscription_id="sub_1"), "All that was overdue is paid"),
@@ -253,6 +264,19 @@ CASES = [
         ),
         "Payment of invoice S-7 failed, attempt 5: card declined; not tried again",
         "pay_5",
+    ),
+    Case(
+        InvoiceReopenedV1(**ABOUT, invoice=_invoice(), payment_id="pmt_1", due_minor=1950, reason="dispute"),
+        "Payment of invoice S-7 taken back: 19.50 EUR due again",
+        "inv_1",
+    ),
+    Case(InvoiceVoidedV1(**ABOUT, invoice=_invoice(), reason="wrong"), "Invoice S-7 voided", "inv_1"),
+    Case(
+        DunningStepTakenV1(
+            **ABOUT, invoice=_invoice(), kind="final_reminder", number=2, due_minor=1950, days_overdue=10
+        ),
+        "Last reminder of payment: invoice S-7, 19.50 EUR due",
+        "inv_1",
     ),
     Case(_usage(UsageWindowClosedV1), "Usage until 2026-05-01: 12.5 calls", "win_1"),
     Case(
