@@ -11,6 +11,7 @@ from libs.common.errors import InputError, InvalidInput
 from libs.common.ids import new_id
 from libs.common.money import CurrencyMismatch, Money
 from libs.common.periods import local_date
+from services.billing.application.add_payment_method import CustomerNotFound
 from services.billing.application.ports import UnitOfWork
 from services.billing.application.receive_payment import (
     ReceivePayment,
@@ -181,9 +182,11 @@ async def allocate_payment(command: AllocatePayment, *, uow: UnitOfWork) -> Paym
     """Whose payment it is, the first allocation says where nobody knew.
 
     Emits: InvoicePaid, CustomerBalanceChanged; PaymentReceived where nobody knew whose it is.
-    Raises: PaymentNotFound, InvoiceNotFound, AllocationsRefused, PaymentTooSmall, PaymentOfNobody.
+    Raises: PaymentNotFound, CustomerNotFound, InvoiceNotFound, AllocationsRefused, PaymentTooSmall, PaymentOfNobody.
     """
     known = await uow.payments.get(command.payment_id)
+    if command.customer_id is not None and await uow.customers.find(command.customer_id) is None:
+        raise CustomerNotFound("no customer has this id", pointer="/customer_id")
     customer_id = known.customer_id or command.customer_id
     await uow.invoices.load_for_update(share.invoice_id for share in command.shares)
     payment = await uow.payments.get_for_update(command.payment_id)

@@ -45,7 +45,9 @@ def log_lines() -> Iterator[LogLines]:
 async def everything(
     postgres: PostgresForTests, log_lines: LogLines, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[AllServices]:
-    async with all_services(postgres, folder=tmp_path_factory.mktemp("security")) as services:
+    folder = tmp_path_factory.mktemp("security")
+    mails = {"PERENNIAL_BILLING_MAIL_FOLDER": str(folder / "mail")}
+    async with all_services(postgres, folder=folder, environment=mails) as services:
         yield services
 
 

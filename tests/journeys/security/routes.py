@@ -123,7 +123,7 @@ QUESTION_TIME = {"from": "2024-01-01T00:00:00Z"}
 PLAIN_NEEDED: Mapping[str, str] = {"bucket": "0"}
 # Not all of their kind have something there: these are asked for as the story did, query and all.
 PROOF = "/v1/usage-windows/{window_id}/inclusion-proofs"
-AS_TOLD = frozenset((PROOF, "/v1/invoices/{invoice_id}/manual-lines"))
+AS_TOLD = frozenset((PROOF, "/v1/invoices/{invoice_id}/manual-lines", "/v1/invoices/{invoice_id}/dunning"))
 # Of a draft, its owner is told that it is not issued yet.
 OF_ISSUED = frozenset(
     (
@@ -138,6 +138,8 @@ OF_ISSUED = frozenset(
 )
 # How their owner is told so; or what keeps a document from being an e-invoice.
 NOT_HAD = frozenset(("invoice_not_issued", "document_not_issued", "e_invoice_impossible"))
+# What gateways say, proving who they are: the tests of gateways have some of it, and of two tenants.
+OF_GATEWAYS = frozenset(("/v1/gateway-events",))
 # Only counters have what is told of these meters.
 OF_COUNTERS = frozenset(("/v1/reading-consumptions",))
 
@@ -204,6 +206,7 @@ PLAIN_QUERIES = frozenset(
 # Fields of request bodies that name a thing which is there already.
 REFERENCES = frozenset(
     (
+        "payment_id",
         "mail_id",
         "customer_id",
         "parent_id",
@@ -256,6 +259,37 @@ UNCHECKED = frozenset(
 # and a sender's for a usage event.
 PLAIN_FIELDS = frozenset(
     (
+        "account",
+        "allocate",
+        "allocations",
+        "bank",
+        "bic",
+        "contact_name",
+        "delivery",
+        "details",
+        "e_invoice",
+        "electronic_address",
+        "end_after_days",
+        "holder",
+        "iban",
+        "is_default",
+        "legal_id",
+        "mail_to",
+        "note",
+        "outcome",
+        "payer",
+        "pays_by",
+        "phone",
+        "postal_address",
+        "received_on",
+        "reference",
+        "retry_days",
+        "returned",
+        "suspend_after_days",
+        "suspends",
+        "token",
+        "way",
+        "writes_off",
         "message_id",
         "permanent",
         "is_address",
@@ -554,6 +588,8 @@ DECIDED_ONCE = frozenset(
 RESUBMISSION = "/v1/usage-rejects/{reject_id}/resubmission"
 # These take bodies as they come, packed ones too, and say by themselves what is wrong with the whole of one.
 UNPACKED = frozenset(("/v1/usage-events", "/v1/usage-events/voids", "/v1/usage-events/amendments", OPENMETER))
+# These take files of others, as they come: what is wrong with one is told by tests of their own.
+FILES = frozenset(("/v1/bank-statements", "/v1/mail-notices"))
 # Where the usage event stands: it may have attributes that nobody knows, and any data.
 EVENT_PLACES: Mapping[str, tuple[str | int, ...]] = {
     OPENMETER: (0,),

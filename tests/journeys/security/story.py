@@ -249,6 +249,12 @@ async def _write_by_hand(story: Story) -> None:
     assert await story.list("/v1/billing-profiles")
 
 
+async def _until_sent(story: Story, mail_id: str) -> None:
+    async with asyncio.timeout(ARRIVES_WITHIN_S):
+        while (await story.ask("GET", "/v1/mails/{mail_id}", mail_id=mail_id))["state"] != "sent":  # noqa: ASYNC110
+            await asyncio.sleep(0.1)
+
+
 async def _write_mails(story: Story) -> None:
     """An invoice is sent by mail, to its customer and to an accountant; a provider says that it came back."""
     name, ask = story.name, story.ask
@@ -260,12 +266,13 @@ async def _write_mails(story: Story) -> None:
         path = "/v1/invoices/{invoice_id}/mails"
         (mail,) = (await ask("POST", path, invoice_id=invoice["id"], json=body))["data"]
         at = {"mail_id": mail["id"]}
-        await ask("GET", "/v1/mails/{mail_id}", **at)
-        await story.refuse("POST", "/v1/mails/{mail_id}/again", **at)
+        await _until_sent(story, **at)
+        again = await ask("POST", "/v1/mails/{mail_id}/again", **at)
+        await _until_sent(story, mail_id=again["id"])
         await ask("POST", "/v1/mail-bounces", json={**at, "reason": f"{name} moved"})
         notice = (
             "Content-Type: multipart/report; boundary=b\n\n--b\nContent-Type: message/delivery-status\n\n"
-            f"Reporting-MTA: dns; mx\n\nAction: delayed\nStatus: 4.4.1\n\n--b--\n<{mail['id']}@{name}.example>\n"
+            f"Reporting-MTA: dns; mx\n\nAction: failed\nStatus: 5.1.1\n\n--b--\n<{again['id']}@{name}.example>\n"
         )
         await ask("POST", "/v1/mail-notices", json=notice, media_type="message/rfc822")
     words = {"kind": "invoice", "locale": "en"}
@@ -355,9 +362,9 @@ async def _receive_by_bank(story: Story, customer_id: str) -> None:
     entries = (await ask("GET", "/v1/bank-statement-entries", query=query))["data"]
     path, reason = "/v1/bank-statement-entries/{entry_id}", {"reason": f"{name} says so"}
     his, nobodys = ({"entry_id": entry["id"]} for entry in entries)
-    await ask("POST", path + "/match", json={"customer_id": customer_id}, **his)
-    await ask("POST", path + "/unmatch", json=reason, **his)
-    await ask("POST", path + "/match", json={"customer_id": customer_id, "rest_to": "unapplied"}, **his)
+    for rest_to in ("balance", "unapplied"):
+        await ask("POST", path + "/match", json={"customer_id": customer_id, "rest_to": rest_to}, **his)
+        await ask("POST", path + "/unmatch", json=reason, **his)
     await ask("POST", path + "/ignore", json=reason, **nobodys)
     await ask("GET", path, **his)
     amount = {"amount": "11.00", "currency": "PLN"}
@@ -1302,10 +1309,12 @@ async def _change_minds(story: Story) -> None:
     spare = {"customer_id": story.customers["two"], "gateway": "sandbox", "behaviour": "succeeds"}
     first = await story.ask("POST", "/v1/payment-methods", json=spare)
     method = await story.ask("POST", "/v1/payment-methods", json={**spare, "replaces": first["id"]})
+    newest = await story.ask("POST", "/v1/payment-methods", json=spare)
     path = "/v1/payment-methods/{payment_method_id}"
     await story.ask("PATCH", path, json={"is_default": True}, payment_method_id=method["id"])
-    await story.ask("DELETE", path, payment_method_id=method["id"])
-    for gone in (first, method):
+    for method_id in (newest["id"], method["id"]):
+        await story.ask("DELETE", path, payment_method_id=method_id)
+    for gone in (first, method, newest):
         story.ids["pm"].remove(gone["id"])  # they are there no more
     mistaken = {"token_id": f"{story.name}-stolen", "expires_at": None}
     await story.ask("POST", "/v1/token-revocations", json=mistaken)
