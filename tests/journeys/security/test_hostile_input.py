@@ -24,8 +24,8 @@ from libs.common.serving.garbage import keep_what_is_built
 from tests.journeys.security.routes import (
     BY_ENTRY,
     DECIDED_ONCE,
-    FILES,
     EVENT_PLACES,
+    FILES,
     RESUBMISSION,
     UNPACKED,
     Operation,
