@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Generator, Iterator
 import pytest
 import pytest_asyncio
 from hypothesis import settings
+from hypothesis.internal.conjecture import providers
 from xdist.remote import Producer
 
 from tests.cases.server import SERVER, SharedServer
@@ -20,6 +21,16 @@ NO_SKIP = "PERENNIAL_NO_SKIP"
 
 # For `make mutation`, in which the properties run a thousand times: fewer examples, the same ones each time.
 settings.register_profile("mutation", max_examples=30, derandomize=True, deadline=None, database=None)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """In the short form, what is tried does not depend on which modules other tests have loaded.
+
+    Of those, Hypothesis takes numbers and texts to try: the same test would try this here, and something else there.
+    """
+    if config.option.markexpr == "not long":
+        nothing = providers.Constants()  # type: ignore[attr-defined]
+        providers._get_local_constants = lambda: nothing
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -109,7 +109,8 @@ async def tell(perennial: Perennial, story: Story, *, data: Path, screen: Screen
     screen.told("reading", "each bill, down to the events behind its lines")
     with screen.stage("papers"):
         papers = await collect_papers(perennial, airlines, after)
-    screen.told("papers", f"{papers.documents:,} PDF files, {papers.mails.total():,} mails sent")
+    waiting = f", {papers.waiting:,} wait for a way out" if papers.waiting else ""
+    screen.told("papers", f"{papers.documents:,} PDF files, {papers.mails.total():,} mails sent{waiting}")
     with screen.stage("proof"):
         proved = await prove(perennial, after)
     screen.told("proof", f"{proved.invoices:,} invoices derived again, {proved.lines:,} lines")
@@ -219,7 +220,11 @@ def as_json(outcome: Outcome) -> dict[str, Any]:
         "aircraft": {"count": outcome.fleet.aircraft_count, "changed_hands": outcome.fleet.changed_hands},
         "clock_steps": outcome.clock_steps,
         "proved": asdict(outcome.proved),
-        "papers": {"documents": outcome.papers.documents, "mails": dict(outcome.papers.mails)},
+        "papers": {
+            "documents": outcome.papers.documents,
+            "mails": dict(outcome.papers.mails),
+            "waiting": outcome.papers.waiting,
+        },
         "airlines": [
             {
                 "carrier": bill.airline.carrier,

@@ -112,7 +112,8 @@ class Screen:
 
     def show_papers(self, papers: Papers) -> None:
         kinds = ", ".join(f"{count:,} {kind}" for kind, count in sorted(papers.mails.items()))
-        self.say(f"To open: {papers.folder}/*.pdf, and in the server's var/mail what was sent: {kinds}.")
+        sent = f", and in the server's var/mail what was sent: {kinds}" if kinds else ""
+        self.say(f"To open: {papers.folder}/*.pdf{sent}.")
 
     def show_proof(self, proved: Proved, *, is_over: bool) -> None:
         """What was shown, and how whoever trusts nobody sees for himself. `is_over`: the server stops with the demo."""

@@ -2,20 +2,28 @@
 
 # Name → what is wrong, and how many things were looked at.
 RECEIVED_PAYMENT_CHECKS: dict[str, tuple[str, str]] = {
-    # By whatever way it was paid: what payments put on it, less what was taken off, and deposits that were set off.
+    # By whatever way it was paid: what payments put on it, less what was taken off, and deposits that were set off. The
+    # ledger says the same, also of deposits and of what was given up; what is paid in full says so.
     "payments_match_ledger_and_invoice": (
-        """SELECT i.id, i.status, i.total_minor, i.balance_applied_minor, i.paid_minor,
-                  coalesce(a.minor, 0) AS allocated_minor, coalesce(d.minor, 0) AS deposited_minor
-           FROM invoice i
+        """SELECT i.id, i.status, i.total_minor, i.balance_applied_minor, i.paid_minor, coalesce(a.minor, 0)
+                  AS allocated_minor, coalesce(l.deposited_minor, 0) AS deposited_minor, l.minor AS posted_minor
+           FROM (SELECT *, total_minor - balance_applied_minor - credits_applied_minor - credited_minor AS asked_minor
+                 FROM invoice) AS i
            FULL JOIN (SELECT tenant, invoice_id, currency, sum(amount_minor) AS minor FROM payment_allocation
                       WHERE invoice_id IS NOT NULL GROUP BY 1, 2, 3) AS a
                 ON a.tenant = i.tenant AND a.invoice_id = i.id AND a.currency = i.currency
-           LEFT JOIN (SELECT tenant, invoice_id, -sum(amount_minor) AS minor FROM ledger_entry
-                      WHERE account = 'accounts_receivable' AND posting_key LIKE 'deposit:%' GROUP BY 1, 2) AS d
-                ON d.tenant = i.tenant AND d.invoice_id = i.id
-           WHERE i.id IS NULL OR i.paid_minor <> coalesce(a.minor, 0) + coalesce(d.minor, 0)
-              OR (i.status = 'paid' AND i.paid_minor <> i.total_minor - i.balance_applied_minor
-                                                        - i.credits_applied_minor - i.credited_minor)""",
+           LEFT JOIN (SELECT tenant, invoice_id, -sum(amount_minor) AS minor,
+                             -sum(amount_minor) FILTER (WHERE posting_key LIKE 'deposit:%') AS deposited_minor
+                      FROM ledger_entry
+                      WHERE (account = 'accounts_receivable' AND posting_key LIKE 'deposit:%')
+                         OR (account IN ('accounts_receivable', 'bad_debt', 'deposit_liability')
+                             AND (posting_key LIKE 'payment:%' OR posting_key LIKE 'allocation:%'))
+                      GROUP BY 1, 2) AS l ON l.tenant = i.tenant AND l.invoice_id = i.id
+           WHERE i.id IS NULL OR i.paid_minor <> coalesce(a.minor, 0) + coalesce(l.deposited_minor, 0)
+              OR i.paid_minor <> coalesce(l.minor, 0)
+              OR (i.status NOT IN ('finalized', 'paid', 'uncollectible') AND i.paid_minor <> 0)
+              OR (i.status = 'paid' AND i.paid_minor <> i.asked_minor)
+              OR (i.status = 'finalized' AND i.paid_minor <> 0 AND i.paid_minor >= i.asked_minor)""",
         "SELECT count(*) FROM invoice",
     ),
     "payments_are_where_they_were_put": (

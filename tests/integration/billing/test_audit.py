@@ -23,7 +23,12 @@ from services.billing.application.adjust_customer_balance import (
     adjust_customer_balance,
 )
 from services.billing.bootstrap import build
+from tests.integration.billing.crediting import BOTH, a_customer, eur, post
+from tests.integration.billing.test_disputes import payment_of
+from tests.integration.billing.test_received_payments import Office
+from tests.integration.billing.test_refunds import credit
 from tests.integration.billing.workbench import Workbench, after
+from tests.support.bank_statements import Paid, booked, camt053
 from tests.support.billing import FEE, Story
 from tests.support.postgres import PostgresForTests
 from tests.support.service_under_test import ServiceUnderTest, new_tenant, service_under_test
@@ -31,12 +36,14 @@ from tests.support.service_under_test import ServiceUnderTest, new_tenant, servi
 
 @pytest_asyncio.fixture(scope="module")
 async def told(postgres: PostgresForTests, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
-    """The name of a database with invoices that are paid, failed, skipped, and waiting for their usage.
+    """The name of a database with invoices that are paid, failed, skipped, and waiting for their usage, and with money
+    that came and went.
 
     Nobody is connected to it, so that it can be copied: each test corrupts a copy of its own.
     """
     folder = tmp_path_factory.mktemp("audited-billing")
     async with service_under_test(postgres, "billing", build, folder=folder) as service:
+        await tell_of_money(Workbench(service), service)
         await tell(Workbench(service), new_tenant())
         name = await copied(postgres, service)
     yield name
@@ -69,7 +76,8 @@ async def tell(bench: Workbench, tenant: str) -> None:
     await bench.collect(clock=clock)
     async with bench.admin() as admin:  # whatever the schedule still has to do lies ahead
         await admin.execute(
-            "UPDATE payment_attempt SET due_at = now() + interval '1 day' WHERE due_at IS NOT NULL"
+            """UPDATE payment_attempt SET due_at = now() + interval '1 day' WHERE due_at IS NOT NULL;
+               UPDATE refund SET due_at = now() + interval '1 day' WHERE due_at IS NOT NULL"""
         )
         await admin.execute("UPDATE outbox SET published_at = now()")
         await admin.execute(
@@ -78,6 +86,25 @@ async def tell(bench: Workbench, tenant: str) -> None:
                SELECT $1::uuid, 'gwe_done', 'stripe', 'main', 'evt_done', 'x', 'payment', 'pi_x', now(), now(), now()""",
             tenant,
         )
+
+
+async def tell_of_money(bench: Workbench, service: ServiceUnderTest) -> None:
+    """What was collected is given back, and taken back by a bank; what a bank tells of is nobody's, and a part comes."""
+    tenant = new_tenant()
+    async with service.client(tenant, *BOTH) as client:
+        office = Office(bench, client, tenant, await a_customer(bench, client, tenant))
+        await bench.add_method(office.story)
+        disputed, credited = await office.invoice("100.00"), await office.invoice("50.00")
+        await bench.run_job("collect_payments")
+        await credit(client, credited, amount=eur("20.00"))
+        await bench.run_job("give_refunds")
+        await credit(client, credited, amount=eur("5.00"))  # goes back later
+        payment_id, _ = await payment_of(bench, disputed)
+        await post(client, "/v1/disputes", {"payment_id": payment_id, "reason": "Not his card"})
+        await office.pay("21.00", allocations=[{"invoice_id": disputed["id"]}])
+        came = booked(Paid("99.00", "who knows", iban=None), reference="A1")
+        await office.take_in(camt053(came, booked(Paid("5.00", "rent"), is_debit=True, reference="A2")))
+        await office.match()
 
 
 async def _give(bench: Workbench, story: Story) -> None:
@@ -120,7 +147,7 @@ async def test_good_data_is_clean(postgres: PostgresForTests, told: str) -> None
     assert failing(report) == {}
     counted = {check.name: check.checked_count for check in report.checks}
     assert [name for name in _CHECKS if not counted[name]] == []
-    assert report.facts["invoices"] == 9
+    assert report.facts["invoices"] == 9 + 2  # those of the money that came and went
     assert report.facts["documents"]["count"] == 11
 
 
@@ -130,7 +157,7 @@ class Corruption(NamedTuple):
     checks: tuple[str, ...]
 
 
-PAID = "(SELECT id FROM invoice WHERE status = 'paid' ORDER BY number LIMIT 1)"
+PAID = "(SELECT id FROM invoice WHERE status = 'paid' AND number LIKE 'INV-%' ORDER BY number LIMIT 1)"
 APPLIED = "(SELECT id FROM invoice WHERE balance_applied_minor > 0)"
 
 CORRUPTIONS = [
@@ -241,7 +268,11 @@ CORRUPTIONS = [
         "owed_though_it_is_paid",
         f"""UPDATE ledger_entry SET amount_minor = amount_minor / 2
             WHERE attempt_id IS NOT NULL AND invoice_id = {PAID}""",
-        ("receivables_are_open_items", "payments_match_ledger_and_invoice"),
+        (
+            "receivables_are_open_items",
+            "payments_match_ledger_and_invoice",
+            "payments_are_where_they_were_put",
+        ),
     ),
     Corruption(
         "a_receivable_of_nobody",
@@ -275,7 +306,11 @@ CORRUPTIONS = [
     Corruption(
         "paid_and_not_posted",
         f"DELETE FROM ledger_entry WHERE attempt_id IS NOT NULL AND invoice_id = {PAID}",
-        ("payments_match_ledger_and_invoice",),
+        (
+            "receivables_are_open_items",
+            "payments_match_ledger_and_invoice",
+            "payments_are_where_they_were_put",
+        ),
     ),
     Corruption(
         "posted_and_not_paid",
@@ -285,7 +320,97 @@ CORRUPTIONS = [
     Corruption(
         "collected_and_not_recorded",
         f"UPDATE payment_attempt SET state = 'failed' WHERE invoice_id = {PAID}",
-        ("payments_match_ledger_and_invoice", "gateway_took_what_was_recorded", "ledger_has_nothing_else"),
+        ("gateway_payments_are_their_attempts", "gateway_took_what_was_recorded", "ledger_has_nothing_else"),
+    ),
+    Corruption(
+        "owed_though_all_of_it_came",
+        f"UPDATE invoice SET status = 'finalized', paid_at = NULL WHERE id = {PAID}",
+        ("payments_match_ledger_and_invoice",),
+    ),
+    Corruption(
+        "void_though_it_is_paid",
+        f"UPDATE invoice SET status = 'void', paid_at = NULL, voided_at = now() WHERE id = {PAID}",
+        ("payments_match_ledger_and_invoice",),
+    ),
+    Corruption(
+        "a_cent_more_put_on_an_invoice",
+        f"UPDATE payment_allocation SET amount_minor = amount_minor + 1 WHERE invoice_id = {PAID}",
+        ("payments_match_ledger_and_invoice", "payments_are_where_they_were_put"),
+    ),
+    Corruption(
+        "collected_and_not_received",
+        "DELETE FROM payment WHERE way = 'gateway'",
+        ("gateway_payments_are_their_attempts",),
+    ),
+    Corruption(
+        "received_of_a_gateway_that_was_not_asked",
+        "UPDATE payment SET way = 'gateway' WHERE way = 'cheque'",
+        ("gateway_payments_are_their_attempts",),
+    ),
+    Corruption(
+        "ignored_and_received",
+        "UPDATE bank_statement_entry SET state = 'ignored' WHERE state = 'unmatched'",
+        ("bank_entries_are_counted_once",),
+    ),
+    Corruption(
+        "told_by_no_bank",
+        "DELETE FROM bank_statement_entry WHERE direction = 'credit'",
+        ("bank_entries_are_counted_once",),
+    ),
+    Corruption(
+        "more_received_than_the_bank_told",
+        """UPDATE payment SET amount_minor = amount_minor + 1, unapplied_minor = unapplied_minor + 1
+           WHERE entry_id IS NOT NULL""",
+        ("bank_entries_are_counted_once", "unapplied_money_is_a_liability"),
+    ),
+    Corruption(
+        "unapplied_and_owed_to_nobody",
+        """DELETE FROM ledger_entry WHERE account = 'unapplied_payments'
+           AND source_id IN (SELECT id FROM payment WHERE entry_id IS NOT NULL)""",
+        ("unapplied_money_is_a_liability", "payments_are_where_they_were_put"),
+    ),
+    Corruption(
+        "more_given_back_than_was_paid",
+        "UPDATE refund SET amount_minor = amount_minor + 100000",
+        ("refunds_are_within_payments", "ledger_has_each_refund"),
+    ),
+    Corruption(
+        "given_back_and_not_posted",
+        "DELETE FROM ledger_entry WHERE posting_key LIKE 'refund:%:paid'",
+        ("ledger_has_each_refund", "refunds_payable_are_open_refunds"),
+    ),
+    Corruption(
+        "to_be_given_back_and_not_owed",
+        "DELETE FROM refund WHERE state = 'pending'",
+        ("refunds_payable_are_open_refunds",),
+    ),
+    Corruption(
+        "given_back_by_nobody",
+        "DELETE FROM sandbox_gateway_refund WHERE succeeded",
+        ("sandbox_gave_each_refund_once",),
+    ),
+    Corruption(
+        "given_back_twice",
+        """INSERT INTO sandbox_gateway_refund
+           SELECT (jsonb_populate_record(g, jsonb_build_object('idempotency_key', g.idempotency_key || '-2'))).*
+           FROM sandbox_gateway_refund g WHERE succeeded""",
+        ("sandbox_gave_each_refund_once",),
+    ),
+    Corruption(
+        "a_refund_overdue",
+        """UPDATE refund SET due_at = now() - interval '2 minutes', claimed_until = NULL, retry_at = NULL
+           WHERE due_at IS NOT NULL""",
+        ("refunds_are_not_overdue",),
+    ),
+    Corruption(
+        "a_dispute_that_was_won_and_is_gone",
+        "UPDATE dispute SET state = 'won'",
+        ("disputes_are_taken_back",),
+    ),
+    Corruption(
+        "more_taken_back_than_is_gone",
+        "UPDATE dispute SET taken_minor = taken_minor + 1",
+        ("disputes_are_taken_back",),
     ),
     Corruption(
         "the_gateway_took_more",

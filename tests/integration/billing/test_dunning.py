@@ -79,7 +79,8 @@ async def invoice_of(bench: Workbench, tenant: str) -> Mapping[str, Any]:
 ALL_STEPS = [(3, "reminder"), (10, "final_reminder"), (14, "suspend"), (30, "end")]
 
 
-async def test_whoever_has_no_payment_method_reaches_the_end(bench: Workbench, tenant: str) -> None:
+async def test_whoever_has_no_payment_method_reaches_the_end(own_bench: Workbench, tenant: str) -> None:
+    bench = own_bench
     story, clock = await an_unpaid(bench, tenant)
     await go_on(bench, clock, 60)
     assert await steps(bench, tenant, story) == ALL_STEPS

@@ -45,7 +45,7 @@ class QuietPeers:
         async with self._story.service.parts.worker_units.open(tenant, "test") as uow:
             now = (await uow.test_clocks.get(test_clock_id)).now
         coming = min((at for at in self._due if at > now), default=None)
-        return [Look(service, now, coming, 0, 0, 1) for service in SERVICES]
+        return [Look(service, now, coming, 0, 0, 1) for service in services]
 
 
 class NoProgress:

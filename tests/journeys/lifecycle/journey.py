@@ -20,6 +20,7 @@ Thing = dict[str, Any]
 
 ZONE = "Europe/Amsterdam"
 BILLED = ["InvoiceFinalized", "PaymentReceived", "InvoicePaid"]
+SETTLED = ["InvoiceFinalized", "InvoicePaid"]  # with no money
 BEGAN = ["SubscriptionStarted", *BILLED]
 RENEWED = ["SubscriptionRenewed", *BILLED]
 

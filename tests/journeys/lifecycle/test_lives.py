@@ -273,10 +273,15 @@ async def test_failed_payment_to_suspension_and_back(life: Life) -> None:
             Row(
                 "2026-04-17T08:00:00Z",
                 None,
-                ["PaymentFailed", "SubscriptionSuspended"],
+                ["PaymentFailed", "DunningStepTaken", "SubscriptionSuspended"],
                 stands("suspended"),
             ),
-            Row("2026-04-20T08:00:00Z", pay, ["InvoicePaid", "SubscriptionRecovered"], stands("active")),
+            Row(
+                "2026-04-20T08:00:00Z",
+                pay,
+                ["PaymentReceived", "InvoicePaid", "SubscriptionRecovered"],
+                stands("active"),
+            ),
         ],
         behaviour="always_fails",
     )

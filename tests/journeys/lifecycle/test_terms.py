@@ -8,8 +8,8 @@ import pytest
 
 from tests.journeys.lifecycle.journey import (
     BEGAN,
-    BILLED,
     RENEWED,
+    SETTLED,
     Do,
     Life,
     Row,
@@ -167,7 +167,7 @@ async def test_a_withdrawal_gives_back_all_but_the_days_used(life: Life) -> None
             Row(
                 "2026-01-11T08:00:00Z",
                 declares("withdrawals"),
-                ["SubscriptionEnded", "SubscriptionReceiptIssued", "CustomerBalanceChanged", *BILLED],
+                ["SubscriptionEnded", "SubscriptionReceiptIssued", "CustomerBalanceChanged", *SETTLED],
                 all_of(stands("ended", end_reason="withdrawn"), given_back),
             ),
         ],
@@ -191,7 +191,7 @@ async def test_a_withdrawal_in_a_later_period_gives_back_what_was_charged_once_i
             Row(
                 "2026-01-11T08:00:00Z",
                 declares("withdrawals"),
-                ["SubscriptionEnded", "SubscriptionReceiptIssued", "CustomerBalanceChanged", *BILLED],
+                ["SubscriptionEnded", "SubscriptionReceiptIssued", "CustomerBalanceChanged", *SETTLED],
                 given_back,
             ),
         ],

@@ -16,7 +16,7 @@ from schemathesis import APIOperation, Case, GenerationMode
 
 from libs.common.contracts import SERVICES
 from libs.common.web import calls
-from tests.journeys.security.routes import Operation
+from tests.journeys.security.routes import SIGNED, Operation
 from tests.journeys.security.world import World
 
 EXAMPLES_EACH = {GenerationMode.POSITIVE: 2, GenerationMode.NEGATIVE: 1}
@@ -41,6 +41,8 @@ class Fuzzer:
         schema = schemathesis.openapi.from_dict(dict(document))
         for found in schema.get_all_operations():
             told: APIOperation = found.ok()
+            if told.path.startswith(SIGNED):
+                continue  # what no gateway has signed is refused before it is read
             operation = self._operations.pop((told.method.upper(), told.path))
             if "-operations/" in operation.path and operation.service != SERVICES[0]:
                 continue  # the same routes in every service

@@ -62,6 +62,8 @@ LISTED_ELSEWHERE = {
     "DepositChangedV1",
     "DisputeChangedV1",
     "InvoiceMarkedUncollectibleV1",
+    "MailBouncedV1",
+    "PaymentReceivedV1",
     "RefundCanceledV1",
     "RefundFailedV1",
     "RefundRequestedV1",
@@ -74,7 +76,8 @@ LISTED_ELSEWHERE = {
     "WalletChangedV1",
     "WalletTopUpRequestedV1",
 }
-"""Bindings, alerts and what becomes of documents have lists of their own, and balances change with every use."""
+"""Bindings, alerts, mails, payments and what becomes of documents have lists of their own, and balances change with every
+use."""
 
 
 def test_every_event_about_a_subscription_has_words() -> None:
