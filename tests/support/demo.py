@@ -22,8 +22,8 @@ Thing = dict[str, Any]
 
 _ID = re.compile(r"\b(?P<kind>[a-z]{2,6})_[0-9a-z]{26}\b")
 # What another run of the same story may say otherwise: the order of numbers among airlines that are billed at one
-# instant, and in how many steps an invoice became what it is.
-_OF_THE_RUN = ("number", "version")
+# instant, with the references made of them, and in how many steps an invoice became what it is.
+_OF_THE_RUN = ("number", "payment_reference", "version")
 
 
 class Deployment(Protocol):

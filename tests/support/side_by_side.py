@@ -15,6 +15,11 @@ SERVED = "served"
 LIVES = "lives"
 PAGES = "pages"
 AT_ONCE = "tests/model/test_at_once.py"
+TAKES_LONG = (
+    "tests/model/test_subscription_life.py",
+    "tests/integration/billing/test_gateway_faults.py",
+    "tests/unit/common/test_periods_in_every_zone.py",
+)
 
 # Tests that start whole deployments follow one another, so that no two of them share the machine's cores. Those of
 # the buses wait most of their time, for what is down and comes back: others run meanwhile. Tests that talk to one
@@ -40,7 +45,7 @@ _TOGETHER = (
     ("tests/integration/common/test_embedded_postgres", BUSES),
 )
 # What takes longest begins first.
-_FIRST = (DEPLOYMENTS, SECURITY, BUSES, SERVED, LIVES, PAGES, AT_ONCE)
+_FIRST = (DEPLOYMENTS, SECURITY, BUSES, SERVED, LIVES, PAGES, AT_ONCE, *TAKES_LONG)
 
 
 def group_of(nodeid: str) -> str:

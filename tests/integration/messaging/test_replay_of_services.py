@@ -22,7 +22,9 @@ NOT_COMPARED = {"replay_request", "replay_partition", "change_log", "alembic_ver
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def everything(postgres: PostgresForTests, tmp_path_factory: Any) -> AsyncIterator[AllServices]:
-    async with all_services(postgres, folder=tmp_path_factory.mktemp("replay")) as services:
+    folder = tmp_path_factory.mktemp("replay")
+    mails = {"PERENNIAL_BILLING_MAIL_FOLDER": str(folder / "mail")}
+    async with all_services(postgres, folder=folder, environment=mails) as services:
         yield services
 
 

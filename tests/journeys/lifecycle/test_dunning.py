@@ -80,6 +80,7 @@ async def test_another_customer_goes_through_dunning_to_suspension_and_back(life
 RECOVERED = ["PaymentReceived", "InvoicePaid", "SubscriptionRecovered"]
 
 
+@pytest.mark.long
 async def test_without_a_payment_method_it_reaches_its_end(life: Life) -> None:
     """Also one that is paused, and one within a trial that costs something: all on one customer."""
     rows = [

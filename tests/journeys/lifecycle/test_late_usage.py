@@ -134,6 +134,7 @@ def differences(correction: Thing) -> dict[str, str]:
     return {found["meter"]: found["quantity"] for found in correction["differences"]}
 
 
+@pytest.mark.long
 async def test_late_voided_and_amended_usage_is_put_right_as_the_plan_says_for_as_long_as_it_says(
     life: Life,
 ) -> None:

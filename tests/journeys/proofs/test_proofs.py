@@ -159,7 +159,9 @@ FORGERIES: list[tuple[str, Callable[[Thing], None], str]] = [
     ("a quantity", lambda b: _litres(b).update(quantity="1"), "/usage/"),
     (
         "a price",
-        lambda b: b["charges"][0]["price"].update(tiers=[{"unit_amount": "1"}], unit_amount="1"),
+        lambda b: [
+            charge["price"].update(tiers=[{"unit_amount": "1"}], unit_amount="1") for charge in b["charges"]
+        ],
         "/",
     ),
     ("a line", lambda b: b["lines"][1].update(amount_minor=b["lines"][1]["amount_minor"] + 1), "/lines/1/"),
