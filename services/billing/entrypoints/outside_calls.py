@@ -43,6 +43,7 @@ class Claim(Protocol):
     def traceparent(self) -> str | None: ...
 
 
+K = TypeVar("K")
 C = TypeVar("C", bound=Claim)
 A = TypeVar("A")
 
@@ -87,18 +88,18 @@ class OutsideWork(Protocol[C, A]):
         ...
 
 
-class _ClaimingUnits(UnitsOfWork[BillingUnitOfWork], Generic[C]):
+class ClaimingUnits(UnitsOfWork[BillingUnitOfWork], Generic[K]):
     """Units of work whose claims count once they are committed, and are forgotten if they are not."""
 
     def __init__(self, units: UnitsOfWork[BillingUnitOfWork]) -> None:
         super().__init__(units.database, BillingUnitOfWork)
-        self._open: list[C] = []
-        self._committed: list[C] = []
+        self._open: list[K] = []
+        self._committed: list[K] = []
 
-    def add(self, claims: Sequence[C]) -> None:
+    def add(self, claims: Sequence[K]) -> None:
         self._open += claims
 
-    def take(self) -> list[C]:
+    def take(self) -> list[K]:
         """What was committed since the last time."""
         taken, self._committed = self._committed, []
         return taken
@@ -133,7 +134,7 @@ class CallOutside(Generic[C, A]):
         self._work, self._units, self._clock, self._claim_s = work, units, clock, claim_s
         self._stopping = stopping or Stopping()
         self._calls = asyncio.Semaphore(calls_at_once)
-        self._claims: _ClaimingUnits[C] = _ClaimingUnits(units)
+        self._claims: ClaimingUnits[C] = ClaimingUnits(units)
         self._due = DueJob(
             self.name,
             service="billing",

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -26,6 +25,7 @@ from services.billing.application.collect_payment import (
 )
 from services.billing.application.ports import Gateways
 from services.billing.domain.payment import Collected, Declined, Outcome, Pending
+from services.billing.entrypoints.outside_calls import ClaimingUnits
 
 log = logging.getLogger(__name__)
 
@@ -49,31 +49,6 @@ class Answer:
     claim: ClaimedAttempt
     outcome: Outcome
     traceparent: str | None
-
-
-class ClaimingUnits(UnitsOfWork[BillingUnitOfWork]):
-    """Units of work whose claims count once they are committed, and are forgotten if they are not."""
-
-    def __init__(self, units: UnitsOfWork[BillingUnitOfWork]) -> None:
-        super().__init__(units.database, BillingUnitOfWork)
-        self._open: list[ClaimedAttempt] = []
-        self._committed: list[ClaimedAttempt] = []
-
-    def add(self, claim: ClaimedAttempt) -> None:
-        self._open.append(claim)
-
-    def take(self) -> list[ClaimedAttempt]:
-        """What was committed since the last time."""
-        taken, self._committed = self._committed, []
-        return taken
-
-    @asynccontextmanager
-    async def open_for_many(self) -> AsyncIterator[BillingUnitOfWork]:
-        self._open = []
-        async with super().open_for_many() as uow:
-            yield uow
-        self._committed += self._open
-        self._open = []
 
 
 class CollectPayments:
@@ -100,7 +75,7 @@ class CollectPayments:
         self._units, self._clock, self._gateways = units, clock, gateways
         self._retry_days, self._claim_s = retry_days, claim_s
         self._calls = asyncio.Semaphore(calls_at_once)
-        self._claims = ClaimingUnits(units)
+        self._claims: ClaimingUnits[ClaimedAttempt] = ClaimingUnits(units)
         self._due = DueJob(
             self.name,
             service="billing",
@@ -137,7 +112,7 @@ class CollectPayments:
         for row in due:
             claim = await claim_attempt(row.id, now=row.now, claimed_until=until, at=at, uow=uow)
             if claim is not None:
-                self._claims.add(claim)
+                self._claims.add([claim])
 
     async def _collect(self, claim: ClaimedAttempt) -> Answer | ClaimedAttempt | Unknown:
         """The claim itself when its turn came after the word to stop: the gateway was not called."""
