@@ -12,7 +12,7 @@ RUN uv venv --python /usr/local/bin/python /opt/perennial \
 FROM python:3.11-slim-bookworm AS perennial
 # The folders are where volumes go: a new volume takes their owner on.
 RUN useradd --system --uid 10001 --user-group --no-create-home --shell /usr/sbin/nologin perennial \
-    && install --directory --owner=perennial --group=perennial /secrets/processes /secrets/admin /sandbox
+    && install --directory --owner=perennial --group=perennial /secrets/processes /secrets/admin /sandbox /mails
 COPY --from=packages /opt/perennial /opt/perennial
 WORKDIR /srv/perennial
 COPY libs libs

@@ -16,7 +16,7 @@ SIDE_BY_SIDE := -n 3 --dist loadscope
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-demo run kafka demo test test-long mutation bench lint format lock contracts clean
+.PHONY: help setup setup-demo run kafka demo test test-long collect mutation bench lint format lock contracts clean
 
 help: ## List the commands
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -47,11 +47,17 @@ kafka: $(READY) ## Start one Kafka broker on this machine, at 127.0.0.1:9092
 demo: $(READY) $(DEMO_READY) ## Bill a year of 336,776 real flights
 	@exec $(BIN)/python -m examples.engines_by_the_minute
 
-test: $(READY) $(DEMO_READY) lint ## Everything that must hold, in its short form
+test: $(READY) $(DEMO_READY) ## Everything that must hold, in its short form
+	@$(MAKE) --no-print-directory -j2 lint collect
 	@exec $(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not long"
 
-test-long: $(READY) $(DEMO_READY) lint ## The same with the long forms of the slow tests
+test-long: $(READY) $(DEMO_READY) ## The same with the long forms of the slow tests
+	@$(MAKE) --no-print-directory -j2 lint collect
 	@exec $(BIN)/python -m pytest $(SIDE_BY_SIDE)
+
+# The tests compiled, once and for all processes that run them. Whatever is wrong with them is told by the run itself.
+collect: $(READY)
+	@$(BIN)/python -m pytest --collect-only --quiet --no-summary > /dev/null || true
 
 # One process, at the lowest priority, for an hour and more; `.venv/bin/mutmut results` lists what survived.
 mutation: $(READY) ## Change rating, money and periods a little at a time: which tests notice

@@ -26,7 +26,7 @@ from libs.common.messaging.bus_migrations import install
 from libs.common.messaging.embedded_bus import EmbeddedBus
 from libs.common.persistence.addresses import database_url
 from libs.common.persistence.embedded import SUPERUSER
-from libs.common.persistence.migrate import create_roles_and_databases, migrate
+from libs.common.persistence.migrate import create_roles_and_databases, is_migrated, migrate
 from libs.common.persistence.outage import is_outage
 from libs.common.persistence.session import asyncpg_dsn
 from libs.common.serving.addresses import BUS_DATABASE, database_name
@@ -92,14 +92,17 @@ async def make_databases(
 
 async def migrate_services(servers: Mapping[str, str], *, say: Say) -> None:
     """Bring each service's tables to their newest version."""
-    for service in SERVICES:
+    addresses = {service: database_url(servers[service], database_name(service)) for service in SERVICES}
+    found = await asyncio.gather(*(is_migrated(service, dsn) for service, dsn in addresses.items()))
+    for (service, dsn), is_done in zip(addresses.items(), found, strict=True):
         say(f"tables of {service}")
-        await asyncio.to_thread(_migrate_one, service, servers[service])
+        if not is_done:
+            await asyncio.to_thread(_migrate_one, service, dsn)
 
 
-def _migrate_one(service: str, server: str) -> None:
+def _migrate_one(service: str, dsn: str) -> None:
     """On a thread and a loop of its own, since Alembic keeps its state in globals and blocks."""
-    asyncio.run(migrate(service, database_url(server, database_name(service))))
+    asyncio.run(migrate(service, dsn))
 
 
 async def _install_bus(dsn: str) -> None:

@@ -487,10 +487,17 @@ class Price:
 def rated(price, quantity, fraction=Fraction(1), event_count=None, allowance=None) -> list[Line]:
     """What a quantity costs for a part of a period: a line for each part of the price that applies."""
     included = price.find("included_quantity") or Fraction(0)
+    pool = None if allowance is None else allowance.get("pool")
     if allowance is None:
         billable = max(Fraction(0), quantity - included) if included else quantity
-    else:
+    elif pool is None:
         billable = max(Fraction(0), quantity - free_units(allowance))
+    elif not pool["is_last"]:
+        unit = number(price.tiers[0].get("unit_amount", "0")) if price.tiers else price.unit()
+        tier = 1 if price.tiers else 0
+        return [Line(str(tier), tier, Fraction(0), unit, fraction, Fraction(0))]
+    else:
+        billable = beyond_pool(allowance, quantity)
     lines = []
     for ordinal, units, unit, flat, cap in model_parts(price, quantity, billable, included, event_count):
         full = least(units * unit + flat, cap) * fraction
@@ -504,6 +511,13 @@ def free_units(allowance: dict) -> Fraction:
     """All that is free is used up before anything is paid for, in whatever order."""
     entries = [*allowance["rolled_over"], *allowance["left_of_blocks"]]
     return number(allowance["included"]) + sum((number(units) for units, _ in entries), Fraction(0))
+
+
+def beyond_pool(allowance: dict, quantity: Fraction) -> Fraction:
+    """All that was used in the pool, without what was earned in it: so much for each interval that it was held."""
+    pool = allowance["pool"]
+    used = max(number(pool["used_before"]) + quantity, Fraction(0))
+    return max(used - number(allowance["included"]) * number(pool["held"]) / pool["length"], Fraction(0))
 
 
 def bounded(price: Price, lines: list[Line], fraction: Fraction) -> list[Line]:
@@ -836,6 +850,8 @@ def check_charges(bundle: dict, report: Report) -> None:
             report.same(f"{at}/price_id", charge["price_id"], charge["price"]["id"])
             report.same(f"{at}/currency", charge["currency"], charge["price"]["currency"])
             check_dates(at, charge, bundle, report)
+            if name == "charges":
+                check_pool(at, charge, report)
             if name == "charges" and bundle["invoice"]["status"] != "void":
                 report.same(f"{at}/invoice_id", charge["invoice_id"], bundle["invoice"]["id"])
             if not charge["usage_window_id"] or name != "charges":
@@ -875,6 +891,26 @@ def check_dates(at: str, charge: dict, bundle: dict, report: Report) -> None:
             report.same(f"{at}/{name}", number(charge[name]), Fraction(1))
 
 
+def pool_of(charge: dict) -> dict | None:
+    """The pool of an allowance that is earned with time."""
+    return (charge.get("allowance") or {}).get("pool")
+
+
+def check_pool(at: str, charge: dict, report: Report) -> None:
+    """What an interval earns is what the price includes, and the line that settles a pool is for all of its time."""
+    pool = pool_of(charge)
+    if pool is None:
+        return
+    included = Price(charge["price"]).find("included_quantity") or Fraction(0)
+    report.same(f"{at}/allowance/included", number(charge["allowance"]["included"]), included)
+    if pool["is_last"] and not charge["is_end"]:
+        report.same(f"{at}/service_start", instant(charge["service_start"]), instant(pool["start"]))
+        report.same(f"{at}/service_start_on", charge["service_start_on"], pool["start_on"])
+        report.take(
+            f"{at}/allowance/pool: what was used before in the pool, and for how long, is taken as it is"
+        )
+
+
 def check_window(at: str, charge: dict, total: dict, report: Report) -> None:
     for name, found in {
         "subscription_id": total["subscription_id"],
@@ -885,6 +921,9 @@ def check_window(at: str, charge: dict, total: dict, report: Report) -> None:
     start, end = instant(charge["service_start"]), instant(charge["service_end"])
     first, last = instant(total["window_start"]), instant(total["window_end"])
     is_whole = total["price_id"] is None
+    pool = pool_of(charge)
+    if pool is not None and pool["is_last"]:
+        start = max(start, first)  # what settles a pool is for all of its time
     if (start != first) if is_whole else not first <= start <= last:
         report.differ(f"{at}/service_start", "is not when the usage began to count")
     if (end != last) if is_whole else not first <= end <= last:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 from collections.abc import AsyncIterator, Generator, Iterator
@@ -12,12 +13,16 @@ from hypothesis import settings
 from hypothesis.internal.conjecture import providers
 from xdist.remote import Producer
 
+from libs.common.serving.garbage import keep_what_is_built
 from tests.cases.server import SERVER, SharedServer
 from tests.support.kafka import kafka as kafka
 from tests.support.postgres import PostgresForTests, running_postgres
 from tests.support.side_by_side import Groups, by_rank
 
 NO_SKIP = "PERENNIAL_NO_SKIP"
+
+# In the short form, where a test does not say how often; the long one tries the usual hundred.
+settings.register_profile("short", max_examples=40)
 
 # For `make mutation`, in which the properties run a thousand times: fewer examples, the same ones each time.
 settings.register_profile("mutation", max_examples=30, derandomize=True, deadline=None, database=None)
@@ -31,6 +36,8 @@ def pytest_configure(config: pytest.Config) -> None:
     if config.option.markexpr == "not long":
         nothing = providers.Constants()  # type: ignore[attr-defined]
         providers._get_local_constants = lambda: nothing
+        if not config.getoption("--hypothesis-profile"):
+            settings.load_profile("short")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -65,6 +72,15 @@ async def database(postgres: PostgresForTests) -> AsyncIterator[str]:
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Groups:
     return Groups(config, log)
+
+
+def pytest_collectstart() -> None:
+    gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """Ten thousand tests are no garbage: the collector need not look through them again and again."""
+    keep_what_is_built()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 import httpx
 from fastapi import FastAPI
-from fastapi.routing import iter_route_contexts
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
@@ -26,8 +25,7 @@ def segments_of(app: FastAPI) -> set[str]:
 
     Of its routes: its document would say them too, and takes longer to make than all else at the start.
     """
-    paths = [getattr(route, "path", "") for route in app.routes]
-    paths += [context.path or "" for context in iter_route_contexts(app.routes)]
+    paths = [route.path for route in app.routes if isinstance(route, Route)]
     return {found for path in paths if (found := _segment(path)) is not None}
 
 

@@ -6,6 +6,7 @@ import asyncio
 import os
 from datetime import datetime
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -54,7 +55,9 @@ async def ensure_sandbox(base_url: str, key_path: Path, *, now: datetime) -> Non
         "authorization": f"Bearer {operator_token(key_path, now=now)}",
         "idempotency-key": f"sandbox-{TENANT}",
     }
-    async with httpx.AsyncClient(base_url=base_url, headers=headers, timeout=10) as client:
+    async with httpx.AsyncClient(
+        base_url=base_url, headers=headers, timeout=10, verify=urlsplit(base_url).scheme != "http"
+    ) as client:
         await _until_ready(client)
         found = await client.get(f"/v1/tenants/{TENANT}")
         if found.status_code == 404:

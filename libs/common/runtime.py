@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from fastapi import APIRouter, FastAPI
+from fastapi import FastAPI
 from sqlalchemy import Table, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 from starlette.routing import BaseRoute
@@ -42,6 +42,7 @@ from libs.common.stopping import Stopping, ended_by
 from libs.common.telemetry import TraceBudget, instrument_app, metrics, metrics_app, service_scope
 from libs.common.web.app import create_app
 from libs.common.web.hot_route import HotRoute
+from libs.common.web.late_routes import LateRouter
 from libs.common.web.limits import Limits
 from libs.common.web.operations import operations_router
 
@@ -136,7 +137,7 @@ def assemble(
     description: str,
     machinery: Machinery,
     handlers: HandlerGroup[U],
-    routers: Sequence[APIRouter],
+    routers: Sequence[LateRouter],
     audit: Callable[[Database], Awaitable[AuditReport]],
     listings: Mapping[str, str] | None = None,
     jobs: Sequence[Job] = (),

@@ -126,7 +126,7 @@ def build(platform: Platform) -> Service:
             dunning_router(platform.clock),
             mail_router(platform.clock),
             refund_router(platform.clock),
-            dispute_router(platform.clock),
+            dispute_router(platform.clock, {STRIPE: stripe}),
             balance_router(platform.clock),
             wallet_router(platform.clock),
             ledger_router(platform.clock),

@@ -38,6 +38,7 @@ from services.metering.entrypoints.balance_notes import note_all_at_start
 from services.metering.entrypoints.dependencies import Ingest
 from services.metering.entrypoints.event_handlers import handlers
 from services.metering.entrypoints.ingest_queue import IngestQueue
+from services.metering.entrypoints.reading_turns import ReadingTurns
 from services.metering.entrypoints.scheduler import jobs
 from services.metering.entrypoints.sealing import Sealing, SealingBell
 from services.metering.entrypoints.usage_consumer import UsageConsumer
@@ -52,6 +53,7 @@ Events are CloudEvents. They are facts first: meters may be defined, and subject
 INGEST_PATHS = (routes_usage_events.PATH, routes_usage_events.OPENMETER_PATH)
 # Requests that send usage events and have their spans recorded, of those that bring no recorded trace of their own.
 INGEST_TRACES_PER_S, INGEST_TRACES_BURST = 5, 50
+BODIES_AT_ONCE = 2  # of the longest: while one is stored, the other is read
 
 
 def build(platform: Platform) -> Service:
@@ -86,7 +88,8 @@ def build(platform: Platform) -> Service:
 
     limits = RequestLimits(settings.request_events_max, settings.request_bytes_max)
     bodies = BodyBudget(settings.queue_bytes_max)
-    ingest = Ingest(queue, platform.clock, limits, accept, months, bodies)
+    turns = ReadingTurns(BODIES_AT_ONCE * settings.request_bytes_max)
+    ingest = Ingest(queue, platform.clock, limits, accept, months, bodies, turns)
     service = assemble(
         parts,
         title="Perennial metering",

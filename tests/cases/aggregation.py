@@ -84,8 +84,14 @@ class Metered:
     def _send(self, events: Sequence[Thing]) -> None:
         common = {"specversion": "1.0", "type": self._code, "subject": self._code}
         sent = [{**event, **common, "source": f"{self._code}/{event['source']}"} for event in events]
+        copies: list[Thing] = []
+        if "dedup" in self.case.convention:
+            sent, copies = _by_id_and_time(sent)
         for first in range(0, len(sent), EVENTS_A_REQUEST):
             self._perennial.post("/v1/usage-events", sent[first : first + EVENTS_A_REQUEST])
+        if copies:
+            amendments = [{"event": copy, "reason": "It was sent again."} for copy in copies]
+            self._perennial.post("/v1/usage-events/amendments", {"amendments": amendments})
 
 
 def aggregate(case: Case) -> Mapping[str, Any]:
@@ -201,6 +207,21 @@ def _sent(case: Case, start: datetime) -> list[Thing]:
     for number, event in enumerate(given, start=1):
         sent += [_event(event, number) for _ in range(event.get("repeat", 1))]
     return sent
+
+
+def _by_id_and_time(events: Sequence[Thing]) -> tuple[list[Thing], list[Thing]]:
+    """Where an event is known by its id and its time, both together are its id here; whoever lets a copy that comes
+    later count instead says so, by an amendment.
+    """
+    sent: dict[str, Thing] = {}
+    copies: list[Thing] = []
+    for event in events:
+        told = {**event, "id": f"{event['id']}@{event['time']}"}
+        if told["id"] in sent:
+            copies.append(told)
+        else:
+            sent[told["id"]] = told
+    return list(sent.values()), copies
 
 
 def _event(event: Thing, number: int) -> Thing:

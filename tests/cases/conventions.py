@@ -66,13 +66,6 @@ REFUSED: Sequence[Refusal] = (
     ),
     Refusal(
         "aggregation",
-        "aggregate",
-        "An event is known by its source and id. A copy with the same id and another time or payload is a conflict "
-        "that is reported; it does not silently replace what was acknowledged.",
-        "dedup",
-    ),
-    Refusal(
-        "aggregation",
         "grouped",
         "How long an event weighs is told by when it was sent, and by what was sent after it: a weight that is told "
         "beside the events is found in none of them, and a bill could not be checked against them.",

@@ -16,15 +16,25 @@ from tests.cases.server import SharedServer
 ROOT = Path(__file__).parents[2]
 SUMMARY = re.compile(r"[a-z]+: \d+ passed, \d+ failed, \d+ unsupported")
 SUPPORTED = [case for case in cases_of("lifecycle") if why_not(case) is None]
+SHORT_FORM = 2  # in which each second case is played
 ONE = "lifecycle-killbill-699ab062"
 
 
 @pytest.fixture(scope="module")
-def outcomes(shared_server: SharedServer) -> Mapping[str, Outcome]:
-    return {outcome.case.id: outcome for outcome in run_cases(SUPPORTED)}
+def outcomes(shared_server: SharedServer, request: pytest.FixtureRequest) -> Mapping[str, Outcome]:
+    """Of the cases that this run asks for, all played at once."""
+    asked = {item.name for item in request.session.items}
+    cases = [case for case in SUPPORTED if f"test_case[{case.id}]" in asked]
+    return {outcome.case.id: outcome for outcome in run_cases(cases)}
 
 
-@pytest.mark.parametrize("case", SUPPORTED, ids=lambda case: case.id)
+@pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(case, id=case.id, marks=[pytest.mark.long] if place % SHORT_FORM else [])
+        for place, case in enumerate(SUPPORTED)
+    ],
+)
 def test_case(case: Case, outcomes: Mapping[str, Outcome]) -> None:
     assert list(outcomes[case.id].told) == [], case.notes
 

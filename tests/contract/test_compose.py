@@ -24,6 +24,7 @@ import services
 from deploy.kafka import settings as kafka_settings
 from libs.common.contracts import SERVICES
 from libs.common.settings import Settings
+from services.billing.settings import MailSettings
 from tests.support.compose import FILE, ROOT, read_compose
 from tests.support.fleet import PROCESSES
 
@@ -86,6 +87,24 @@ def test_ports_are_reached_from_this_machine_only() -> None:
     published = [port for service in all_services().values() for port in service.get("ports", ())]
     assert published
     assert all(port.startswith("127.0.0.1:") for port in published), published
+
+
+def test_mails_go_into_files_until_a_server_is_named() -> None:
+    """And what may be said of the server is passed on; none of it is to wait for ever."""
+
+    def settings(**environ: str) -> MailSettings:
+        return MailSettings.from_environment(
+            read_compose(environ)["services"]["billing-worker"]["environment"]
+        )
+
+    folder = settings().mail_folder
+    assert (folder, settings().smtp_url) == (Path("/mails"), "")
+    assert f"mails:{folder}" in COMPOSE["services"]["billing-worker"]["volumes"]
+    assert f" {folder}\n" in DOCKERFILE.read_text(encoding="utf-8")
+    named = settings(
+        PERENNIAL_BILLING_SMTP_URL="smtp://mail.example:587", PERENNIAL_BILLING_MAIL_SANDBOXES="true"
+    )
+    assert (named.smtp_url, named.mail_sandboxes) == ("smtp://mail.example:587", True)
 
 
 def test_no_secret_stands_in_it() -> None:

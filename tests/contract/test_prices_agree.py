@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from services.billing.application.events import price_from
+from services.billing.application.snapshots import price_from
 from services.billing.domain.rating.validate_price import validate_price
 from services.catalog.application.plan_snapshot import plan_snapshot
 from services.catalog.domain.plan_version import publish_as

@@ -145,6 +145,7 @@ class Agreement:
     kept_index: int | None = None
     invoices: dict[str, str] = field(default_factory=dict)
     has_payment_method: bool = True
+    left: set[str] = field(default_factory=set)  # zones that it was in before
     over: Literal["ended", "canceled"] | None = None
     end: datetime | None = None
     reason: str | None = None
@@ -377,7 +378,7 @@ class Agreement:
             on,
             after,
             start,
-            day_begins(after, self.zone),
+            max(day_begins(after, self.zone), start),  # the zone may be new, and that day over in it
             "regular",
             whole,
             stub_end_on,
@@ -561,6 +562,7 @@ class Agreement:
     def _into_zone(self, zone: str, at: datetime, *, at_boundary: bool) -> None:
         """Dates stay: what is to happen as a day begins happens as it begins in the new zone, and not before now."""
         before, self.zone = self.zone, zone
+        self.left.add(before)
 
         def moved(then: datetime) -> datetime:
             on = day_of(then, before)

@@ -61,6 +61,7 @@ def whole_around(anchor: date, unit: str, count: int, on: date) -> tuple[date, d
     return nth_day(anchor, unit, count, n), nth_day(anchor, unit, count, n + 1)
 
 
+@lru_cache(maxsize=100_000)
 def days_between(start_on: date, end_on: date, zone: str) -> int:
     """How many days there are; a date that the zone skipped is none."""
     dates = (start_on + n * DAY for n in range((end_on - start_on).days))

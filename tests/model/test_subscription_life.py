@@ -31,8 +31,8 @@ from tests.model import agreement as model
 from tests.model import product
 from tests.model.agreement import Agreement, Method, Plan, Planned, Price, Refused, Wish
 from tests.model.books import Books, afresh
-from tests.model.calendar import DAY, day_begins, day_of
-from tests.model.money import Tariff, owed
+from tests.model.calendar import DAY, day_begins, day_of, days_between
+from tests.model.money import Tariff, frames_of, owed
 
 ZONES = [
     "UTC",
@@ -460,6 +460,16 @@ class SubscriptionLife(RuleBasedStateMachine):
     def no_more_is_given_back_than_was_charged(self) -> None:
         self.books.nets()
 
+    def is_counted_otherwise(self, period: model.Period) -> bool:
+        """A date that one zone skipped is a day in another: what was charged before stays as it was counted then."""
+        zones = self.model.left - {self.model.zone}
+        return any(
+            days_between(frame.start_on, frame.end_on, zone)
+            != days_between(frame.start_on, frame.end_on, self.model.zone)
+            for frame in frames_of(period, self.model.zone)
+            for zone in zones
+        )
+
     @invariant()
     def what_is_over_came_to_what_was_agreed_on(self) -> None:
         if self.counted_by == "any":
@@ -471,6 +481,8 @@ class SubscriptionLife(RuleBasedStateMachine):
         for period in self.model.periods:
             is_over = self.model.over == "ended" or period.index < self.model.period.index
             if not is_over or period.index in self.books.unsettled:  # the next document settles it
+                continue
+            if self.is_counted_otherwise(period):
                 continue
             expected = owed(self.model, period, self.tariffs, billed_until=self.books.billed_until)
             known = {(code, price) for code, price, index in charged if index == period.index}
@@ -497,7 +509,10 @@ class SubscriptionLife(RuleBasedStateMachine):
         if self.counted_by == "any" or self.model.over != "ended" or self.books.billed_until is not None:
             return
         fresh = afresh(self.books, self.now).nets()
+        otherwise = {period.index for period in self.model.periods if self.is_counted_otherwise(period)}
         for key, (amount, lines) in self.books.nets().items():
+            if key[2] in otherwise:
+                continue
             other, others = fresh.get(key, (0, 0))
             assert abs(amount - other) <= Fraction(lines + others, 2), key
 
@@ -518,7 +533,7 @@ def live(*, examples: int, same: bool) -> int:
 
 
 def test_ten_thousand_steps(record_property: Callable[[str, object], None]) -> None:
-    steps = live(examples=300, same=True)
+    steps = live(examples=235, same=True)
     record_property("figures", f"{steps} steps of random lives agree with the reference model")
     assert steps >= 10_000
 

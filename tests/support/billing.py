@@ -27,8 +27,8 @@ from libs.common.money import Money
 from libs.common.periods import Interval, Period, nth_period
 from services.billing.adapters.business_days import BusinessDays
 from services.billing.adapters.table_tax_engine import TableTaxEngine
-from services.billing.application import events
-from services.billing.application.ports import PaymentGateway
+from services.billing.application import events, snapshots
+from services.billing.application.gateway_ports import PaymentGateway
 from services.billing.domain.agreement import Agreement, BilledPeriod, CustomerDetails
 from services.billing.domain.billed_usage import billed_usage
 from services.billing.domain.billing_profile import BillingProfile, BillingProfileNotFound
@@ -257,10 +257,10 @@ class Story:
         )
 
     def agreement(self, version: int = 1) -> Agreement:
-        return events.agreement_from(self.snapshot(), version=version, clock_id=self.clock)
+        return snapshots.agreement_from(self.snapshot(), version=version, clock_id=self.clock)
 
     def billed(self, index: int) -> BilledPeriod:
-        return events.period_from(self.period(index))
+        return snapshots.period_from(self.period(index))
 
     def ahead(self, index: int, *, now: datetime) -> list[Charge]:
         """What is charged for a period as it begins, when nothing has changed."""
@@ -276,7 +276,7 @@ class Story:
             window_start=closed.window_start,
             window_end=closed.window_end,
             closed_at=closed.occurred_at,
-            totals=tuple(events.item_usage_from(total) for total in closed.totals),
+            totals=tuple(snapshots.item_usage_from(total) for total in closed.totals),
         )
 
     def _totals(self, minutes: str, event_count: int) -> tuple[UsageTotalV1, ...]:
@@ -429,6 +429,10 @@ class MemoryPeriodTerms:
     async def find(self, subscription_id: str, period_index: int) -> PeriodTerms | None:
         return self.by_period.get((subscription_id, period_index))
 
+    async def of_periods(self, subscription_id: str, start: int, end: int) -> dict[int, PeriodTerms]:
+        found = {index: self.by_period.get((subscription_id, index)) for index in range(start, end)}
+        return {index: terms for index, terms in found.items() if terms is not None}
+
     async def unsettled(self, subscription_id: str) -> list[PeriodTerms]:
         return [self.by_period[key] for key in sorted(self.open) if key[0] == subscription_id]
 
@@ -527,6 +531,16 @@ class MemoryUsageWindows:
         return self.corrections.setdefault(key, correction) is correction
 
 
+class MemoryPayerAccounts:
+    """Whom nobody is to be known by any more."""
+
+    def __init__(self) -> None:
+        self.forgotten: list[str] = []
+
+    async def forget_customer(self, customer_id: str) -> None:
+        self.forgotten.append(customer_id)
+
+
 class MemoryPlanVersions:
     """`asked` are the ids and codes that were asked for."""
 
@@ -549,10 +563,10 @@ class MemoryPlanVersions:
         return self.overlays.get(overlay_id)
 
     def keep(self, plan: PlanV1) -> None:
-        self.by_id.setdefault(plan.plan_version_id, events.plan_from(plan))
+        self.by_id.setdefault(plan.plan_version_id, snapshots.plan_from(plan))
 
     def keep_overlay(self, overlay: PlanOverlayV1) -> None:
-        self.overlays.setdefault(overlay.overlay_id, events.overlay_from(overlay))
+        self.overlays.setdefault(overlay.overlay_id, snapshots.overlay_from(overlay))
 
 
 class MemorySellers(MemoryRepository[Seller]):
@@ -680,6 +694,7 @@ class MemoryBilling(MemoryUnitOfWork):
         self.credit_notes = MemoryCreditNotes(self)
         self.refunds = MemoryRefunds()
         self.mails = MemoryMails()
+        self.bank_statement_entries = MemoryPayerAccounts()
         self.mail_templates: MemoryRepository[MailTemplate] = MemoryRepository(
             lambda id: MailTemplateNotFound("no such template", id=id)
         )

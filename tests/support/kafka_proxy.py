@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
@@ -17,9 +17,12 @@ _HEAD = struct.Struct(">hhih")  # key, version, correlation id, length of the cl
 
 @dataclass(eq=False, slots=True)
 class _Laid:
+    """`client` is the one that came by."""
+
     trap: Trap
-    client: str
+    clients: Sequence[str]
     request: int
+    client: str = ""
 
 
 class KafkaProxy:
@@ -29,11 +32,13 @@ class KafkaProxy:
         self._host, self._port = host, port
         self._laid: list[_Laid] = []
 
-    def lay(self, instant: Instant, strike: Callable[[], None], *, client: str, request: int) -> Trap:
-        """For the next request of this kind that this client sends."""
-        trap = Trap(instant, strike)
-        self._laid.append(_Laid(trap, client, request))
-        return trap
+    def lay(
+        self, instant: Instant, strike: Callable[[str], None], *, clients: Sequence[str], request: int
+    ) -> Trap:
+        """For the next request of this kind that one of these clients sends; `strike` is told which of them."""
+        laid = _Laid(Trap(instant, lambda: strike(laid.client)), clients, request)
+        self._laid.append(laid)
+        return laid.trap
 
     async def serve(self, client_reader: asyncio.StreamReader, client_writer: asyncio.StreamWriter) -> None:
         try:
@@ -71,8 +76,9 @@ class KafkaProxy:
 
     def _trap(self, client: str, request: int) -> Trap | None:
         for laid in self._laid:
-            if (laid.client, laid.request) == (client, request):
+            if client in laid.clients and request == laid.request:
                 self._laid.remove(laid)
+                laid.client = client
                 return laid.trap
         return None
 

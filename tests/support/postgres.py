@@ -16,7 +16,12 @@ from libs.common.persistence.session import asyncpg_dsn
 from tests.support.claimed_folder import claimed_folder
 
 FOLDER = Path(__file__).resolve().parents[2] / "var" / "test-postgres"
-SMALL: Mapping[str, str] = {"shared_buffers": "128MB", "min_wal_size": "80MB", "max_wal_size": "1GB"}
+SMALL: Mapping[str, str] = {
+    "shared_buffers": "128MB",
+    "min_wal_size": "80MB",
+    "max_wal_size": "1GB",
+    "autovacuum": "off",  # databases come and go: each of them would be looked through every few seconds
+}
 
 
 class PostgresForTests:

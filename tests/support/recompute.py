@@ -6,6 +6,8 @@ Only what is given and the operations are believed: every result that is stated 
 from __future__ import annotations
 
 import json
+from calendar import monthrange
+from datetime import date
 from fractions import Fraction
 from functools import reduce
 from math import ceil, floor
@@ -107,3 +109,20 @@ def _half_away(value: Fraction, decimals: int) -> Fraction:
     scale = Fraction(10) ** decimals
     nearest = floor(abs(value) * scale + Fraction(1, 2))
     return Fraction(nearest if value >= 0 else -nearest) / scale
+
+
+def earned(included: int, months: int, days: list[date], anchor_on: date) -> Fraction:
+    """What a pool earns in these days, where so many months earn what is included: each day its part of its month.
+
+    R13, R8: months begin on the anchor's day, or on the last of a month that is too short for it.
+    """
+    return sum((Fraction(included, months * _days_of_month(on, anchor_on)) for on in days), start=Fraction(0))
+
+
+def _days_of_month(on: date, anchor_on: date) -> int:
+    starts = [
+        date(year, month, min(anchor_on.day, monthrange(year, month)[1]))
+        for year in (on.year - 1, on.year, on.year + 1)
+        for month in range(1, 13)
+    ]
+    return (min(start for start in starts if start > on) - max(start for start in starts if start <= on)).days

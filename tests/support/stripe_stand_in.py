@@ -272,6 +272,10 @@ class StandIn:
                 return self._shown(self.refunds, id)
             case "GET", "disputes", id:
                 return self._shown_dispute(id)
+            case "POST", "disputes", id, "close":
+                return self._close(id)
+            case "POST", "payment_methods", id, "detach":
+                return self._detach(id)
             case "GET", "payment_methods", id:
                 return self._shown(self.methods, id)
             case "POST", "payment_methods", id, "attach":
@@ -363,6 +367,18 @@ class StandIn:
             return 404, _error("invalid_request_error", "resource_missing")
         self.methods[id]["customer"] = fields["customer"]
         return _ok(self.methods[id])
+
+    def _detach(self, id: str) -> tuple[int, bytes]:
+        if self.methods.get(id, {}).get("customer") is None:
+            return 400, _error("invalid_request_error", "payment_method_not_attached")
+        self.detach(id)
+        return _ok(self.methods[id])
+
+    def _close(self, id: str) -> tuple[int, bytes]:
+        if self.disputes[id]["status"] in ("won", "lost"):
+            return 400, _error("invalid_request_error", "dispute_already_closed")
+        self.close_dispute(id, "lost")
+        return _ok(self.disputes[id])
 
     def _shown_dispute(self, id: str) -> tuple[int, bytes]:
         dispute = self.disputes.get(id)

@@ -13,7 +13,7 @@ from libs.common.contracts.envelope import Event
 class Snapshot(BaseModel):
     """A part of an event that is copied whole."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
 
 
 class PriceTierV1(Snapshot):
@@ -48,8 +48,10 @@ class PriceV1(Snapshot):
     """One immutable price, whole, so that no reader has to ask for it. Amounts are in major units.
 
     `interval_*` is how often it is charged, the plan's billing period when None; `allowance_interval_*` how
-    often `included_quantity` begins anew, that of the charge when None. `phase` names the phase of the plan in
-    which it holds, None for all of them. `minimum_amount` and `maximum_amount` bound what one charge comes to.
+    often `included_quantity` begins anew, that of the charge when None. With an `allowance_pool` it is earned with
+    time, and what goes beyond it is owed once, at the end of that interval or of the subscription. `phase` names
+    the phase of the plan in which it holds, None for all of them. `minimum_amount` and `maximum_amount` bound what
+    one charge comes to.
     """
 
     id: str
@@ -90,6 +92,7 @@ class PriceV1(Snapshot):
     included_quantity: Decimal = Decimal(0)
     allowance_interval_unit: Literal["day", "week", "month", "year"] | None = None
     allowance_interval_count: int = 1
+    allowance_pool: Literal["interval", "subscription"] | None = None
     rollover: RolloverV1 | None = None
     minimum_amount: Decimal | None = None
     maximum_amount: Decimal | None = None

@@ -16,10 +16,11 @@ class Event(BaseModel):
     """Base of all published events. Frozen; readers ignore fields that a newer version added.
 
     `version` is the version of the aggregate after the change. `occurred_at` is the emitter's *business* now:
-    the instant of the customer's test clock, or the wall's. `test_clock` names that clock, if any.
+    the instant of the customer's test clock, or the wall's. `test_clock` names that clock, if any. How one is read and
+    written is worked out when the first is.
     """
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
 
     TYPE: ClassVar[str] = ""  # of those that are published; empty of a base that others share
 

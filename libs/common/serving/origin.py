@@ -9,6 +9,7 @@ import asyncio
 import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 from starlette.requests import Request
@@ -52,7 +53,7 @@ class Origin:
             base_url=peers_url,
             timeout=READINESS_TIMEOUT_S,
             trust_env=False,
-            verify=peers_url.startswith("https"),
+            verify=urlsplit(peers_url).scheme != "http",
         )
 
     def routes(self) -> list[BaseRoute]:

@@ -10,9 +10,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
-from fastapi import APIRouter, FastAPI
+from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
-from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
@@ -29,6 +28,7 @@ from libs.common.web.docs import docs_routes
 from libs.common.web.gate import GUARDED, Gate, callers_of
 from libs.common.web.health import Readiness, health_routes
 from libs.common.web.hot_route import HotLane, HotRoute
+from libs.common.web.late_routes import LateRouter
 from libs.common.web.limits import BodyLimits, BodyTooLarge, Limits
 from libs.common.web.openapi import check_routes, complete
 from libs.common.web.pagination import Cursors
@@ -67,7 +67,7 @@ def create_app(
     *,
     service: str,
     title: str,
-    routers: Sequence[APIRouter],
+    routers: Sequence[LateRouter],
     verifier: TokenVerifier,
     readiness: Readiness,
     open_uow: OpenUow[Any],
@@ -99,7 +99,6 @@ def create_app(
         openapi_url=_OPENAPI,
         redirect_slashes=False,
         lifespan=lifespan,
-        generate_unique_id_function=_operation_id,
         middleware=[
             Middleware(RequestContext),
             Middleware(Gate, verifier=verifier, limits=bounds, callers=callers, open_prefixes=open_prefixes),
@@ -127,14 +126,9 @@ def create_app(
         app.router.routes.append(Route("/metrics", metrics_app))
     app.router.routes.extend(routes)
     for router in routers:
-        app.include_router(router)
+        app.router.routes.extend(router.routes)  # as they are: including them would work all of them out
     check_routes(app, guarded=GUARDED, open_prefixes=open_prefixes)
     return app
-
-
-def _operation_id(route: APIRoute) -> str:
-    """The function's name, which changes only when somebody means it to."""
-    return route.name
 
 
 async def _answer_error(request: Request, error: Exception) -> Response:

@@ -43,9 +43,12 @@ _DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 
 
 class StrictBody(BaseModel):
-    """Base of request and response bodies: an unknown field is an error, and nothing changes afterwards."""
+    """Base of request and response bodies: an unknown field is an error, and nothing changes afterwards.
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    How one is read and written is worked out when the first is: of hundreds, a process needs a few.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, defer_build=True)
 
 
 def decimal_text(value: Decimal) -> str:

@@ -78,11 +78,6 @@ def trace_id_of(scope: Scope) -> str:
     return trace_id
 
 
-def request_id_of(scope: Scope) -> str:
-    request_id: str = scope.get(REQUEST_ID, "")
-    return request_id
-
-
 def caller_of(scope: Scope) -> Caller | None:
     """Who was let in by the gate; None where no token is needed."""
     caller: Caller | None = scope.get(CALLER)

@@ -6,15 +6,16 @@ a request of its kind may meet.
 
 from __future__ import annotations
 
+import inspect
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI
-from fastapi.dependencies.models import Dependant
-from fastapi.routing import APIRoute, iter_route_contexts
+from fastapi.params import Depends
+from fastapi.routing import APIRoute
 
 from libs.common.access.scopes import OPERATE, SCOPES
 from libs.common.web.calls import Authorised
@@ -97,17 +98,17 @@ def _with_plain_names(document: dict[str, Any]) -> dict[str, Any]:
 
 
 def _routes(app: FastAPI) -> Iterator[tuple[str, str, set[str], list[Authorised]]]:
-    for context in iter_route_contexts(app.routes):
-        if isinstance(context.original_route, APIRoute):
-            found = list(_accesses(context.dependant))
-            yield context.name or "", context.path_format or "", context.methods or set(), found
+    for route in app.routes:
+        if isinstance(route, APIRoute):
+            yield route.name, route.path_format, route.methods or set(), list(_accesses(route.endpoint))
 
 
-def _accesses(dependant: Dependant) -> Iterator[Authorised]:
-    for dependency in dependant.dependencies:
-        if isinstance(dependency.call, Authorised):
-            yield dependency.call
-        yield from _accesses(dependency)
+def _accesses(endpoint: Callable[..., Any]) -> Iterator[Authorised]:
+    """What the route's own parameters ask for, each `Annotated[Call[Uow], authorised(...)]`, mostly by a name."""
+    for annotation in inspect.get_annotations(endpoint, eval_str=True).values():
+        for told in getattr(annotation, "__metadata__", ()):
+            if isinstance(told, Depends) and isinstance(told.dependency, Authorised):
+                yield told.dependency
 
 
 def _complete_operation(operation: dict[str, Any], route: RouteAccess) -> None:

@@ -7,7 +7,7 @@ import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from fastapi import APIRouter, Path, Query
+from fastapi import Path, Query
 from pydantic import Field
 from sqlalchemy import RowMapping, Table, select
 from starlette.responses import Response, StreamingResponse
@@ -25,6 +25,7 @@ from libs.common.telemetry import metrics
 from libs.common.web.audit_progress import PROGRESS_TYPE, audit_told
 from libs.common.web.bodies import Instant, StrictBody
 from libs.common.web.calls import Call, authorised
+from libs.common.web.late_routes import LateRouter
 from libs.common.web.pagination import Page, PageDep
 from libs.common.web.replay_bodies import ReplayBody, ReplayRequestBody
 
@@ -160,14 +161,14 @@ def operations_router(
     audit: Audit,
     listings: Sequence[str] = (),
     list_things: List | None = None,
-) -> APIRouter:
+) -> LateRouter:
     """The routes under `/v1/<service>-operations`, the same in each service.
 
     `failures` and `replays` are those of the service's handler group, on the API's own units of work. `due_tables`
     are the tables with due rows, in which a test clock may have something waiting. `audit` looks at all tenants;
     `listings` are what it compares with other services, of which `list_things` gives one bucket.
     """
-    router = APIRouter(prefix=f"/v1/{service}-operations", tags=["operations"])
+    router = LateRouter(prefix=f"/v1/{service}-operations", tags=["operations"])
 
     async def audited() -> AuditReportBody:
         report = await audit()

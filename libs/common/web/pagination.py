@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 
 import msgspec
 from fastapi import Depends, Query, Request
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from libs.common.paging import PAGE_LENGTH, PAGE_LENGTH_MAX, PageRequest, Position, Slice
 from libs.common.web.bodies import Instant
@@ -35,6 +35,8 @@ class CursorInvalid(BadRequest):
 
 class Page(BaseModel, Generic[B]):
     """One page, oldest first. `next_cursor` is null on the last; the header Link holds it ready to follow."""
+
+    model_config = ConfigDict(defer_build=True)
 
     data: list[B]
     next_cursor: str | None = Field(default=None, examples=["W10.Zm9vYmFy"])

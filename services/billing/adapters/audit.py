@@ -24,6 +24,7 @@ from services.billing.adapters.audit_usage import (
     COUNT_OF_WINDOWS,
     USAGE_IS_BILLED_AS_COUNTED,
     corrections_go_on,
+    pools_go_on,
 )
 from services.billing.adapters.credit_note_audit import CREDIT_NOTE_CHECKS
 
@@ -239,6 +240,7 @@ async def audit_billing(database: Database) -> AuditReport:
             checks.append(await run_check(connection, name, problems, count))
         checks.append(await rated_again(connection))
         checks.append(await corrections_go_on(connection))
+        checks.append(await pools_go_on(connection))
         facts: dict[str, Any] = dict(await count_facts(connection, _FACTS))
         facts["documents"] = await digests_of(connection, LISTINGS["documents"])
     return AuditReport(service="billing", checks=tuple(checks), facts=facts)

@@ -13,6 +13,7 @@ from libs.common.persistence.audit import AuditCheck, check_of, tell_progress
 from libs.common.persistence.base import is_among
 from services.billing.adapters import mapping, rows
 from services.billing.adapters.ledger import postings_from
+from services.billing.adapters.manual_lines import manual_line_from_row
 from services.billing.domain.charge import Charge, rated_lines
 from services.billing.domain.verification import StoredInvoice, agrees, verify_invoice
 
@@ -130,7 +131,7 @@ def _stored(row: Row, parts: _Parts) -> StoredInvoice:
     known = {line["charge_id"] for line in lines if line["charge_id"] is not None}
     if row["status"] != "void":
         known.update(parts.charges_on[id])
-    manual = [mapping.manual_line_from_row(line) for line in parts.manual[id]]
+    manual = [manual_line_from_row(line) for line in parts.manual[id]]
     return StoredInvoice(
         invoice=mapping.invoice_from_row(row),
         lines=tuple(mapping.line_from_row(line) for line in lines),

@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from libs.common.persistence.audit import AuditCheck, check_of
 from services.billing.adapters import mapping, rows
 from services.billing.domain.charge import Charge
+from services.billing.domain.pooled_allowance import wrong_pools
 from services.billing.domain.usage_difference import billed_lines
 
 _TOLD = "AS told(item_id text, price_id text, quantity numeric, true_ups jsonb)"
@@ -55,6 +56,26 @@ USAGE_IS_BILLED_AS_COUNTED = f"""
       AND NOT (coalesce(c.quantity, 0) = 0 AND (o.quantity < 0 AND o.has_true_ups OR coalesce(c.has_ended, false)))
 """
 COUNT_OF_WINDOWS = "SELECT count(*) FROM closed_window"
+
+
+async def pools_go_on(connection: AsyncConnection) -> AuditCheck:
+    """What a pooled allowance has been drawn on is what the charges before it used."""
+    table = rows.charge
+    is_pooled = (table.c.kind == "usage") & table.c.allowance.has_key("pool")
+    found = await connection.stream(select(table).where(is_pooled))
+    charged: dict[tuple[str, str, str], list[Charge]] = defaultdict(list)
+    async for row in found.mappings():
+        charge = mapping.charge_from_row(row)
+        charged[row["tenant"], charge.item_id, charge.price.id].append(charge)
+    return check_of(
+        "pools_go_on_from_charges",
+        checked_count=sum(len(charges) for charges in charged.values()),
+        problems=[
+            f"charge={id}, its pool does not go on from the charges before it"
+            for charges in charged.values()
+            for id in wrong_pools(charges)
+        ],
+    )
 
 
 async def corrections_go_on(connection: AsyncConnection) -> AuditCheck:

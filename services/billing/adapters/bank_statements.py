@@ -110,6 +110,11 @@ class BankStatementEntryRepository(Repository[BankStatementEntry]):
         mine = (table.c.tenant == self.uow.tenant) & (table.c.account == account)
         await self.uow.connection.execute(delete(table).where(mine))
 
+    async def forget_customer(self, customer_id: str) -> None:
+        table = rows.payer_account
+        his = (table.c.tenant == self.uow.tenant) & (table.c.customer_id == customer_id)
+        await self.uow.connection.execute(delete(table).where(his))
+
     async def flush(self) -> None:
         learned, self._learned = self._learned, {}
         await super().flush()

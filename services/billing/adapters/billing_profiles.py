@@ -9,7 +9,8 @@ from sqlalchemy import select
 from libs.common.persistence.base import is_among, missing_from
 from libs.common.persistence.repository import Repository
 from libs.common.persistence.unit_of_work import UnitOfWork
-from services.billing.adapters import mapping, rows
+from services.billing.adapters import rows
+from services.billing.adapters.party_mapping import profile_from_row, profile_to_row
 from services.billing.domain.billing_profile import BillingProfile, BillingProfileNotFound
 
 
@@ -20,8 +21,8 @@ class BillingProfileRepository(Repository[BillingProfile]):
         super().__init__(
             uow,
             rows.billing_profile,
-            to_row=mapping.profile_to_row,
-            from_row=mapping.profile_from_row,
+            to_row=profile_to_row,
+            from_row=profile_from_row,
             not_found=lambda id: BillingProfileNotFound("the customer has no billing profile", id=id),
         )
         self._loaded: dict[str, BillingProfile | None] = {}
@@ -37,7 +38,7 @@ class BillingProfileRepository(Repository[BillingProfile]):
         self._loaded.update(dict.fromkeys(missing))
         wanted = select(self.table).where(is_among(self.table.c.id, missing))
         for row in (await self.uow.connection.execute(wanted)).mappings():
-            self._loaded[row["id"]] = mapping.profile_from_row(row)
+            self._loaded[row["id"]] = profile_from_row(row)
 
     async def find(self, id: str) -> BillingProfile | None:
         if id in self._locked:

@@ -15,6 +15,12 @@ from libs.common.persistence.unit_of_work import UnitOfWork
 from services.billing.adapters import mapping, rows
 from services.billing.adapters.credit_note_rows import credit_note, credit_note_line
 from services.billing.adapters.numbers import NumberWanted, take_numbers
+from services.billing.adapters.party_mapping import (
+    customer_from_json,
+    customer_to_json,
+    seller_from_json,
+    seller_to_json,
+)
 from services.billing.application import events
 from services.billing.domain.credit_note import CreditNote, CreditNoteLine
 from services.billing.domain.credited_amounts import CreditedTax
@@ -121,9 +127,9 @@ def note_to_row(note: CreditNote) -> dict[str, Any]:
         "invoice_id": note.invoice_id,
         "invoice_number": note.invoice_number,
         "customer_id": note.customer_id,
-        "customer": mapping.customer_to_json(note.customer),
+        "customer": customer_to_json(note.customer),
         "seller_id": note.seller.id,
-        "seller": mapping.seller_to_json(note.seller),
+        "seller": seller_to_json(note.seller),
         "series": note.series,
         "number": note.number,
         "currency": note.currency,
@@ -140,7 +146,7 @@ def note_to_row(note: CreditNote) -> dict[str, Any]:
 
 def note_from_row(row: RowMapping, lines: Iterable[CreditNoteLine]) -> CreditNote:
     currency = row["currency"]
-    seller = mapping.seller_from_json(row["seller"])
+    seller = seller_from_json(row["seller"])
     assert seller is not None, "a credit note is a seller's"
     amounts: dict[str, Any] = {name: Money(row[f"{name}_minor"], currency) for name in _AMOUNTS}
     return CreditNote(
@@ -148,7 +154,7 @@ def note_from_row(row: RowMapping, lines: Iterable[CreditNoteLine]) -> CreditNot
         invoice_id=row["invoice_id"],
         invoice_number=row["invoice_number"],
         customer_id=row["customer_id"],
-        customer=mapping.customer_from_json(row["customer"]),
+        customer=customer_from_json(row["customer"]),
         seller=seller,
         series=row["series"],
         currency=currency,

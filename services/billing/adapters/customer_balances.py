@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import RowMapping, select
 
+from libs.common.money import Money
 from libs.common.persistence.base import bulk_insert, bulk_update, is_among, missing_from
 from libs.common.persistence.unit_of_work import UnitOfWork
-from services.billing.adapters import mapping, rows
+from services.billing.adapters import rows
 from services.billing.application import events
 from services.billing.domain.customer_balance import (
     BalanceEntry,
@@ -51,7 +53,7 @@ class CustomerBalanceRepository:
         statement = select(table).where(is_among(table.c.id, wanted)).order_by(table.c.id).with_for_update()
         self._locked.update(dict.fromkeys(wanted))
         for row in (await self._uow.connection.execute(statement)).mappings():
-            self._locked[row["id"]] = mapping.balance_from_row(row)
+            self._locked[row["id"]] = balance_from_row(row)
 
     async def find_for_update(self, customer_id: str, currency: str) -> CustomerBalance | None:
         await self.load_for_update([(customer_id, currency)])
@@ -74,7 +76,7 @@ class CustomerBalanceRepository:
         await bulk_insert(
             self._uow.connection,
             rows.customer_balance,
-            [{"tenant": tenant, **mapping.balance_to_row(balance)} for balance in wanted],
+            [{"tenant": tenant, **balance_to_row(balance)} for balance in wanted],
             tail="ON CONFLICT (id) DO NOTHING",
         )
         await self._lock(balance.id for balance in wanted)
@@ -114,12 +116,12 @@ class CustomerBalanceRepository:
         await bulk_update(
             self._uow.connection,
             rows.customer_balance,
-            [mapping.balance_to_row(balance) for balance in changed if balance is not None],
+            [balance_to_row(balance) for balance in changed if balance is not None],
         )
         await bulk_insert(
             self._uow.connection,
             rows.customer_balance_entry,
-            [{"tenant": tenant, **mapping.balance_entry_to_row(entry)} for entry in entries],
+            [{"tenant": tenant, **balance_entry_to_row(entry)} for entry in entries],
         )
         for entry in entries:
             told = events.customer_balance_changed(entry, tenant=tenant)
@@ -128,3 +130,69 @@ class CustomerBalanceRepository:
 
 def _empty_for(movement: BalanceMovement) -> CustomerBalance:
     return empty_balance(movement.customer_id, movement.amount.currency, now=movement.occurred_at)
+
+
+def balance_to_row(balance: CustomerBalance) -> dict[str, Any]:
+    return {
+        "id": balance.id,
+        "customer_id": balance.customer_id,
+        "currency": balance.amount.currency,
+        "balance_minor": balance.amount.amount_minor,
+        "version": balance.version,
+        "created_at": balance.created_at,
+    }
+
+
+def balance_from_row(row: RowMapping) -> CustomerBalance:
+    return CustomerBalance(
+        id=row["id"],
+        customer_id=row["customer_id"],
+        amount=Money(row["balance_minor"], row["currency"]),
+        version=row["version"],
+        created_at=row["created_at"],
+    )
+
+
+def balance_entry_to_row(entry: BalanceEntry) -> dict[str, Any]:
+    movement = entry.movement
+    return {
+        "id": entry.id,
+        "balance_id": entry.balance_id,
+        "ordinal": entry.ordinal,
+        "customer_id": movement.customer_id,
+        "kind": movement.kind,
+        "amount_minor": movement.amount.amount_minor,
+        "after_minor": entry.after.amount_minor,
+        "currency": movement.amount.currency,
+        "occurred_at": movement.occurred_at,
+        "actor": movement.actor,
+        "invoice_id": movement.invoice_id,
+        "reason": movement.reason,
+        "clock_id": movement.clock_id,
+        "credit_note_id": movement.credit_note_id,
+        "allocation_id": movement.allocation_id,
+        "refund_id": movement.refund_id,
+    }
+
+
+def balance_entry_from_row(row: RowMapping) -> BalanceEntry:
+    plain = (
+        "customer_id",
+        "kind",
+        "occurred_at",
+        "actor",
+        "invoice_id",
+        "reason",
+        "clock_id",
+        "credit_note_id",
+        "allocation_id",
+        "refund_id",
+    )
+    amount, after = (Money(row[name], row["currency"]) for name in ("amount_minor", "after_minor"))
+    return BalanceEntry(
+        id=row["id"],
+        balance_id=row["balance_id"],
+        ordinal=row["ordinal"],
+        movement=BalanceMovement(amount=amount, **{name: row[name] for name in plain}),
+        after=after,
+    )

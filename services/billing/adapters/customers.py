@@ -8,7 +8,8 @@ from sqlalchemy import Select, select
 
 from libs.common.persistence.base import bulk_insert
 from libs.common.persistence.unit_of_work import UnitOfWork
-from services.billing.adapters import mapping, rows
+from services.billing.adapters import rows
+from services.billing.adapters.party_mapping import customer_from_row, customer_to_row
 from services.billing.domain.agreement import CustomerDetails
 
 
@@ -30,7 +31,7 @@ class CustomerRepository:
 
     async def _first(self, statement: Select[Any]) -> CustomerDetails | None:
         row = (await self._uow.connection.execute(statement)).mappings().first()
-        return None if row is None else mapping.customer_from_row(row)
+        return None if row is None else customer_from_row(row)
 
     def keep_newest(self, customer: CustomerDetails) -> None:
         known = self._newest.get(customer.id)
@@ -44,6 +45,6 @@ class CustomerRepository:
         await bulk_insert(
             self._uow.connection,
             rows.customer,
-            [{"tenant": self._uow.tenant, **mapping.customer_to_row(newest[id])} for id in sorted(newest)],
+            [{"tenant": self._uow.tenant, **customer_to_row(newest[id])} for id in sorted(newest)],
             tail=f"ON CONFLICT (id) DO UPDATE SET {changes} WHERE customer.version < excluded.version",
         )

@@ -204,6 +204,7 @@ def _facts(document: IssuedDocument, texts: Texts) -> list[list[str]]:
         ("issued_on", None if document.issued_on is None else texts.date(document.issued_on)),
         ("due_on", None if document.due_on is None else texts.date(document.due_on)),
         ("service_period", _service_period(document, texts)),
+        ("plan", _plan_of(document)),
         ("customer_number", buyer.external_id or buyer.id),
         ("purchase_order", document.purchase_order),
         ("buyer_reference", document.buyer_reference),
@@ -215,6 +216,17 @@ def _facts(document: IssuedDocument, texts: Texts) -> list[list[str]]:
             for one in document.preceding[:5]
         ]
     return [[texts(key), isolated(breakable(value))] for key, value in found if value]
+
+
+def _plan_of(document: IssuedDocument) -> str | None:
+    """Of a document that is about one subscription; of several, each has its own heading."""
+    about = {line.subscription_id for line in document.lines}
+    return _plans(document.lines) if len(about) == 1 else None
+
+
+def _plans(lines: Sequence[DocumentLine]) -> str | None:
+    """In the order in which they first stand there: a customer may have moved from one to another."""
+    return ", ".join(dict.fromkeys(line.facts.plan for line in lines if line.facts.plan)) or None
 
 
 def _service_period(document: IssuedDocument, texts: Texts) -> str | None:
@@ -247,7 +259,8 @@ def _groups(document: IssuedDocument, texts: Texts) -> list[dict[str, Any]]:
     groups = []
     for subscription_id, lines in by_subscription.items():
         name = texts("other_items") if subscription_id is None else texts("subscription")
-        groups.append(_group(document, name, subscription_id, lines, texts))
+        details = " · ".join(part for part in (_plans(lines), subscription_id) if part)
+        groups.append(_group(document, name, breakable(details) or None, lines, texts))
     return groups
 
 
@@ -476,7 +489,8 @@ def _usage_details(line: DocumentLine, texts: Texts) -> list[str]:
         events = [] if facts.event_count is None else [texts.counted("events", facts.event_count)]
         said.append(breakable(" · ".join([texts("meter", meter=facts.meter), *events])))
     if line.subscription_id:
-        said.append(line.subscription_id)
+        parts = [facts.plan, line.subscription_id] if facts.plan else [line.subscription_id]
+        said.append(breakable(" · ".join(parts)))
     if line.formula:
         said.append(breakable(line.formula))
     if facts.is_estimated:

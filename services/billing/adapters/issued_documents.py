@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from sqlalchemy import RowMapping, and_, or_, select
+from sqlalchemy import RowMapping, and_, or_, select, text
 
 from libs.common.periods import local_date
 from libs.common.persistence.base import is_among
@@ -29,9 +29,21 @@ from services.billing.domain.issued_document import (
 NOT_ISSUED = ("draft", "skipped", "gathered")
 CREDIT_NOTE_PREFIX = "crn_"
 STANDING = ("finalized", "paid", "uncollectible")
+PlanAndPrice = tuple[str, str]
 GIVEN_BACK_MAX = 100  # lines; documents that give back more than that are looked up by these
 
+# Of each plan and price the version that sold it; of a price that a customer has to himself, the plan's first.
+_PLAN_NAMES = text("""
+    SELECT DISTINCT ON (wanted.code, wanted.price_id) wanted.code, wanted.price_id, version.plan->>'name' AS name
+    FROM unnest(CAST(:codes AS text[]), CAST(:price_ids AS text[])) AS wanted(code, price_id)
+    JOIN plan_version version ON version.tenant = :tenant AND version.code = wanted.code
+    ORDER BY wanted.code, wanted.price_id,
+             version.plan->'prices' @> jsonb_build_array(jsonb_build_object('id', wanted.price_id)) DESC, version.number
+""")
+
 _CHARGE = (
+    rows.charge.c.plan_code.label("charge_plan_code"),
+    rows.charge.c.price_id.label("charge_price_id"),
     rows.charge.c.kind.label("charge_kind"),
     rows.charge.c.price["unit"].as_string().label("charge_unit"),
     rows.charge.c.price["meter"].as_string().label("charge_meter"),
@@ -85,12 +97,15 @@ class IssuedDocumentReader:
         read = (await self._uow.connection.execute(stored)).mappings().all()
         corrects = {row["id"]: row["corrects_line_id"] for row in read if row["corrects_line_id"] is not None}
         by_line = await self._documents_of_lines(corrects.values())
+        plans = await self._plan_names(read)
         followed = [] if told.replaces_id is None else await self._documents([told.replaces_id])
         if told.total.amount_minor < 0 and not by_line:
             followed += await self._gives_back(told, read)
         facts = DocumentFacts(
             lines={
-                row["id"]: _facts(row, by_line.get(corrects[row["id"]]) if row["id"] in corrects else None)
+                row["id"]: _facts(
+                    row, by_line.get(corrects[row["id"]]) if row["id"] in corrects else None, plans
+                )
                 for row in read
             },
             preceding=tuple(followed),
@@ -122,11 +137,20 @@ class IssuedDocumentReader:
             rows.invoice.c.tenant == tenant, rows.invoice.c.id == found["invoice_id"]
         )
         invoice = (await connection.execute(credited)).mappings().one()
+        plans = await self._plan_names(read)
         facts = DocumentFacts(
-            lines={row["invoice_line_id"]: _facts(row, None) for row in read}, **_contacts(found)
+            lines={row["invoice_line_id"]: _facts(row, None, plans) for row in read}, **_contacts(found)
         )
         told = note_from_row(found, [line_from_row(row) for row in read])
         return document_of_credit_note(told, mapping.invoice_from_row(invoice), facts)
+
+    async def _plan_names(self, lines: Iterable[RowMapping]) -> dict[PlanAndPrice, str]:
+        wanted = sorted({_plan_and_price(row) for row in lines if row["charge_plan_code"]})
+        if not wanted:
+            return {}
+        asked = {"codes": [code for code, _ in wanted], "price_ids": [price_id for _, price_id in wanted]}
+        found = await self._uow.connection.execute(_PLAN_NAMES, {**asked, "tenant": self._uow.tenant})
+        return {(row.code, row.price_id): row.name for row in found}
 
     async def _documents(self, ids: Iterable[str]) -> list[PrecedingDocument]:
         table = rows.invoice.c
@@ -204,7 +228,13 @@ def _contacts(row: RowMapping) -> Mapping[str, Any]:
     }
 
 
-def _facts(row: RowMapping, corrects: PrecedingDocument | None) -> LineFacts:
+def _plan_and_price(row: RowMapping) -> PlanAndPrice:
+    return row["charge_plan_code"], row["charge_price_id"]
+
+
+def _facts(
+    row: RowMapping, corrects: PrecedingDocument | None, plans: Mapping[PlanAndPrice, str]
+) -> LineFacts:
     return LineFacts(
         kind=row["charge_kind"],
         unit=row["charge_unit"],
@@ -212,6 +242,7 @@ def _facts(row: RowMapping, corrects: PrecedingDocument | None) -> LineFacts:
         event_count=row["charge_event_count"],
         is_estimated=row["charge_estimated_quantity"] is not None,
         corrects=corrects,
+        plan=plans.get(_plan_and_price(row)),
     )
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Awaitable, Callable, Sequence
+from datetime import date, timedelta
 
+from services.billing.adapters.customer_statements import CustomerStatements
 from services.billing.adapters.seller_logos import SellerLogos
 from services.billing.adapters.unit_of_work import BillingUnitOfWork
 from services.billing.application.mail_ports import Attachment
@@ -18,6 +20,7 @@ from services.billing.domain.mail_contents import MailMaterial
 from services.billing.domain.seller_logo import SellerLogo
 
 MAIL_SCHEME = "EM"
+ONE_DAY = timedelta(days=1)
 _NOT_IN_FILE_NAME = re.compile(r"[^0-9A-Za-z._-]+")
 
 log = logging.getLogger(__name__)
@@ -32,6 +35,8 @@ class DocumentFiles:
     async def __call__(
         self, material: MailMaterial, uow: BillingUnitOfWork
     ) -> Callable[[], Awaitable[Sequence[Attachment]]]:
+        if material.mail.kind == "statement":
+            return await self._statement(material, uow)
         document = material.document
         assert document is not None, "only what is about a document has its files"
         logo = await find_logo(document, SellerLogos(uow))
@@ -43,6 +48,24 @@ class DocumentFiles:
             pages = await render_pdf(document, renderer=self._renderer, logo=logo, language=material.language)
             file = Attachment(f"{file_stem(document)}.pdf", PDF, pages)
             return [file] if e_invoice is None else [file, e_invoice]
+
+        return made
+
+    async def _statement(
+        self, material: MailMaterial, uow: BillingUnitOfWork
+    ) -> Callable[[], Awaitable[Sequence[Attachment]]]:
+        """The account as it stands by now, in the language of the mail."""
+        first, last = (date.fromisoformat(str(material.mail.details[name])) for name in ("from_on", "to_on"))
+        statement = await CustomerStatements(uow).get(
+            material.mail.customer_id, start_on=first, end_on=last + ONE_DAY
+        )
+        logo = await find_logo(statement, SellerLogos(uow))
+
+        async def made() -> list[Attachment]:
+            pages = await render_pdf(
+                statement, renderer=self._renderer, logo=logo, language=material.mail.locale
+            )
+            return [Attachment(f"{statement.file_stem}.pdf", PDF, pages)]
 
         return made
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from sqlalchemy import null, select
 
 from libs.common.paging import PageRequest, Slice
+from libs.common.persistence.base import is_among
 from libs.common.persistence.paging import fetch_page
 from services.billing.adapters.mail_rows import mail, mail_template
 from services.billing.adapters.mails import mail_from_row, template_from_row
@@ -41,6 +44,12 @@ class MailQueries:
         if row is None:
             raise MailNotFound("no mail has this id")
         return mail_from_row(row)
+
+    async def get_mails(self, ids: Sequence[str]) -> list[Mail]:
+        """In the order of `ids`, all of which are there."""
+        read = (await self._connection.execute(select(mail).where(is_among(mail.c.id, ids)))).mappings()
+        found = {row["id"]: mail_from_row(row) for row in read}
+        return [found[id] for id in ids]
 
     async def list_templates(self, page: PageRequest) -> Slice[MailTemplate]:
         return await fetch_page(

@@ -12,8 +12,9 @@ from libs.common.ids import derived_id
 from libs.common.persistence.base import bulk_insert, bulk_update, is_among
 from libs.common.persistence.repository import Repository
 from libs.common.persistence.unit_of_work import UnitOfWork
-from services.billing.adapters import mapping, rows
+from services.billing.adapters import rows
 from services.billing.adapters.mail_rows import mail, mail_suppression, mail_template
+from services.billing.adapters.party_mapping import customer_from_row
 from services.billing.domain.agreement import CustomerDetails
 from services.billing.domain.mail import CUSTOMER_ERASED, Mail, MailNotFound
 from services.billing.domain.mail_template import MailTemplate, MailTemplateNotFound
@@ -89,7 +90,7 @@ class MailRepository(Repository[Mail]):
         """By their ids, in one statement."""
         wanted = select(rows.customer).where(is_among(rows.customer.c.id, ids))
         found = (await self.uow.connection.execute(wanted)).mappings()
-        return {row["id"]: mapping.customer_from_row(row) for row in found}
+        return {row["id"]: customer_from_row(row) for row in found}
 
     async def was_sent(self, invoice_id: str) -> bool:
         """Whether a mail with the invoice itself went out."""

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from typing import Any
 
-from sqlalchemy import delete, select
+from sqlalchemy import RowMapping, delete, select
 
 from libs.common.persistence.base import is_among, missing_from
 from libs.common.persistence.repository import Repository
 from libs.common.persistence.unit_of_work import UnitOfWork
-from services.billing.adapters import mapping, rows
+from services.billing.adapters import rows
+from services.billing.adapters.plain_fields import plain_fields
 from services.billing.domain.manual_line import ManualLine, ManualLineNotFound
 
 
@@ -19,8 +21,8 @@ class ManualLineRepository(Repository[ManualLine]):
         super().__init__(
             uow,
             rows.manual_line,
-            to_row=mapping.manual_line_to_row,
-            from_row=mapping.manual_line_from_row,
+            to_row=manual_line_to_row,
+            from_row=manual_line_from_row,
             not_found=lambda id: ManualLineNotFound("no manual line has this id", id=id),
         )
         self._of_invoice: dict[str, dict[str, ManualLine]] = {}
@@ -37,7 +39,7 @@ class ManualLineRepository(Repository[ManualLine]):
         table = self.table
         wanted = select(table).where(table.c.tenant == self.uow.tenant, is_among(table.c.invoice_id, missing))
         for row in (await self.uow.connection.execute(wanted)).mappings():
-            line = mapping.manual_line_from_row(row)
+            line = manual_line_from_row(row)
             self._of_invoice[line.invoice_id][line.id] = line
         for line in (*self._added.values(), *self._saved.values()):
             if line.invoice_id in missing:
@@ -72,3 +74,11 @@ class ManualLineRepository(Repository[ManualLine]):
             self._of_invoice.get(line.invoice_id, {}).pop(line.id, None)
             self._locked[line.id] = line  # whoever has its draft has the line
             self.save(replace(line, invoice_id=invoice_id, version=line.version + 1))
+
+
+def manual_line_to_row(line: ManualLine) -> dict[str, Any]:
+    return plain_fields(line)
+
+
+def manual_line_from_row(row: RowMapping) -> ManualLine:
+    return ManualLine(**{name: row[name] for name in ManualLine.__slots__})

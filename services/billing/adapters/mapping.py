@@ -1,9 +1,8 @@
-"""Rows ↔ domain objects of billing."""
+"""Rows ↔ agreements, charges, usage and invoices."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import MISSING, fields
 from datetime import date, datetime
 from decimal import Decimal
 from fractions import Fraction
@@ -16,170 +15,39 @@ from libs.common.contracts.metering import UsageTotalV1
 from libs.common.contracts.subscriptions import PeriodTermsV1
 from libs.common.money import Money
 from libs.common.periods import Interval
-from services.billing.adapters.contact_json import (
-    delivery_from_json,
-    detail_to_json,
-    seller_details_from_json,
-)
 from services.billing.adapters.dunning_json import dunning_terms_from_json, dunning_terms_to_json
+from services.billing.adapters.party_mapping import (
+    customer_from_json,
+    customer_to_json,
+    profile_from_json,
+    profile_to_json,
+    seller_from_json,
+    seller_to_json,
+)
+from services.billing.adapters.plain_fields import plain_fields
 from services.billing.adapters.price_json import price_from_json, price_to_json
-from services.billing.application.events import (
+from services.billing.application.snapshots import (
     commitment_snapshot,
     item_usage_from,
     item_usage_snapshot,
     terms_from,
     terms_snapshot,
 )
-from services.billing.domain.agreement import Address, Agreement, BilledItem, Bounds, CustomerDetails
-from services.billing.domain.billing_profile import BillingProfile
+from services.billing.domain.agreement import Agreement, BilledItem, Bounds
 from services.billing.domain.charge import Charge, ItemUsage, UsageCorrection, UsageOfPeriod
 from services.billing.domain.correction_lines import BilledLine
-from services.billing.domain.customer_balance import BalanceEntry, BalanceMovement, CustomerBalance
 from services.billing.domain.discount import Coupon
 from services.billing.domain.invoice import AppliedDiscount, Invoice
 from services.billing.domain.invoice_line import InvoiceLine
-from services.billing.domain.manual_line import ManualLine
-from services.billing.domain.payment import MethodDetails, PaymentAttempt, PaymentMethod
 from services.billing.domain.payment_terms import PaymentTerms
 from services.billing.domain.proration import AS_USUAL, ProrationOptions
-from services.billing.domain.rating.allowance import AllowanceBalance, RolledOver
+from services.billing.domain.rating.allowance import AllowanceBalance, AllowancePool, RolledOver
 from services.billing.domain.rating.commitment import Commitment
-from services.billing.domain.seller import Seller, TaxRegistration
 from services.billing.domain.settlement import InvoiceTax
 from services.billing.domain.terms import PeriodTerms
 from services.billing.domain.usage_pool import UsagePool
 
 Row = RowMapping
-
-
-Plain = (
-    Seller
-    | CustomerDetails
-    | PaymentMethod
-    | MethodDetails
-    | PaymentTerms
-    | ProrationOptions
-    | BillingProfile
-    | ManualLine
-)
-
-
-def _plain(thing: Plain) -> dict[str, Any]:
-    """Its fields by name; `asdict` would copy each value deeply, which takes ten times as long."""
-    return {name: getattr(thing, name) for name in thing.__slots__}
-
-
-def seller_to_row(seller: Seller) -> dict[str, Any]:
-    return {
-        **_plain(seller),
-        "registrations": _registrations_to_json(seller.registrations),
-        "details": detail_to_json(seller.details),
-    }
-
-
-def seller_from_row(row: Row) -> Seller:
-    plain = {name: row[name] for name in Seller.__slots__}
-    return Seller(
-        **{
-            **plain,
-            "registrations": _registrations_from_json(row["registrations"]),
-            "details": seller_details_from_json(row["details"]),
-        }
-    )
-
-
-def _registrations_to_json(registrations: Iterable[TaxRegistration]) -> list[dict[str, Any]]:
-    return [
-        {
-            "country": known.country,
-            "number": known.number,
-            "valid_from": None if known.valid_from is None else known.valid_from.isoformat(),
-            "scheme": known.scheme,
-        }
-        for known in registrations
-    ]
-
-
-def _registrations_from_json(stored: Iterable[Mapping[str, Any]]) -> tuple[TaxRegistration, ...]:
-    return tuple(
-        TaxRegistration(
-            country=known["country"],
-            number=known["number"],
-            valid_from=date.fromisoformat(known["valid_from"]) if known.get("valid_from") else None,
-            scheme=known.get("scheme", "vat"),
-        )
-        for known in stored
-    )
-
-
-def profile_to_row(profile: BillingProfile) -> dict[str, Any]:
-    plain = _plain(profile)
-    return {"id": plain.pop("customer_id"), **plain, "delivery": detail_to_json(profile.delivery)}
-
-
-def profile_from_row(row: Row) -> BillingProfile:
-    plain = {name: row[name] for name in BillingProfile.__slots__ if name != "customer_id"}
-    return BillingProfile(
-        **{**plain, "customer_id": row["id"], "delivery": delivery_from_json(row["delivery"])}
-    )
-
-
-def profile_to_json(profile: BillingProfile | None) -> dict[str, Any] | None:
-    """What was not there yet when older documents were issued is left out where it was not said."""
-    if profile is None:
-        return None
-    stored = {**_plain(profile), "created_at": profile.created_at.isoformat()}
-    delivery = stored.pop("delivery")
-    if stored["pays_by"] == "gateway":
-        del stored["pays_by"]
-    return stored if delivery is None else {**stored, "delivery": detail_to_json(delivery)}
-
-
-def profile_from_json(stored: Mapping[str, Any] | None) -> BillingProfile | None:
-    if stored is None:
-        return None
-    return BillingProfile(
-        **{
-            **stored,
-            "created_at": datetime.fromisoformat(stored["created_at"]),
-            "delivery": delivery_from_json(stored.get("delivery")),
-        }
-    )
-
-
-def manual_line_to_row(line: ManualLine) -> dict[str, Any]:
-    return _plain(line)
-
-
-def manual_line_from_row(row: Row) -> ManualLine:
-    return ManualLine(**{name: row[name] for name in ManualLine.__slots__})
-
-
-_ALWAYS_WRITTEN = frozenset({"id", "version", "name", "email", "external_id", "country"})
-
-
-def customer_to_json(customer: CustomerDetails) -> dict[str, Any]:
-    """What was always written, and of the rest what is known: an issued invoice is written as it was found."""
-    return {
-        name: value
-        for name, value in _plain(customer).items()
-        if name in _ALWAYS_WRITTEN or (value is not None and value is not False)
-    }
-
-
-def customer_from_json(stored: Mapping[str, Any]) -> CustomerDetails:
-    """Also one that was kept before all of it was."""
-    known = {"email": None, "external_id": None, "country": None, **stored}
-    address = known.get("address")
-    return CustomerDetails(**{**known, "address": Address(**address) if address else None})
-
-
-def customer_to_row(customer: CustomerDetails) -> dict[str, Any]:
-    return _plain(customer)
-
-
-def customer_from_row(row: Row) -> CustomerDetails:
-    return customer_from_json({name: row[name] for name in CustomerDetails.__slots__})
 
 
 def agreement_to_row(agreement: Agreement) -> dict[str, Any]:
@@ -192,7 +60,7 @@ def agreement_to_row(agreement: Agreement) -> dict[str, Any]:
         "anchor_on": agreement.anchor_on.isoformat() if agreement.anchor_on else None,
         "interval": [agreement.interval.unit, agreement.interval.count] if agreement.interval else None,
         "billed_until": agreement.billed_until.isoformat() if agreement.billed_until else None,
-        "proration": None if agreement.proration == AS_USUAL else _plain(agreement.proration),
+        "proration": None if agreement.proration == AS_USUAL else plain_fields(agreement.proration),
         "plan_code": agreement.plan_code,
         "dunning": dunning_terms_to_json(agreement.dunning),
         "commitments": [
@@ -359,7 +227,8 @@ def _pool_from_json(stored: Mapping[str, Any], currency: str) -> UsagePool:
 
 
 def _allowance_to_json(balance: AllowanceBalance) -> dict[str, Any]:
-    return {
+    told: dict[str, Any] = {} if balance.pool is None else {"pool": _allowance_pool_to_json(balance.pool)}
+    return told | {
         "included": str(balance.included),
         "rolled_over": [[str(units.quantity), units.periods_left] for units in balance.rolled_over],
         "left_of_blocks": [[str(units.quantity), units.periods_left] for units in balance.left_of_blocks],
@@ -371,6 +240,34 @@ def _allowance_from_json(stored: Mapping[str, Any]) -> AllowanceBalance:
         included=Decimal(stored["included"]),
         rolled_over=tuple(RolledOver(Decimal(units), left) for units, left in stored["rolled_over"]),
         left_of_blocks=tuple(RolledOver(Decimal(units), left) for units, left in stored["left_of_blocks"]),
+        pool=_allowance_pool_from_json(stored["pool"]) if "pool" in stored else None,
+    )
+
+
+def _allowance_pool_to_json(pool: AllowancePool) -> dict[str, Any]:
+    return {
+        "start_on": pool.start_on.isoformat(),
+        "start": pool.start.isoformat(),
+        "until_on": None if pool.until_on is None else pool.until_on.isoformat(),
+        "held": str(pool.held),
+        "length": pool.length,
+        "unit": pool.unit,
+        "used_before": format(pool.used_before, "f"),
+        "is_last": pool.is_last,
+    }
+
+
+def _allowance_pool_from_json(stored: Mapping[str, Any]) -> AllowancePool:
+    until_on = stored["until_on"]
+    return AllowancePool(
+        start_on=date.fromisoformat(stored["start_on"]),
+        start=datetime.fromisoformat(stored["start"]),
+        until_on=None if until_on is None else date.fromisoformat(until_on),
+        held=Fraction(stored["held"]),
+        length=stored["length"],
+        unit=stored["unit"],
+        used_before=Decimal(stored["used_before"]),
+        is_last=stored["is_last"],
     )
 
 
@@ -402,42 +299,6 @@ def terms_from_row(row: Row) -> PeriodTerms:
         PeriodTermsV1.model_validate(row["terms"]),
         subscription_id=row["subscription_id"],
         version=row["version"],
-    )
-
-
-# Fields that sellers have not always had. `registrations` is written as a list, where there are any.
-_SELLER_UNLESS_SAID = {
-    field.name: field.default
-    for field in fields(Seller)
-    if field.default is not MISSING and field.name not in ("address", "tax_number")
-}
-
-
-def seller_to_json(seller: Seller | None) -> dict[str, Any] | None:
-    """What was always written, and of the rest what was said: an issued invoice is written as it was found."""
-    if seller is None:
-        return None
-    unless = _SELLER_UNLESS_SAID
-    stored = {
-        name: value for name, value in _plain(seller).items() if name not in unless or value != unless[name]
-    }
-    if seller.registrations:
-        stored["registrations"] = _registrations_to_json(seller.registrations)
-    if seller.details is not None:
-        stored["details"] = detail_to_json(seller.details)
-    return {**stored, "created_at": seller.created_at.isoformat()}
-
-
-def seller_from_json(snapshot: dict[str, Any] | None) -> Seller | None:
-    if snapshot is None:
-        return None
-    return Seller(
-        **{
-            **snapshot,
-            "created_at": datetime.fromisoformat(snapshot["created_at"]),
-            "registrations": _registrations_from_json(snapshot.get("registrations", ())),
-            "details": seller_details_from_json(snapshot.get("details")),
-        }
     )
 
 
@@ -479,7 +340,7 @@ def invoice_to_row(invoice: Invoice) -> dict[str, Any]:
         "discounts": [_discount_to_json(discount) for discount in invoice.discounts],
         "subscription_ids": list(invoice.subscription_ids),
         "profile": profile_to_json(invoice.profile),
-        "payment_terms": None if invoice.payment_terms is None else _plain(invoice.payment_terms),
+        "payment_terms": None if invoice.payment_terms is None else plain_fields(invoice.payment_terms),
         **{name: getattr(invoice, name) for name in _INVOICE_PLAIN},
     }
 
@@ -631,72 +492,6 @@ def line_from_row(row: Row) -> InvoiceLine:
     )
 
 
-def balance_to_row(balance: CustomerBalance) -> dict[str, Any]:
-    return {
-        "id": balance.id,
-        "customer_id": balance.customer_id,
-        "currency": balance.amount.currency,
-        "balance_minor": balance.amount.amount_minor,
-        "version": balance.version,
-        "created_at": balance.created_at,
-    }
-
-
-def balance_from_row(row: Row) -> CustomerBalance:
-    return CustomerBalance(
-        id=row["id"],
-        customer_id=row["customer_id"],
-        amount=Money(row["balance_minor"], row["currency"]),
-        version=row["version"],
-        created_at=row["created_at"],
-    )
-
-
-def balance_entry_to_row(entry: BalanceEntry) -> dict[str, Any]:
-    movement = entry.movement
-    return {
-        "id": entry.id,
-        "balance_id": entry.balance_id,
-        "ordinal": entry.ordinal,
-        "customer_id": movement.customer_id,
-        "kind": movement.kind,
-        "amount_minor": movement.amount.amount_minor,
-        "after_minor": entry.after.amount_minor,
-        "currency": movement.amount.currency,
-        "occurred_at": movement.occurred_at,
-        "actor": movement.actor,
-        "invoice_id": movement.invoice_id,
-        "reason": movement.reason,
-        "clock_id": movement.clock_id,
-        "credit_note_id": movement.credit_note_id,
-        "allocation_id": movement.allocation_id,
-        "refund_id": movement.refund_id,
-    }
-
-
-def balance_entry_from_row(row: Row) -> BalanceEntry:
-    plain = (
-        "customer_id",
-        "kind",
-        "occurred_at",
-        "actor",
-        "invoice_id",
-        "reason",
-        "clock_id",
-        "credit_note_id",
-        "allocation_id",
-        "refund_id",
-    )
-    amount, after = (Money(row[name], row["currency"]) for name in ("amount_minor", "after_minor"))
-    return BalanceEntry(
-        id=row["id"],
-        balance_id=row["balance_id"],
-        ordinal=row["ordinal"],
-        movement=BalanceMovement(amount=amount, **{name: row[name] for name in plain}),
-        after=after,
-    )
-
-
 def _totals_to_json(totals: Iterable[ItemUsage]) -> list[dict[str, Any]]:
     return [item_usage_snapshot(total).model_dump(mode="json", exclude_defaults=True) for total in totals]
 
@@ -754,63 +549,4 @@ def correction_from_row(row: Row) -> UsageCorrection:
         policy=row["policy"],
         is_billable=row["is_billable"],
         corrected_at=row["corrected_at"],
-    )
-
-
-def method_to_row(method: PaymentMethod) -> dict[str, Any]:
-    return {**_plain(method), "details": None if method.details is None else _plain(method.details)}
-
-
-def method_from_row(row: Row) -> PaymentMethod:
-    plain = {name: row[name] for name in PaymentMethod.__slots__}
-    return PaymentMethod(**{**plain, "details": MethodDetails(**row["details"]) if row["details"] else None})
-
-
-def attempt_to_row(attempt: PaymentAttempt) -> dict[str, Any]:
-    return {
-        "id": attempt.id,
-        "invoice_id": attempt.invoice_id,
-        "customer_id": attempt.customer_id,
-        "number": attempt.number,
-        "state": attempt.state,
-        "payment_method_id": attempt.payment_method_id,
-        "amount_minor": attempt.amount.amount_minor,
-        "currency": attempt.amount.currency,
-        "gateway_reference": attempt.gateway_reference,
-        "reason": attempt.reason,
-        "claimed_until": attempt.claimed_until,
-        "ended_at": attempt.ended_at,
-        "called_at": attempt.called_at,
-        "processing_since": attempt.processing_since,
-        "needs_action": attempt.needs_action,
-        "created_at": attempt.created_at,
-        "version": attempt.version,
-        "due_at": attempt.due_at,
-        "clock_id": attempt.clock_id,
-        "retry_at": attempt.claimed_until,  # while it is claimed, no scheduler finds it
-        "traceparent": attempt.traceparent,
-    }
-
-
-def attempt_from_row(row: Row) -> PaymentAttempt:
-    return PaymentAttempt(
-        id=row["id"],
-        invoice_id=row["invoice_id"],
-        customer_id=row["customer_id"],
-        number=row["number"],
-        state=row["state"],
-        amount=Money(row["amount_minor"], row["currency"]),
-        created_at=row["created_at"],
-        due_at=row["due_at"],
-        clock_id=row["clock_id"],
-        traceparent=row["traceparent"],
-        payment_method_id=row["payment_method_id"],
-        claimed_until=row["claimed_until"],
-        gateway_reference=row["gateway_reference"],
-        reason=row["reason"],
-        ended_at=row["ended_at"],
-        called_at=row["called_at"],
-        processing_since=row["processing_since"],
-        needs_action=row["needs_action"],
-        version=row["version"],
     )

@@ -12,7 +12,7 @@ from libs.common.access.peer_tokens import PeerTokens
 from libs.common.clock import Clock
 from libs.common.contracts.metering import UsageTotalV1
 from libs.common.http_client import PeerClient, PeerUnavailable
-from services.billing.application import events
+from services.billing.application import snapshots
 from services.billing.domain.charge import ItemUsage
 
 
@@ -62,4 +62,4 @@ def _window(told: Mapping[str, Any]) -> WindowSoFar:
 
 def _total(told: Mapping[str, Any]) -> ItemUsage:
     total = UsageTotalV1.model_validate(told)
-    return events.item_usage_from(total)
+    return snapshots.item_usage_from(total)

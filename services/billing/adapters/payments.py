@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime
+from typing import Any
 
-from sqlalchemy import func, select, update
+from sqlalchemy import RowMapping, func, select
 
+from libs.common.money import Money
 from libs.common.persistence.base import bulk_update, is_among
 from libs.common.persistence.repository import Repository
 from libs.common.persistence.unit_of_work import UnitOfWork
-from services.billing.adapters import mapping, rows
+from services.billing.adapters import rows
+from services.billing.adapters.plain_fields import plain_fields
 from services.billing.domain.payment import (
+    MethodDetails,
     PaymentAttempt,
     PaymentAttemptNotFound,
     PaymentMethod,
@@ -24,8 +27,8 @@ class PaymentMethodRepository(Repository[PaymentMethod]):
         super().__init__(
             uow,
             rows.payment_method,
-            to_row=mapping.method_to_row,
-            from_row=mapping.method_from_row,
+            to_row=method_to_row,
+            from_row=method_from_row,
             not_found=lambda id: PaymentMethodNotFound("no payment method has this id", id=id),
         )
         self._by_id: dict[str, PaymentMethod] = {}
@@ -45,7 +48,7 @@ class PaymentMethodRepository(Repository[PaymentMethod]):
         table = rows.payment_method
         wanted = is_among(table.c.id, named) | (is_among(table.c.customer_id, customers) & table.c.is_default)
         for row in (await self.uow.connection.execute(select(table).where(wanted))).mappings():
-            method = self._by_id[row["id"]] = mapping.method_from_row(row)
+            method = self._by_id[row["id"]] = method_from_row(row)
             if method.is_default:
                 self._defaults[method.customer_id] = method
 
@@ -57,7 +60,7 @@ class PaymentMethodRepository(Repository[PaymentMethod]):
             table = rows.payment_method
             wanted = select(table).where(table.c.customer_id == customer_id, table.c.is_default)
             row = (await self.uow.connection.execute(wanted)).mappings().first()
-            self._defaults[customer_id] = mapping.method_from_row(row) if row else None
+            self._defaults[customer_id] = method_from_row(row) if row else None
         return self._defaults[customer_id]
 
     async def of_customer(self, customer_id: str) -> list[PaymentMethod]:
@@ -67,9 +70,7 @@ class PaymentMethodRepository(Repository[PaymentMethod]):
             .where(table.c.customer_id == customer_id, table.c.removed_at.is_(None))
             .order_by(table.c.created_at, table.c.id)
         )
-        return [
-            mapping.method_from_row(row) for row in (await self.uow.connection.execute(theirs)).mappings()
-        ]
+        return [method_from_row(row) for row in (await self.uow.connection.execute(theirs)).mappings()]
 
     async def find_by_token(self, *, gateway: str, account: str, token: str) -> PaymentMethod | None:
         """The method that the customer has by it now."""
@@ -82,7 +83,7 @@ class PaymentMethodRepository(Repository[PaymentMethod]):
             table.c.removed_at.is_(None),
         )
         row = (await self.uow.connection.execute(theirs)).mappings().first()
-        return mapping.method_from_row(row) if row else None
+        return method_from_row(row) if row else None
 
     async def count_changes(self, customer_id: str) -> int:
         table = rows.payment_method
@@ -95,7 +96,7 @@ class PaymentMethodRepository(Repository[PaymentMethod]):
         await self.remove(method)
 
     async def remove(self, method: PaymentMethod) -> None:
-        await bulk_update(self.uow.connection, rows.payment_method, [mapping.method_to_row(method)])
+        await bulk_update(self.uow.connection, rows.payment_method, [method_to_row(method)])
         self._locked[method.id] = method
         self._defaults.pop(method.customer_id, None)
 
@@ -105,8 +106,8 @@ class PaymentAttemptRepository(Repository[PaymentAttempt]):
         super().__init__(
             uow,
             rows.payment_attempt,
-            to_row=mapping.attempt_to_row,
-            from_row=mapping.attempt_from_row,
+            to_row=attempt_to_row,
+            from_row=attempt_from_row,
             not_found=lambda id: PaymentAttemptNotFound("no payment attempt has this id", id=id),
         )
 
@@ -122,30 +123,64 @@ class PaymentAttemptRepository(Repository[PaymentAttempt]):
         id = (await self.uow.connection.execute(newest)).scalar_one_or_none()
         return None if id is None else await self.find_for_update(id)
 
-    async def ask_later(
-        self, attempt: PaymentAttempt, *, now: datetime, first_s: float, last_s: float, error: str
-    ) -> None:
-        """Whose outcome is unknown is looked at again after a pause that doubles each time, by the wall.
 
-        Nothing changes where another process holds the claim by now.
-        """
-        table = rows.payment_attempt
-        doubled = func.least(func.power(2, func.least(table.c.attempts, 20)) * first_s, last_s)
-        await self.uow.connection.execute(
-            update(table)
-            .where(table.c.id == attempt.id, table.c.version == attempt.version, table.c.due_at.is_not(None))
-            .values(
-                attempts=table.c.attempts + 1,
-                retry_at=now + func.make_interval(0, 0, 0, 0, 0, 0, doubled),
-                last_error=error,
-            )
-        )
+def method_to_row(method: PaymentMethod) -> dict[str, Any]:
+    return {
+        **plain_fields(method),
+        "details": None if method.details is None else plain_fields(method.details),
+    }
 
-    async def put_off(self, id: str, *, until: datetime, error: str) -> None:
-        """What went wrong stands beside the attempt, and no scheduler looks at it until then, by the wall."""
-        table = rows.payment_attempt
-        await self.uow.connection.execute(
-            update(table)
-            .where(table.c.id == id, table.c.due_at.is_not(None))
-            .values(attempts=table.c.attempts + 1, retry_at=until, last_error=error)
-        )
+
+def method_from_row(row: RowMapping) -> PaymentMethod:
+    plain = {name: row[name] for name in PaymentMethod.__slots__}
+    return PaymentMethod(**{**plain, "details": MethodDetails(**row["details"]) if row["details"] else None})
+
+
+def attempt_to_row(attempt: PaymentAttempt) -> dict[str, Any]:
+    return {
+        "id": attempt.id,
+        "invoice_id": attempt.invoice_id,
+        "customer_id": attempt.customer_id,
+        "number": attempt.number,
+        "state": attempt.state,
+        "payment_method_id": attempt.payment_method_id,
+        "amount_minor": attempt.amount.amount_minor,
+        "currency": attempt.amount.currency,
+        "gateway_reference": attempt.gateway_reference,
+        "reason": attempt.reason,
+        "claimed_until": attempt.claimed_until,
+        "ended_at": attempt.ended_at,
+        "called_at": attempt.called_at,
+        "processing_since": attempt.processing_since,
+        "needs_action": attempt.needs_action,
+        "created_at": attempt.created_at,
+        "version": attempt.version,
+        "due_at": attempt.due_at,
+        "clock_id": attempt.clock_id,
+        "retry_at": attempt.claimed_until,  # while it is claimed, no scheduler finds it
+        "traceparent": attempt.traceparent,
+    }
+
+
+def attempt_from_row(row: RowMapping) -> PaymentAttempt:
+    return PaymentAttempt(
+        id=row["id"],
+        invoice_id=row["invoice_id"],
+        customer_id=row["customer_id"],
+        number=row["number"],
+        state=row["state"],
+        amount=Money(row["amount_minor"], row["currency"]),
+        created_at=row["created_at"],
+        due_at=row["due_at"],
+        clock_id=row["clock_id"],
+        traceparent=row["traceparent"],
+        payment_method_id=row["payment_method_id"],
+        claimed_until=row["claimed_until"],
+        gateway_reference=row["gateway_reference"],
+        reason=row["reason"],
+        ended_at=row["ended_at"],
+        called_at=row["called_at"],
+        processing_since=row["processing_since"],
+        needs_action=row["needs_action"],
+        version=row["version"],
+    )

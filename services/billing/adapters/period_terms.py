@@ -53,6 +53,12 @@ class PeriodTermsRepository:
         await self.load([(subscription_id, period_index)])
         return self._known[subscription_id, period_index]
 
+    async def of_periods(self, subscription_id: str, start: int, end: int) -> dict[int, PeriodTerms]:
+        """Those that were told of the periods from `start` until before `end`."""
+        await self.load([(subscription_id, index) for index in range(start, end)])
+        found = {index: self._known[subscription_id, index] for index in range(start, end)}
+        return {index: terms for index, terms in found.items() if terms is not None}
+
     async def unsettled(self, subscription_id: str) -> list[PeriodTerms]:
         await self.load([], unsettled_of=[subscription_id])
         found = self._unsettled[subscription_id]

@@ -10,7 +10,7 @@ from libs.common.contracts.catalog import PlanOverlayV1, PlanV1
 from libs.common.persistence.base import bulk_insert
 from libs.common.persistence.unit_of_work import UnitOfWork
 from services.billing.adapters import rows
-from services.billing.application.events import overlay_from, plan_from
+from services.billing.application.snapshots import overlay_from, plan_from
 from services.billing.domain.plan_terms import PlanTerms
 
 PLANS_KEPT = 512

@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import Any
 
 from libs.common.contracts.catalog import PriceV1
-from services.billing.application.events import PRICES_KEPT, price_from, price_snapshot
+from services.billing.application.snapshots import PRICES_KEPT, price_from, price_snapshot
 from services.billing.domain.rating.price import Price
 
 _read: dict[str, tuple[Mapping[str, Any], Price]] = {}

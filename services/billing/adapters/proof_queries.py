@@ -11,6 +11,7 @@ from sqlalchemy import RowMapping, or_, select, tuple_
 
 from libs.common.exact import text
 from services.billing.adapters import mapping, rows
+from services.billing.adapters.manual_lines import manual_line_from_row
 from services.billing.adapters.queries import SqlBillingQueries
 from services.billing.adapters.unit_of_work import BillingUnitOfWork
 from services.billing.application.proof_queries import LineExplanation, PlanVersion, ProofParts
@@ -39,7 +40,7 @@ class SqlProofQueries:
             invoice=view.invoice,
             lines=view.lines,
             charges=tuple(mapping.charge_from_row(row) for row in await self._charges(view)),
-            manual=tuple(mapping.manual_line_from_row(row) for row in await self._manual(invoice_id)),
+            manual=tuple(manual_line_from_row(row) for row in await self._manual(invoice_id)),
             postings=tuple(await self._uow.ledger.of_invoice(invoice_id)),
         )
 
@@ -51,7 +52,7 @@ class SqlProofQueries:
         if line is None:
             raise LineNotFound("no line of the invoice has this id")
         charges = [mapping.charge_from_row(row) for row in await self._charges(view)]
-        manual = [mapping.manual_line_from_row(row) for row in await self._manual(invoice_id)]
+        manual = [manual_line_from_row(row) for row in await self._manual(invoice_id)]
         charge = next((charge for charge in charges if charge.id == line.charge_id), None)
         return LineExplanation(
             line=line,

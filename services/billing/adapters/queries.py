@@ -12,6 +12,10 @@ from libs.common.paging import PageRequest, Slice
 from libs.common.persistence.paging import fetch_page
 from libs.common.persistence.unit_of_work import UnitOfWork
 from services.billing.adapters import mapping, rows
+from services.billing.adapters.customer_balances import balance_entry_from_row, balance_from_row
+from services.billing.adapters.manual_lines import manual_line_from_row
+from services.billing.adapters.party_mapping import profile_from_row, seller_from_row
+from services.billing.adapters.payments import attempt_from_row, method_from_row
 from services.billing.application.queries import (
     InvoiceFilter,
     InvoiceView,
@@ -97,9 +101,7 @@ class SqlBillingQueries:
     async def _manual_lines(self, invoice_id: str) -> list[ManualLine]:
         table = rows.manual_line
         found = select(table).where(table.c.invoice_id == invoice_id).order_by(table.c.created_at, table.c.id)
-        return [
-            mapping.manual_line_from_row(row) for row in (await self._connection.execute(found)).mappings()
-        ]
+        return [manual_line_from_row(row) for row in (await self._connection.execute(found)).mappings()]
 
     async def _lines(self, invoice: Invoice) -> tuple[InvoiceLine, ...]:
         """As they were issued; those of a draft as they would be now."""
@@ -122,18 +124,18 @@ class SqlBillingQueries:
             created_at=table.c.created_at,
             id=table.c.id,
             page=page,
-            to_view=mapping.attempt_from_row,
+            to_view=attempt_from_row,
         )
 
     async def list_sellers(self, page: PageRequest) -> Slice[Seller]:
         table = rows.seller
-        return await self._page_of(table, select(table), page, to_view=mapping.seller_from_row)
+        return await self._page_of(table, select(table), page, to_view=seller_from_row)
 
     async def list_manual_lines(self, invoice_id: str, page: PageRequest) -> Slice[ManualLine]:
         await self._invoice(invoice_id, None)
         table = rows.manual_line
         statement = select(table).where(table.c.invoice_id == invoice_id)
-        return await self._page_of(table, statement, page, to_view=mapping.manual_line_from_row)
+        return await self._page_of(table, statement, page, to_view=manual_line_from_row)
 
     async def list_billing_profiles(
         self, page: PageRequest, *, customer_id: str | None, seller_id: str | None, gathers: bool | None
@@ -146,7 +148,7 @@ class SqlBillingQueries:
             statement = statement.where(table.c.seller_id == seller_id)
         if gathers is not None:
             statement = statement.where(table.c.gathers == gathers)
-        return await self._page_of(table, statement, page, to_view=mapping.profile_from_row)
+        return await self._page_of(table, statement, page, to_view=profile_from_row)
 
     async def list_payment_methods(
         self, page: PageRequest, *, customer_id: str | None, expiring_by: date | None = None
@@ -160,7 +162,7 @@ class SqlBillingQueries:
             statement = statement.where(expiry <= expiring_by)
         if customer_id is not None:
             statement = statement.where(table.c.customer_id == customer_id)
-        return await self._page_of(table, statement, page, to_view=mapping.method_from_row)
+        return await self._page_of(table, statement, page, to_view=method_from_row)
 
     async def get_payment_method(self, id: str, *, customer_id: str | None) -> PaymentMethod:
         table = rows.payment_method
@@ -168,7 +170,7 @@ class SqlBillingQueries:
         row = (await self._connection.execute(wanted)).mappings().first()
         if row is None or (customer_id is not None and row["customer_id"] != customer_id):
             raise PaymentMethodNotFound("no payment method has this id")
-        return mapping.method_from_row(row)
+        return method_from_row(row)
 
     async def list_customer_balances(
         self, page: PageRequest, *, customer_id: str | None, currency: str | None
@@ -179,14 +181,14 @@ class SqlBillingQueries:
             statement = statement.where(table.c.customer_id == customer_id)
         if currency is not None:
             statement = statement.where(table.c.currency == currency)
-        return await self._page_of(table, statement, page, to_view=mapping.balance_from_row)
+        return await self._page_of(table, statement, page, to_view=balance_from_row)
 
     async def get_customer_balance(self, id: str, *, customer_id: str | None) -> CustomerBalance:
         table = rows.customer_balance
         row = (await self._connection.execute(select(table).where(table.c.id == id))).mappings().first()
         if row is None or (customer_id is not None and row["customer_id"] != customer_id):
             raise CustomerBalanceNotFound("no customer balance has this id")
-        return mapping.balance_from_row(row)
+        return balance_from_row(row)
 
     async def list_adjustments(self, page: PageRequest, *, customer_id: str | None) -> Slice[BalanceEntry]:
         table = rows.customer_balance_entry
@@ -199,7 +201,7 @@ class SqlBillingQueries:
             created_at=table.c.recorded_at,
             id=table.c.id,
             page=page,
-            to_view=mapping.balance_entry_from_row,
+            to_view=balance_entry_from_row,
         )
 
     async def list_balance_entries(
@@ -213,5 +215,5 @@ class SqlBillingQueries:
             created_at=table.c.recorded_at,
             id=table.c.id,
             page=page,
-            to_view=mapping.balance_entry_from_row,
+            to_view=balance_entry_from_row,
         )

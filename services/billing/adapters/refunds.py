@@ -8,7 +8,6 @@ from typing import Any
 from sqlalchemy import ColumnElement, RowMapping, case, func, select, true
 
 from libs.common.money import Money
-from libs.common.persistence.base import is_among
 from libs.common.persistence.repository import Repository
 from libs.common.persistence.unit_of_work import UnitOfWork
 from services.billing.adapters.credit_note_rows import refund
@@ -125,17 +124,6 @@ class RefundRepository(Repository[Refund]):
             if left.amount_minor > 0:
                 sources.append(RefundSource(row.id, left, by_gateway=row.attempt_id is not None))
         return sources
-
-    async def open_of_payments(self, payment_ids: Iterable[str]) -> list[Refund]:
-        """Those of these payments whose money has not gone, locked in id order."""
-        statement = (
-            select(refund.c.id)
-            .where(is_among(refund.c.payment_id, set(payment_ids)), refund.c.state.in_(("pending", "failed")))
-            .order_by(refund.c.id)
-        )
-        ids = list((await self.uow.connection.execute(statement)).scalars())
-        await self.load_for_update(ids)
-        return [await self.get_for_update(id) for id in ids]
 
     async def _sum(self, of_these: ColumnElement[bool]) -> int:
         table = refund.c

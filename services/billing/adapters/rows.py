@@ -444,7 +444,7 @@ closed_window = Table(
     UniqueConstraint("tenant", "subscription_id", "period_index", name="uq_closed_window_period"),
 )
 
-# What a closed window came to later: the newest only. It may be told of before the window itself.
+# What a closed window came to later, each time. It may be told of before the window itself.
 corrected_window = Table(
     "corrected_window",
     metadata,

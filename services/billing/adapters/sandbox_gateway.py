@@ -222,6 +222,12 @@ class SandboxGateway:
     ) -> GatewayDispute | None:
         return None
 
+    async def accept_dispute(self, *, tenant: str, account: str | None, reference: str) -> None:
+        """No bank disputes what moved no money."""
+
+    async def release_method(self, *, tenant: str, method: PaymentMethod) -> None:
+        """It keeps nothing of methods."""
+
 
 async def _is_first(connection: AsyncConnection, method_id: str) -> bool:
     """Asked by one payment of a method at a time, so that one of them is the first."""

@@ -6,7 +6,8 @@ from sqlalchemy import select, text
 
 from libs.common.persistence.repository import Repository
 from libs.common.persistence.unit_of_work import UnitOfWork
-from services.billing.adapters import mapping, rows
+from services.billing.adapters import rows
+from services.billing.adapters.party_mapping import seller_from_row, seller_to_row
 from services.billing.domain.seller import Seller, SellerNotFound
 
 
@@ -17,8 +18,8 @@ class SellerRepository(Repository[Seller]):
         super().__init__(
             uow,
             rows.seller,
-            to_row=mapping.seller_to_row,
-            from_row=mapping.seller_from_row,
+            to_row=seller_to_row,
+            from_row=seller_from_row,
             not_found=lambda id: SellerNotFound("no seller has this id", id=id),
         )
         self._default: Seller | None = None
@@ -64,7 +65,7 @@ class SellerRepository(Repository[Seller]):
     async def _read_default(self) -> Seller | None:
         found = await self.uow.connection.execute(select(rows.seller).where(rows.seller.c.is_default))
         row = found.mappings().first()
-        return mapping.seller_from_row(row) if row else None
+        return seller_from_row(row) if row else None
 
     async def _lock(self, function: str) -> None:
         await self.uow.connection.execute(

@@ -225,6 +225,38 @@ class StripeGateway:
             opened_at=datetime.fromtimestamp(found["created"], UTC),
         )
 
+    async def accept_dispute(self, *, tenant: str, account: str | None, reference: str) -> None:
+        try:
+            at = self._accounts.get(tenant, account)
+        except GatewayAccountUnknown:
+            raise GatewayDisagrees("the dispute's account is not configured", account=account) from None
+        try:
+            await self._client.post(at, path_of("disputes", reference, "close"), {})
+        except StripeRefused as refused:
+            if not await self._is_closed(at, reference):
+                raise GatewayDisagrees(
+                    "the gateway does not close the dispute", reason=refused.code
+                ) from None
+
+    async def _is_closed(self, account: GatewayAccount, reference: str) -> bool:
+        try:
+            found = await self._client.get(account, path_of("disputes", reference))
+        except StripeRefused:
+            return False
+        return _DISPUTES.get(found["status"]) in ("won", "lost")
+
+    async def release_method(self, *, tenant: str, method: PaymentMethod) -> None:
+        assert method.token is not None, "what Stripe is asked for has a token"
+        try:
+            account = self._accounts.get(tenant, method.account)
+        except GatewayAccountUnknown:
+            return  # whoever asks there no more cannot charge it either
+        try:
+            await self._client.post(account, path_of("payment_methods", method.token, "detach"), {})
+        except StripeRefused as refused:
+            if await self.find_details(tenant=tenant, method=method) is not None:
+                raise GatewayDisagrees("the gateway does not let go of it", reason=refused.code) from None
+
     async def _make_customer(self, account: GatewayAccount, customer_id: str) -> str:
         """The same for a day, whoever asks; without a name or an address, which are none of Stripe's business."""
         made = await self._client.post(

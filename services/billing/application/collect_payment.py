@@ -13,7 +13,8 @@ from datetime import datetime
 from libs.common.periods import local_date
 from services.billing.application import events
 from services.billing.application.dun_invoice import end_retries, hold_retry, start_dunning
-from services.billing.application.ports import Gateways, UnitOfWork
+from services.billing.application.gateway_ports import Gateways
+from services.billing.application.ports import UnitOfWork
 from services.billing.application.queue_mail import queue_invoice_mail
 from services.billing.application.receive_payment import ReceivePayment, Share, receive_payment
 from services.billing.domain.invoice import Invoice
@@ -48,6 +49,19 @@ class ClaimedAttempt:
     method: PaymentMethod | None
     was_calling: bool
     now: datetime
+
+    @property
+    def id(self) -> str:
+        return self.attempt.id
+
+    @property
+    def claimed_until(self) -> datetime:
+        assert self.attempt.claimed_until is not None, "it is claimed"
+        return self.attempt.claimed_until
+
+    @property
+    def traceparent(self) -> str | None:
+        return self.attempt.traceparent
 
 
 async def claim_attempt(

@@ -12,6 +12,7 @@ from libs.common.ids import new_id
 from libs.common.money import CurrencyMismatch, Money
 from libs.common.periods import local_date
 from services.billing.application.add_payment_method import CustomerNotFound
+from services.billing.application.move_balance import move_balance
 from services.billing.application.ports import UnitOfWork
 from services.billing.application.receive_payment import (
     ReceivePayment,
@@ -265,7 +266,7 @@ async def _take_from_balance(
 ) -> None:
     currency = taken.amount.currency
     await uow.customer_balances.open_for_update(taken.customer_id, currency, now=command.now)
-    entry = uow.customer_balances.move(
+    move_balance(
         BalanceMovement(
             customer_id=taken.customer_id,
             amount=taken.amount,
@@ -275,9 +276,9 @@ async def _take_from_balance(
             reason=command.reason,
             clock_id=payment.clock_id,
             allocation_id=taken.id,
-        )
+        ),
+        uow=uow,
     )
-    uow.record("customer_balance.moved", entry.balance_id, entry.ordinal)
     uow.ledger.post(postings_for_allocation(taken, settles="customer_credit", zone=None))
 
 

@@ -12,6 +12,7 @@ from libs.common.telemetry import current_traceparent
 from services.billing.application.accrue_usage import accrue_usage, reverse_accruals
 from services.billing.application.coupons_for import coupons_for, use_coupons
 from services.billing.application.dun_invoice import start_dunning
+from services.billing.application.move_balance import move_balance
 from services.billing.application.ports import UnitOfWork
 from services.billing.application.queue_mail import queue_issued_mail
 from services.billing.application.tax_treatments import treatments_for
@@ -272,7 +273,7 @@ def _issue(outcome: Finalized, *, now: datetime, uow: UnitOfWork) -> None:
 def _move_balance(invoice: Invoice, *, now: datetime, trace: str | None, uow: UnitOfWork) -> None:
     """What the invoice draws, or what it gives where its total is below zero."""
     applied = invoice.balance_applied
-    entry = uow.customer_balances.move(
+    move_balance(
         BalanceMovement(
             customer_id=invoice.customer_id,
             amount=-applied,
@@ -282,9 +283,9 @@ def _move_balance(invoice: Invoice, *, now: datetime, trace: str | None, uow: Un
             invoice_id=invoice.id,
             clock_id=invoice.clock_id,
             traceparent=trace,
-        )
+        ),
+        uow=uow,
     )
-    uow.record("customer_balance.moved", entry.balance_id, entry.ordinal)
     uow.ledger.post(
         postings_for_balance_applied(
             invoice.id, applied, at=now, zone=invoice.zone, settles=owed_on(invoice.document_kind)

@@ -12,6 +12,7 @@ from libs.common.money import Money, total
 from libs.common.periods import local_date
 from libs.common.telemetry import current_traceparent
 from services.billing.application import events
+from services.billing.application.move_balance import move_balance
 from services.billing.application.ports import UnitOfWork
 from services.billing.application.queue_mail import queue_invoice_mail
 from services.billing.application.request_refund import request_refund
@@ -158,7 +159,7 @@ async def _standing(invoice: Invoice, earlier: Sequence[CreditNote], uow: UnitOf
 
 
 def _give_to_balance(note: CreditNote, uow: UnitOfWork) -> None:
-    entry = uow.customer_balances.move(
+    move_balance(
         BalanceMovement(
             customer_id=note.customer_id,
             amount=note.to_balance,
@@ -168,9 +169,9 @@ def _give_to_balance(note: CreditNote, uow: UnitOfWork) -> None:
             clock_id=note.clock_id,
             traceparent=note.traceparent,
             credit_note_id=note.id,
-        )
+        ),
+        uow=uow,
     )
-    uow.record("customer_balance.moved", entry.balance_id, entry.ordinal)
 
 
 def _post(invoice: Invoice, decided: _Decided, *, now: datetime, uow: UnitOfWork) -> None:

@@ -15,8 +15,8 @@ class KeepCustomer:
 
 
 async def keep_customer(command: KeepCustomer, *, uow: UnitOfWork) -> None:
-    """An older copy replaces nothing. Of a customer who was erased, the agreements forget what they knew as well, and how
-    he was billed what may name him.
+    """An older copy replaces nothing. Of a customer who was erased, the agreements forget what they knew as well, how he
+    was billed what may name him, and nobody knows any more from which accounts he paid.
 
     Documents keep the customer as their boundary found him: the law wants a name on an invoice.
     """
@@ -29,3 +29,4 @@ async def keep_customer(command: KeepCustomer, *, uow: UnitOfWork) -> None:
         if profile is not None:
             uow.billing_profiles.save(without_person(profile))
         await uow.mails.forget(customer.id)
+        await uow.bank_statement_entries.forget_customer(customer.id)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Protocol
@@ -107,3 +107,43 @@ class MailComposer(Protocol):
         message_id: str,
         sent_at: datetime,
     ) -> OutgoingMail: ...
+
+
+class Mails(Protocol):
+    async def is_wanted(self) -> bool:
+        """Whether any seller of the tenant sends mails. Asked once for each unit of work."""
+        ...
+
+    async def find_for_update(self, id: str) -> Mail | None: ...
+
+    async def get_for_update(self, id: str) -> Mail: ...
+
+    def add(self, aggregate: Mail) -> None:
+        """One whose id is known stays as it is."""
+        ...
+
+    def save(self, aggregate: Mail) -> None: ...
+
+    async def suppressed_addresses(self, customer_ids: Iterable[str]) -> set[tuple[str, str]]:
+        """Pairs of customer and address, in small letters, that take no mail."""
+        ...
+
+    async def suppress(self, bounced: Mail, reason: str, *, at: datetime) -> None: ...
+
+    async def lift(self, customer_id: str, address: str) -> None:
+        """Somebody knows that the address takes mail again."""
+        ...
+
+    async def forget(self, customer_id: str) -> None:
+        """The customer was erased."""
+        ...
+
+
+class MailTemplates(Protocol):
+    async def find_for_update(self, id: str) -> MailTemplate | None: ...
+
+    def add(self, aggregate: MailTemplate) -> None: ...
+
+    def save(self, aggregate: MailTemplate) -> None: ...
+
+    async def remove(self, template: MailTemplate) -> None: ...

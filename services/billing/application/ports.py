@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from datetime import date, datetime
+from datetime import date
 from typing import Protocol
 
 from libs.common.clock import TestClock
@@ -14,34 +14,28 @@ from services.billing.application.billing_run_ports import BillingRuns, Gatherin
 from services.billing.application.credit_ports import BilledLines, CouponRedemptions, Wallets
 from services.billing.application.dunning_ports import Dunnings
 from services.billing.application.issued_documents import IssuedDocuments
+from services.billing.application.mail_ports import Mails, MailTemplates
+from services.billing.application.money_ports import (
+    CustomerBalances,
+    Deposits,
+    Disputes,
+    GatewayEvents,
+    PaymentAttempts,
+    PaymentMethods,
+    Payments,
+    Refunds,
+)
 from services.billing.application.statement_ports import BankStatementEntries, BankStatements
 from services.billing.domain.agreement import Agreement, CustomerDetails
 from services.billing.domain.billing_profile import BillingProfile
 from services.billing.domain.charge import Charge, UsageCorrection, UsageOfPeriod
 from services.billing.domain.credit_note import CreditNote
-from services.billing.domain.customer_balance import BalanceEntry, BalanceMovement, CustomerBalance
-from services.billing.domain.deposit import Deposit
-from services.billing.domain.dispute import Dispute
-from services.billing.domain.gateway_dispute import GatewayDispute
-from services.billing.domain.gateway_event import GatewayEvent
 from services.billing.domain.invoice import Finalized, Invoice
 from services.billing.domain.invoice_line import InvoiceLine
 from services.billing.domain.ledger_entry import Posting
-from services.billing.domain.mail import Mail
-from services.billing.domain.mail_template import MailTemplate
 from services.billing.domain.manual_line import ManualLine
-from services.billing.domain.payment import (
-    AcceptedMethod,
-    MethodDetails,
-    Outcome,
-    PaymentAttempt,
-    PaymentMethod,
-    RefundOutcome,
-)
-from services.billing.domain.payment_received import Payment, PaymentAllocation
 from services.billing.domain.payment_terms import BusinessCalendar
 from services.billing.domain.plan_terms import PlanTerms
-from services.billing.domain.refund import Refund, RefundSource
 from services.billing.domain.seller import Seller
 from services.billing.domain.tax_assessment import TaxAssessment, TaxQuestion
 from services.billing.domain.tax_rate import TaxRate
@@ -128,6 +122,10 @@ class TermsOfPeriods(Protocol):
     """What is agreed on for each period that an event told of, as the newest one told it."""
 
     async def find(self, subscription_id: str, period_index: int) -> PeriodTerms | None: ...
+
+    async def of_periods(self, subscription_id: str, start: int, end: int) -> dict[int, PeriodTerms]:
+        """By index, those that were told of the periods from `start` until before `end`."""
+        ...
 
     async def unsettled(self, subscription_id: str) -> list[PeriodTerms]:
         """Those that have not been held against what was charged since they were told, in their order."""
@@ -249,120 +247,6 @@ class CreditNotes(Protocol):
         ...
 
 
-class Refunds(Protocol):
-    async def of_invoice(self, invoice_id: str, currency: str) -> Money:
-        """All refunds of an invoice together that were not canceled."""
-        ...
-
-    async def of_payment(self, payment_id: str, currency: str) -> Money:
-        """What goes back, or went back, along a payment."""
-        ...
-
-    async def sources_of_invoice(
-        self, invoice_id: str, currency: str, *, deposit_id: str | None = None
-    ) -> list[RefundSource]:
-        """The payments that paid it, the newest first, each with what may still go back of that part; locked.
-
-        `deposit_id`: it is the document by which that deposit was asked for.
-        """
-        ...
-
-    async def sources_of_balance(self, customer_id: str, currency: str) -> list[RefundSource]:
-        """The payments of which the balance was given something, the newest first; locked."""
-        ...
-
-    async def source_of_payment(self, payment_id: str, currency: str) -> list[RefundSource]:
-        """One payment with all that may still go back of it; locked."""
-        ...
-
-    async def find_for_update(self, id: str) -> Refund | None: ...
-
-    async def get_for_update(self, id: str) -> Refund: ...
-
-    def add(self, aggregate: Refund) -> None: ...
-
-    def save(self, aggregate: Refund) -> None: ...
-
-
-class Disputes(Protocol):
-    async def find_for_update(self, id: str) -> Dispute | None: ...
-
-    async def get_for_update(self, id: str) -> Dispute: ...
-
-    def add(self, aggregate: Dispute) -> None: ...
-
-    def save(self, aggregate: Dispute) -> None: ...
-
-
-class Mails(Protocol):
-    async def is_wanted(self) -> bool:
-        """Whether any seller of the tenant sends mails. Asked once for each unit of work."""
-        ...
-
-    async def find_for_update(self, id: str) -> Mail | None: ...
-
-    async def get_for_update(self, id: str) -> Mail: ...
-
-    def add(self, aggregate: Mail) -> None:
-        """One whose id is known stays as it is."""
-        ...
-
-    def save(self, aggregate: Mail) -> None: ...
-
-    async def suppressed_addresses(self, customer_ids: Iterable[str]) -> set[tuple[str, str]]:
-        """Pairs of customer and address, in small letters, that take no mail."""
-        ...
-
-    async def suppress(self, bounced: Mail, reason: str, *, at: datetime) -> None: ...
-
-    async def lift(self, customer_id: str, address: str) -> None:
-        """Somebody knows that the address takes mail again."""
-        ...
-
-    async def forget(self, customer_id: str) -> None:
-        """The customer was erased."""
-        ...
-
-
-class MailTemplates(Protocol):
-    async def find_for_update(self, id: str) -> MailTemplate | None: ...
-
-    def add(self, aggregate: MailTemplate) -> None: ...
-
-    def save(self, aggregate: MailTemplate) -> None: ...
-
-    async def remove(self, template: MailTemplate) -> None: ...
-
-
-class Deposits(Protocol):
-    async def get_for_update(self, id: str) -> Deposit: ...
-
-    async def find_for_update(self, id: str) -> Deposit | None: ...
-
-    def add(self, aggregate: Deposit) -> None: ...
-
-    def save(self, aggregate: Deposit) -> None: ...
-
-
-class CustomerBalances(Protocol):
-    """What is owed to customers. Drawn on by those who hold the balance locked; anybody may give to it."""
-
-    async def find_for_update(self, customer_id: str, currency: str) -> CustomerBalance | None:
-        """None where nothing was ever given: then there is nothing to lock, and nothing to draw on."""
-        ...
-
-    async def open_for_update(self, customer_id: str, currency: str, *, now: datetime) -> CustomerBalance:
-        """The balance, made empty where there is none yet."""
-        ...
-
-    def move(self, movement: BalanceMovement) -> BalanceEntry:
-        """Give to a balance, or draw on one that is locked; its event comes when the unit of work is flushed.
-
-        The entry's place is sure where the balance is locked. Raises: BalanceTooSmall.
-        """
-        ...
-
-
 class WindowDigests(Protocol):
     def add(self, sealed: WindowDigest) -> None: ...
 
@@ -434,90 +318,6 @@ class Sellers(Protocol):
 class BusinessDays(Protocol):
     async def of(self, country: str, *, around: date) -> BusinessCalendar:
         """The country's calendar, with the year of `around` at hand."""
-        ...
-
-
-class PaymentMethods(Protocol):
-    async def find(self, id: str) -> PaymentMethod | None: ...
-
-    async def find_default(self, customer_id: str) -> PaymentMethod | None: ...
-
-    async def of_customer(self, customer_id: str) -> list[PaymentMethod]:
-        """Those that were not removed, in the order in which they were added."""
-        ...
-
-    async def find_for_update(self, id: str) -> PaymentMethod | None: ...
-
-    async def find_by_token(self, *, gateway: str, account: str, token: str) -> PaymentMethod | None:
-        """The one that was not removed."""
-        ...
-
-    async def count_changes(self, customer_id: str) -> int:
-        """How many methods the customer ever had, and how many of them were removed: it only grows."""
-        ...
-
-    async def remove(self, method: PaymentMethod) -> None:
-        """Written at once, so that another may become the default. It was locked."""
-        ...
-
-    async def step_down(self, method: PaymentMethod) -> None:
-        """No longer the default, written at once. It was locked."""
-        ...
-
-    async def get_for_update(self, id: str) -> PaymentMethod: ...
-
-    def add(self, aggregate: PaymentMethod) -> None: ...
-
-    def save(self, aggregate: PaymentMethod) -> None: ...
-
-
-class PaymentAttempts(Protocol):
-    async def find(self, id: str) -> PaymentAttempt | None: ...
-
-    async def find_for_update(self, id: str) -> PaymentAttempt | None: ...
-
-    async def last_of_invoice(self, invoice_id: str) -> PaymentAttempt | None: ...
-
-    def add(self, aggregate: PaymentAttempt) -> None: ...
-
-    def save(self, aggregate: PaymentAttempt) -> None: ...
-
-
-class Payments(Protocol):
-    """Money that came. A payment is locked after the invoices that it is about."""
-
-    async def find(self, id: str) -> Payment | None: ...
-
-    async def get(self, id: str) -> Payment:
-        """Without a lock. Raises: PaymentNotFound."""
-        ...
-
-    async def find_for_update(self, id: str) -> Payment | None: ...
-
-    async def get_for_update(self, id: str) -> Payment: ...
-
-    async def owed_by(self, customer_id: str, currency: str) -> list[str]:
-        """The invoices of which something is due, those first that are due first."""
-        ...
-
-    async def allocations_of(self, payment_id: str) -> list[PaymentAllocation]:
-        """In the order in which they were made."""
-        ...
-
-    def add(self, aggregate: Payment) -> None: ...
-
-    def save(self, aggregate: Payment) -> None: ...
-
-    def allocate(self, allocation: PaymentAllocation) -> None:
-        """Written once."""
-        ...
-
-
-class GatewayEvents(Protocol):
-    async def is_known(self, id: str) -> bool: ...
-
-    def add(self, aggregate: GatewayEvent) -> None:
-        """One that is known stays as it is."""
         ...
 
 
@@ -656,91 +456,3 @@ class UnitOfWork(Protocol):
         ...
 
     def record(self, action: str, aggregate_id: str, version: int = 1) -> None: ...
-
-
-class PaymentGateway(Protocol):
-    """An outside party, which serves all tenants; `method` says with which account of the tenant's, and what pays.
-
-    `idempotency_key` is the id of the attempt or refund: it makes asking twice harmless. `at` is business time.
-    Every call raises TransientError when the outcome is unknown, or the gateway does not answer.
-    """
-
-    async def collect(
-        self, *, tenant: str, idempotency_key: str, method: PaymentMethod, amount: Money, at: datetime
-    ) -> Outcome:
-        """Declined is final: what was tried under this key can take no money any more."""
-        ...
-
-    async def find_outcome(
-        self,
-        *,
-        tenant: str,
-        idempotency_key: str,
-        method: PaymentMethod,
-        reference: str | None,
-        called_at: datetime | None,
-    ) -> Outcome | None:
-        """What became of an earlier call, first made at `called_at` by the wall; None when the gateway knows of none.
-
-        Where it knows of none, the call may be made again with the same key. `reference` is the gateway's, as far
-        as it is known.
-        """
-        ...
-
-    async def give_up(self, *, tenant: str, method: PaymentMethod, reference: str) -> Outcome:
-        """Take back what waits for an action that nobody took; what it is after that, if it was too late."""
-        ...
-
-    async def refund(
-        self,
-        *,
-        tenant: str,
-        idempotency_key: str,
-        method: PaymentMethod,
-        payment_reference: str,
-        amount: Money,
-        at: datetime,
-    ) -> RefundOutcome:
-        """Give back a part of what was collected, or all. The same key gives back once."""
-        ...
-
-    async def find_refund(
-        self,
-        *,
-        tenant: str,
-        idempotency_key: str,
-        method: PaymentMethod,
-        payment_reference: str,
-        reference: str | None,
-    ) -> RefundOutcome | None:
-        """What became of an earlier call of `refund`; None when the gateway knows of none."""
-        ...
-
-    async def accept_method(
-        self,
-        *,
-        tenant: str,
-        account: str | None,
-        token: str,
-        customer_id: str,
-        gateway_customer: str | None = None,
-    ) -> AcceptedMethod:
-        """Make what the token stands for chargeable in the customer's absence. A repeat changes nothing.
-
-        `gateway_customer` is what the customer is called there, where he has paid through that account before.
-        Raises: PaymentTokenUnusable, GatewayAccountUnknown.
-        """
-        ...
-
-    async def find_details(self, *, tenant: str, method: PaymentMethod) -> MethodDetails | None:
-        """What is known of a method by now; None once it is gone."""
-        ...
-
-    async def find_dispute(
-        self, *, tenant: str, account: str | None, reference: str
-    ) -> GatewayDispute | None:
-        """What a bank took back, or wants to, and how it stands."""
-        ...
-
-
-Gateways = Mapping[str, PaymentGateway]

@@ -16,7 +16,8 @@ from libs.common.contracts.subscriptions import (
     SubscriptionStartedV1,
 )
 from libs.common.errors import Conflict, DomainError, InvalidInput
-from services.billing.application.ports import CustomerBalances, Invoices, UnitOfWork
+from services.billing.application.money_ports import CustomerBalances
+from services.billing.application.ports import Invoices, UnitOfWork
 from services.billing.application.show_draft import show_draft
 from services.billing.domain.charge import Charge
 from services.billing.domain.customer_balance import CustomerBalance

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from services.billing.domain.charge import Charge
 from services.billing.domain.invoice import AppliedDiscount
 from services.billing.domain.invoice_line import InvoiceLine
 from services.billing.domain.manual_line import ManualLine
-from services.billing.domain.verification import StoredInvoice
 from services.billing.domain.window_digest import UsageDigest, WindowDigest
 
 
@@ -51,19 +50,3 @@ class ProofParts:
     manual_lines: list[dict[str, Any]]
     ledger: list[dict[str, Any]]
     seals: list[dict[str, Any]]
-
-
-class ProofQueries(Protocol):
-    async def get_stored(self, invoice_id: str, *, customer_id: str | None) -> StoredInvoice:
-        """Raises: InvoiceNotFound, also when the invoice is not `customer_id`'s; InvoiceNotIssued."""
-        ...
-
-    async def explain_line(
-        self, invoice_id: str, line_id: str, *, customer_id: str | None
-    ) -> LineExplanation:
-        """Raises: InvoiceNotFound, LineNotFound."""
-        ...
-
-    async def get_proof_parts(self, invoice_id: str, *, customer_id: str | None) -> ProofParts:
-        """Raises: InvoiceNotFound, InvoiceNotIssued."""
-        ...

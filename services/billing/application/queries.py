@@ -4,19 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Protocol
 
 from libs.common.errors import NotFound
 from libs.common.money import Money
-from libs.common.paging import PageRequest, Slice
-from services.billing.domain.billing_profile import BillingProfile
-from services.billing.domain.customer_balance import BalanceEntry, CustomerBalance
 from services.billing.domain.dunning import Dunning
 from services.billing.domain.invoice import Invoice
 from services.billing.domain.invoice_line import InvoiceLine
-from services.billing.domain.manual_line import ManualLine
-from services.billing.domain.payment import PaymentAttempt, PaymentMethod
-from services.billing.domain.seller import Seller
 
 
 class LineNotFound(NotFound):
@@ -82,55 +75,3 @@ class InvoiceFilter:
     due_before: date | None = None
     external_id: str | None = None
     seller_id: str | None = None
-
-
-class BillingQueries(Protocol):
-    async def list_invoices(self, wanted: InvoiceFilter, page: PageRequest) -> Slice[Invoice]: ...
-
-    async def get_invoice(self, id: str, *, customer_id: str | None) -> InvoiceView:
-        """Raises: InvoiceNotFound, also when the invoice is not `customer_id`'s."""
-        ...
-
-    async def list_attempts(
-        self, invoice_id: str, page: PageRequest, *, customer_id: str | None
-    ) -> Slice[PaymentAttempt]:
-        """Raises: InvoiceNotFound, also when the invoice is not `customer_id`'s."""
-        ...
-
-    async def list_sellers(self, page: PageRequest) -> Slice[Seller]: ...
-
-    async def list_manual_lines(self, invoice_id: str, page: PageRequest) -> Slice[ManualLine]:
-        """Raises: InvoiceNotFound."""
-        ...
-
-    async def list_billing_profiles(
-        self, page: PageRequest, *, customer_id: str | None, seller_id: str | None, gathers: bool | None
-    ) -> Slice[BillingProfile]: ...
-
-    async def list_payment_methods(
-        self, page: PageRequest, *, customer_id: str | None, expiring_by: date | None = None
-    ) -> Slice[PaymentMethod]:
-        """`expiring_by`: cards that hold no longer than until the end of that day's month."""
-        ...
-
-    async def get_payment_method(self, id: str, *, customer_id: str | None) -> PaymentMethod:
-        """Raises: PaymentMethodNotFound, also when it is not `customer_id`'s."""
-        ...
-
-    async def list_customer_balances(
-        self, page: PageRequest, *, customer_id: str | None, currency: str | None
-    ) -> Slice[CustomerBalance]: ...
-
-    async def get_customer_balance(self, id: str, *, customer_id: str | None) -> CustomerBalance:
-        """Raises: CustomerBalanceNotFound, also when it is not `customer_id`'s."""
-        ...
-
-    async def list_adjustments(
-        self, page: PageRequest, *, customer_id: str | None
-    ) -> Slice[BalanceEntry]: ...
-
-    async def list_balance_entries(
-        self, balance_id: str, page: PageRequest, *, customer_id: str | None
-    ) -> Slice[BalanceEntry]:
-        """Raises: CustomerBalanceNotFound, also when it is not `customer_id`'s."""
-        ...

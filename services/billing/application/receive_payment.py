@@ -12,6 +12,7 @@ from libs.common.periods import local_date
 from libs.common.telemetry import current_traceparent
 from services.billing.application import events
 from services.billing.application.issue_credit_note import lessen_attempt
+from services.billing.application.move_balance import move_balance
 from services.billing.application.ports import UnitOfWork
 from services.billing.application.queue_mail import queue_invoice_mail
 from services.billing.application.when_paid import when_paid
@@ -209,7 +210,7 @@ def give_to_balance(
         payment, amount, customer_id=payment.customer_id, invoice_id=None, now=now, actor=uow.actor
     )
     uow.payments.allocate(allocation)
-    entry = uow.customer_balances.move(
+    move_balance(
         BalanceMovement(
             customer_id=payment.customer_id,
             amount=amount,
@@ -220,9 +221,9 @@ def give_to_balance(
             clock_id=payment.clock_id,
             traceparent=traceparent or current_traceparent(),
             allocation_id=allocation.id,
-        )
+        ),
+        uow=uow,
     )
-    uow.record("customer_balance.moved", entry.balance_id, entry.ordinal)
     if not is_collected:
         uow.ledger.post(postings_for_allocation(allocation, settles="customer_credit", zone=None))
     return after, allocation

@@ -13,7 +13,9 @@ from services.billing.application.usage_corrections import (
     has_closed,
     is_carried_on,
     missing_commitments,
+    missing_of_pools,
     missing_usage_charges,
+    missing_yearly_commitments,
     period_of,
     puts_right,
 )
@@ -51,8 +53,11 @@ async def reconcile_charges(command: ReconcileCharges, *, uow: UnitOfWork) -> In
     Emits: InvoiceFinalized.
     """
     agreement = reaching(command.agreement, None if command.begins is None else command.begins.end)
-    await keep_newest_agreement(agreement, uow=uow)
+    is_lasting = await keep_newest_agreement(agreement, uow=uow)
     await keep_newest_terms(command.terms, uow=uow)
+    if is_lasting and command.begins is not None:
+        begins = plain_terms(agreement, command.begins, is_first=command.ended is None)
+        await keep_newest_terms([begins], uow=uow)  # whether a price goes on is asked later, too
     now, index, issue = command.occurred_at, _index_at(command), 1
     known = await uow.invoices.find_for_update(invoice_id(agreement.id, command.boundary_at))
     if known is not None and known.period_index != index:
@@ -76,7 +81,7 @@ async def reconcile_charges(command: ReconcileCharges, *, uow: UnitOfWork) -> In
     documents.open(draft, uow=uow)
     if awaits and before != agreement.currency:
         await documents.other_in(before, awaits_window=True, uow=uow)
-    due = await _due_at(command, uow=uow)
+    due = await _due_at(command, is_lasting=is_lasting, uow=uow)
     await put_on(documents, due, fees=command.fees, uow=uow)
     of_then = replace(agreement, currency=before)
     if usage is not None:
@@ -173,7 +178,7 @@ async def _usage_behind(command: ReconcileCharges, *, uow: UnitOfWork) -> tuple[
     return False, usage
 
 
-async def _due_at(command: ReconcileCharges, *, uow: UnitOfWork) -> list[Charge]:
+async def _due_at(command: ReconcileCharges, *, is_lasting: bool, uow: UnitOfWork) -> list[Charge]:
     """All that is owed at the boundary but for usage: of the period ahead, of the one behind, and of changed ones."""
     agreement, until, now = command.agreement, command.boundary_at, command.occurred_at
     billed = [period.index for period in (command.ended, command.begins) if period is not None]
@@ -190,6 +195,7 @@ async def _due_at(command: ReconcileCharges, *, uow: UnitOfWork) -> list[Charge]
             now=now,
             uow=uow,
         )
+    charges = await with_pools_before(agreement, told, charges, is_lasting=is_lasting, now=now, uow=uow)
     known = {terms.period.index for terms in told}
     if command.begins is not None and command.begins.index not in known:
         plain = plain_terms(agreement, command.begins, is_first=command.ended is None)
@@ -252,6 +258,27 @@ async def settle_period(
     if terms.has_usage and not is_charged:
         return charges  # it is settled when the usage is known
     return charges + await missing_commitments(agreement, charges, now=now, uow=uow)
+
+
+async def with_pools_before(
+    agreement: Agreement,
+    told: Sequence[PeriodTerms],
+    charges: Sequence[Charge],
+    *,
+    is_lasting: bool,
+    now: datetime,
+    uow: UnitOfWork,
+) -> list[Charge]:
+    """Those of periods that were settled, with what they change in pooled allowances of the period before the first."""
+    first = min((terms.period.index for terms in told), default=0)
+    if not first:
+        return list(charges)
+    if not is_lasting:
+        before = await uow.period_terms.find(agreement.id, first - 1)
+        if before is None or not any(segment.price.allowance_pool for segment in before.segments):
+            return list(charges)
+    more = await missing_of_pools(agreement, first, now=now, uow=uow)
+    return list({charge.id: charge for charge in [*charges, *more]}.values())
 
 
 async def put_on(
@@ -323,6 +350,8 @@ async def settle_commitments(
     documents: Documents, period: BilledPeriod, agreement: Agreement, *, now: datetime, uow: UnitOfWork
 ) -> None:
     """Once all charges of a period are known: what it falls short of, or goes beyond, what was committed to."""
+    for charge in await missing_yearly_commitments(agreement, period.index, now=now, uow=uow):
+        await documents.put(charge, uow=uow)
     terms = await uow.period_terms.find(agreement.id, period.index) or plain_terms(agreement, period)
     if not terms.commitments:
         return
@@ -332,8 +361,12 @@ async def settle_commitments(
         await documents.put(charge, uow=uow)
 
 
-async def keep_newest_agreement(agreement: Agreement, *, uow: UnitOfWork) -> None:
-    """Lock the agreement, and keep whichever version is newer; an older event replaces nothing."""
+async def keep_newest_agreement(agreement: Agreement, *, uow: UnitOfWork) -> bool:
+    """Lock the agreement, and keep whichever version is newer; an older event replaces nothing.
+
+    Returns whether something lasts longer than a period, by what is told or by what was known: pooled allowances, or
+    commitments by the year.
+    """
     known = await uow.agreements.find_for_update(agreement.id)
     uow.customers.keep_newest(agreement.customer)
     if agreement.payer is not None:
@@ -344,6 +377,12 @@ async def keep_newest_agreement(agreement: Agreement, *, uow: UnitOfWork) -> Non
         for party in known.parties:  # who was erased in the meantime stays so
             agreement = with_party(agreement, party)
         uow.agreements.save(agreement)
+    told = [agreement] if known is None else [agreement, known]
+    return any(
+        any(item.price.allowance_pool is not None for item in one.items)
+        or any(commitment.per == "year" for commitment in one.commitments)
+        for one in told
+    )
 
 
 async def keep_newest_terms(told: Sequence[PeriodTerms], *, uow: UnitOfWork) -> None:

@@ -10,6 +10,7 @@ from libs.common.ids import new_id
 from libs.common.money import Money
 from libs.common.telemetry import current_traceparent
 from services.billing.application import events
+from services.billing.application.move_balance import move_balance
 from services.billing.application.ports import UnitOfWork
 from services.billing.domain.agreement import CustomerDetails
 from services.billing.domain.customer_balance import BalanceMovement
@@ -68,7 +69,7 @@ async def refund_balance(
     )
     refunds = _open(wanted, sources, uow=uow)
     for refund in refunds:
-        entry = uow.customer_balances.move(
+        move_balance(
             BalanceMovement(
                 customer_id=refund.customer_id,
                 amount=-refund.amount,
@@ -79,9 +80,9 @@ async def refund_balance(
                 clock_id=refund.clock_id,
                 traceparent=refund.traceparent,
                 refund_id=refund.id,
-            )
+            ),
+            uow=uow,
         )
-        uow.record("customer_balance.moved", entry.balance_id, entry.ordinal)
         uow.ledger.post(postings_for_balance_refund(refund, at=now))
     return refunds
 

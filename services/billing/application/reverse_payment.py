@@ -11,6 +11,7 @@ from libs.common.money import Money
 from libs.common.telemetry import current_traceparent
 from services.billing.application import events
 from services.billing.application.dun_invoice import dun_again
+from services.billing.application.move_balance import move_balance
 from services.billing.application.ports import UnitOfWork
 from services.billing.application.receive_payment import Share, give_to_balance, pay_invoice
 from services.billing.application.when_paid import tell
@@ -236,7 +237,7 @@ def _taken(
     uow.payments.allocate(row)
     uow.ledger.post(postings_for_allocation(row, settles=settles, zone=zone))
     if moves:
-        entry = uow.customer_balances.move(
+        move_balance(
             BalanceMovement(
                 customer_id=row.customer_id,
                 amount=-amount,
@@ -247,9 +248,9 @@ def _taken(
                 clock_id=payment.clock_id,
                 traceparent=current_traceparent(),
                 allocation_id=row.id,
-            )
+            ),
+            uow=uow,
         )
-        uow.record("customer_balance.moved", entry.balance_id, entry.ordinal)
     return after
 
 

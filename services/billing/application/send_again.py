@@ -1,9 +1,9 @@
-"""A person wants a mail to go out: one that went before, or one about an invoice, now, perhaps to somebody else."""
+"""A person wants a mail to go out: one that went before, or one about an invoice or an account, whoever it is for."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import date, datetime, timedelta
 
 from libs.common.errors import Conflict
 from libs.common.ids import new_id
@@ -17,6 +17,7 @@ from services.billing.domain.mail import Mail, MailKind, MailUnderWay
 from services.billing.domain.seller import Seller
 
 NOT_ISSUED = ("draft", "skipped", "gathered")
+ONE_DAY = timedelta(days=1)
 
 
 class SellerSendsNoMails(Conflict):
@@ -35,6 +36,22 @@ class MailInvoice:
 
     invoice_id: str
     kind: MailKind
+    now: datetime
+    to: str | None = None
+    locale: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MailStatement:
+    """The account from `start_on` until before `end_on`. `to` of None are the addresses of the customer.
+
+    `now` is the customer's business now.
+    """
+
+    customer_id: str
+    seller_id: str
+    start_on: date
+    end_on: date
     now: datetime
     to: str | None = None
     locale: str | None = None
@@ -79,25 +96,51 @@ async def mail_invoice(command: MailInvoice, invoice: Invoice, *, uow: UnitOfWor
     """
     if invoice.status in NOT_ISSUED or invoice.seller is None:
         raise DocumentNotIssued(f"the invoice is {invoice.status}", remedy="Finalize it first.")
-    seller = await uow.sellers.find(invoice.seller.id)
-    _check_sends(seller)
-    customer = await _customer(invoice.customer_id, uow)
-    profile = await uow.billing_profiles.find(invoice.customer_id)
-    delivery = None if profile is None else profile.delivery
-    others = (command.to,) if command.to is not None else () if delivery is None else delivery.mail_to
     mail = Mail(
         id="",
         kind=command.kind,
-        customer_id=customer.id,
+        customer_id=invoice.customer_id,
         seller_id=invoice.seller.id,
-        recipient=customer.email or "",
+        recipient="",
         locale=command.locale,
         invoice_id=invoice.id,
         subscription_id=invoice.subscription_id,
         occurred_at=command.now,
     )
-    each = [replace(mail, recipient=address, to_own=False) for address in others] or [mail]
-    return [await _send(replace(one, id=new_id("mail")), uow=uow) for one in each]
+    return await _send_to_each(mail, to=command.to, uow=uow)
+
+
+async def mail_statement(command: MailStatement, *, uow: UnitOfWork) -> list[Mail]:
+    """Each time it is asked for: one mail for each address, with the account as it stands when the mail is sent.
+
+    Raises: CustomerNotFound, CustomerErased, NoAddress, SellerSendsNoMails.
+    """
+    mail = Mail(
+        id="",
+        kind="statement",
+        customer_id=command.customer_id,
+        seller_id=command.seller_id,
+        recipient="",
+        locale=command.locale,
+        details={
+            "from_on": command.start_on.isoformat(),
+            "to_on": (command.end_on - ONE_DAY).isoformat(),
+        },
+        occurred_at=command.now,
+    )
+    return await _send_to_each(mail, to=command.to, uow=uow)
+
+
+async def _send_to_each(mail: Mail, *, to: str | None, uow: UnitOfWork) -> list[Mail]:
+    """One like `mail` to each address of its customer, or to `to` alone."""
+    _check_sends(await uow.sellers.find(mail.seller_id))
+    customer = await _customer(mail.customer_id, uow)
+    profile = await uow.billing_profiles.find(customer.id)
+    delivery = None if profile is None else profile.delivery
+    others = (to,) if to is not None else () if delivery is None else delivery.mail_to
+    each = [replace(mail, recipient=address, to_own=False) for address in others]
+    own = replace(mail, recipient=customer.email or "")
+    return [await _send(replace(one, id=new_id("mail")), uow=uow) for one in each or [own]]
 
 
 async def _send(mail: Mail, *, uow: UnitOfWork) -> Mail:

@@ -15,6 +15,7 @@ from services.billing.application.reconcile_charges import (
     put_on,
     settle_period,
     terms_to_settle,
+    with_pools_before,
 )
 from services.billing.domain.agreement import Agreement, reaching
 from services.billing.domain.charge import Charge
@@ -46,7 +47,7 @@ async def settle_change(command: SettleChange, *, uow: UnitOfWork) -> Invoice | 
     """
     at, now = command.settles_at, command.occurred_at
     agreement = reaching(command.agreement, await _next_boundary(command, uow=uow))
-    await keep_newest_agreement(agreement, uow=uow)
+    is_lasting = await keep_newest_agreement(agreement, uow=uow)
     await keep_newest_terms(command.terms, uow=uow)
     if at is None:
         for fee in await missing_fees(agreement, command.fees, now=now, uow=uow):
@@ -80,6 +81,7 @@ async def settle_change(command: SettleChange, *, uow: UnitOfWork) -> Invoice | 
             now=now,
             uow=uow,
         )
+    charges = await with_pools_before(agreement, begun, charges, is_lasting=is_lasting, now=now, uow=uow)
     await put_on(documents, charges, fees=command.fees, uow=uow)
     return await documents.finalize(now=now, uow=uow)
 

@@ -8,7 +8,9 @@ from datetime import datetime
 
 from libs.common.telemetry import current_traceparent
 from services.billing.application import events
-from services.billing.application.ports import Gateways, UnitOfWork
+from services.billing.application.gateway_ports import Gateways
+from services.billing.application.move_balance import move_balance
+from services.billing.application.ports import UnitOfWork
 from services.billing.application.queue_mail import queue_customer_mail
 from services.billing.domain import refund as rules
 from services.billing.domain.customer_balance import BalanceMovement
@@ -195,7 +197,7 @@ async def cancel_refund(
     check_version(refund.version)
     stays = rules.canceled(refund, now=now)
     uow.refunds.save(stays)
-    entry = uow.customer_balances.move(
+    move_balance(
         BalanceMovement(
             customer_id=stays.customer_id,
             amount=stays.amount,
@@ -205,9 +207,9 @@ async def cancel_refund(
             clock_id=stays.clock_id,
             traceparent=current_traceparent(),
             refund_id=stays.id,
-        )
+        ),
+        uow=uow,
     )
-    uow.record("customer_balance.moved", entry.balance_id, entry.ordinal)
     uow.ledger.post(postings_for_refund_canceled(stays, at=now, zone=await _zone_of(stays, uow=uow)))
     told = events.refund_canceled(stays, occurred_at=now, tenant=uow.tenant)
     uow.outbox.append(told, key=stays.id, traceparent=current_traceparent())

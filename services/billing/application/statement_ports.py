@@ -48,3 +48,7 @@ class BankStatementEntries(Protocol):
     async def forget(self, account: str) -> None:
         """Nobody is known to pay from this account any more."""
         ...
+
+    async def forget_customer(self, customer_id: str) -> None:
+        """The customer was erased: from which accounts he paid is known no more."""
+        ...

@@ -18,6 +18,7 @@ from services.billing.domain import dispute as rules
 from services.billing.domain.dispute import Dispute, DisputeTooLarge, gateway_dispute_id
 from services.billing.domain.gateway_dispute import GatewayDispute
 from services.billing.domain.payment_received import Payment, gateway_payment_id, is_beyond, least
+from services.billing.domain.postings_of_disputes import postings_for_dispute_fee
 
 CheckVersion = Callable[[int], None]
 
@@ -39,6 +40,15 @@ class TellOfDispute:
     reference: str | None
     fee: Money | None
     now: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class DisputeAtGateway:
+    """Which gateway is to be told of a dispute, under which account of the tenant's and which name."""
+
+    gateway: str
+    account: str | None
+    reference: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +90,7 @@ async def take_in_dispute(
 
 
 async def tell_of_dispute(command: TellOfDispute, *, uow: UnitOfWork) -> Dispute:
-    """Write down what a bank told of by letter: the money is gone.
+    """Write down what a bank told of by letter: the money is gone, and so is what the bank charges for it.
 
     Emits: DisputeChanged, InvoiceReopened, CustomerBalanceChanged.
     Raises: PaymentNotFound, DisputeTooLarge, CurrencyMismatch.
@@ -112,13 +122,35 @@ async def tell_of_dispute(command: TellOfDispute, *, uow: UnitOfWork) -> Dispute
         clock_id=payment.clock_id,
     )
     uow.disputes.add(dispute)
+    uow.ledger.post(postings_for_dispute_fee(dispute, at=command.now))
     return await _settle(dispute, now=command.now, uow=uow, traceparent=current_traceparent())
+
+
+async def find_at_gateway(
+    dispute_id: str, *, uow: UnitOfWork, check_version: CheckVersion
+) -> DisputeAtGateway | None:
+    """Where a bank waits for our answer; None where a person told of the dispute, the bank only asks, or it is over.
+
+    Raises: DisputeNotFound, and what `check_version` raises of one that waits.
+    """
+    dispute = await uow.disputes.get(dispute_id)
+    if dispute.gateway is None or dispute.reference is None or dispute.state != "open":
+        return None
+    check_version(dispute.version)
+    payment = await uow.payments.get(dispute.payment_id)
+    assert payment.attempt_id is not None, "what a gateway tells of was collected by it"
+    attempt = await uow.payment_attempts.find(payment.attempt_id)
+    assert attempt is not None, "its payment names it"
+    assert attempt.payment_method_id is not None, "it was collected"
+    method = await uow.payment_methods.find(attempt.payment_method_id)
+    assert method is not None, "methods are kept for what was paid with them"
+    return DisputeAtGateway(dispute.gateway, method.account, dispute.reference)
 
 
 async def accept_dispute(
     dispute_id: str, *, now: datetime, uow: UnitOfWork, check_version: CheckVersion
 ) -> Dispute:
-    """We do not argue: the money is left to the customer.
+    """We do not argue: the money is left to the customer. The gateway is told before, with no transaction open.
 
     Emits: DisputeChanged, and where the bank only asked so far, what taking the money brings about.
     Raises: DisputeNotFound, DisputeStateWrong, and what `check_version` raises.

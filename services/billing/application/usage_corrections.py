@@ -10,9 +10,20 @@ from services.billing.application.ports import UnitOfWork
 from services.billing.domain.agreement import Agreement, BilledPeriod, Bounds
 from services.billing.domain.charge import Charge, UsageOfPeriod
 from services.billing.domain.commitment_charges import commitment_charges
+from services.billing.domain.intervals import YEAR, times
+from services.billing.domain.invoice import invoice_id
+from services.billing.domain.rating.price import Price
 from services.billing.domain.terms import PeriodTerms, plain_terms
-from services.billing.domain.usage_charges import ItemPrice, carries_on, is_billed, metered_in
+from services.billing.domain.usage_charges import ItemPrice, carries_on, is_billed, is_pooled, metered_in
 from services.billing.domain.usage_difference import WindowUsage, usage_differences
+from services.billing.domain.yearly_commitments import (
+    CommittedYear,
+    committed_year,
+    year_charges,
+    yearly,
+)
+
+PERIODS_OF_A_YEAR_MAX = 366
 
 
 async def missing_usage_charges(
@@ -30,7 +41,31 @@ async def missing_usage_charges(
         windows += await _decided_by(agreement, windows, uow=uow)
     first = windows[0]
     earlier = await earlier_usage(agreement, first.usage, first.terms, uow=uow)
-    return usage_differences(agreement, windows, now=now, earlier=earlier)
+    after = None
+    if any(is_pooled(agreement, price) for window in windows for price in _metered_by(agreement, window)):
+        after = await uow.period_terms.find(agreement.id, windows[-1].usage.period_index + 1)
+    return usage_differences(agreement, windows, now=now, earlier=earlier, after=after)
+
+
+async def missing_of_pools(
+    agreement: Agreement, begins: int, *, now: datetime, uow: UnitOfWork
+) -> list[Charge]:
+    """What is missing of the pooled allowances of the period before the one with index `begins`, once it was charged for.
+
+    A price that is agreed on no longer from there on, with effect in the past, is settled there.
+    """
+    before = await uow.usage_windows.find(agreement.id, begins - 1)
+    if before is None:
+        return []
+    recorded = await uow.charges.usage_of_period(agreement.id, begins - 1)
+    if not has_closed(recorded) or not any(c.allowance and c.allowance.pool for c in recorded):
+        return []
+    charges = await missing_usage_charges(agreement, before, is_first=False, now=now, uow=uow)
+    return charges + await missing_commitments(agreement, charges, now=now, uow=uow)
+
+
+def _metered_by(agreement: Agreement, window: WindowUsage) -> list[Price]:
+    return [found.price for found in metered_in(agreement, window.usage, window.terms).values()]
 
 
 async def missing_commitments(
@@ -49,7 +84,64 @@ async def missing_commitments(
         known = {charge.id: charge for charge in await uow.charges.of_period(agreement.id, index)}
         of_period = {c.id: c for c in [*known.values(), *charges] if c.period_index == index}
         found += commitment_charges(agreement, terms, list(of_period.values()), now=now)
+        for year in await _years_of(agreement, terms, uow=uow):
+            if year.is_over and await _is_settled(agreement, year, uow=uow):
+                found += await missing_of_year(agreement, year, [*charges, *found], now=now, uow=uow)
+    return list({charge.id: charge for charge in found}.values())
+
+
+async def missing_yearly_commitments(
+    agreement: Agreement, index: int, *, now: datetime, uow: UnitOfWork
+) -> list[Charge]:
+    """What commitments by the year come to more or less once all of the period is known: of years that end with it.
+
+    And of one that another commitment took the place of while this period went on: it ended with the period before.
+    """
+    terms = await uow.period_terms.find(agreement.id, index)
+    if terms is None:
+        return []
+    found: list[Charge] = []
+    before = None
+    if index and any(commitment.per == "year" for commitment in (*agreement.commitments, *terms.commitments)):
+        before = await uow.period_terms.find(agreement.id, index - 1)
+    years = await _years_of(agreement, terms, uow=uow)
+    if before is not None:
+        agreed = {year.commitment for year in years}
+        years += [y for y in await _years_of(agreement, before, uow=uow) if y.commitment not in agreed]
+    for year in years:
+        if year.is_over and (year.last.period.index <= index or await _is_settled(agreement, year, uow=uow)):
+            found += await missing_of_year(agreement, year, found, now=now, uow=uow)
     return found
+
+
+async def _years_of(agreement: Agreement, terms: PeriodTerms, *, uow: UnitOfWork) -> list[CommittedYear]:
+    """The year of a period, for each of its commitments by the year."""
+    commitments = yearly(terms, agreement.currency)
+    if not commitments or agreement.anchor_on is None or agreement.interval is None:
+        return []
+    count, index = times(YEAR, agreement.interval) or PERIODS_OF_A_YEAR_MAX, terms.period.index
+    known = await uow.period_terms.of_periods(agreement.id, max(index - count, 0), index + count + 1)
+    return [committed_year(agreement, commitment, known, index) for commitment in commitments]
+
+
+async def _is_settled(agreement: Agreement, year: CommittedYear, *, uow: UnitOfWork) -> bool:
+    document = await uow.invoices.find_for_update(invoice_id(agreement.id, year.last.period.end))
+    return document is not None and not document.awaits_window
+
+
+async def missing_of_year(
+    agreement: Agreement,
+    year: CommittedYear,
+    more: Sequence[Charge],
+    *,
+    now: datetime,
+    uow: UnitOfWork,
+) -> list[Charge]:
+    """`more` are charges that are about to be added."""
+    first, last = year.terms[0].period.index, year.last.period.index
+    charges = {c.id: c for c in await uow.charges.of_periods(agreement.id, first, last + 1)}
+    charges |= {c.id: c for c in more if first <= c.period_index <= last}
+    return list(year_charges(agreement, year, list(charges.values()), now=now))
 
 
 async def window_of(agreement: Agreement, usage: UsageOfPeriod, *, uow: UnitOfWork) -> WindowUsage:

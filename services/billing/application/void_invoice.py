@@ -10,6 +10,7 @@ from libs.common.telemetry import current_traceparent
 from services.billing.application import events
 from services.billing.application.give_back import give_back
 from services.billing.application.issue_credit_note import lessen_attempt
+from services.billing.application.move_balance import move_balance
 from services.billing.application.ports import UnitOfWork
 from services.billing.application.queue_mail import queue_invoice_mail
 from services.billing.application.when_paid import tell
@@ -102,7 +103,7 @@ async def _give_back_balance(invoice: Invoice, *, now: datetime, uow: UnitOfWork
     if not applied.amount_minor:
         return
     await uow.customer_balances.open_for_update(invoice.customer_id, invoice.currency, now=now)
-    entry = uow.customer_balances.move(
+    move_balance(
         BalanceMovement(
             customer_id=invoice.customer_id,
             amount=applied,
@@ -112,9 +113,9 @@ async def _give_back_balance(invoice: Invoice, *, now: datetime, uow: UnitOfWork
             invoice_id=invoice.id,
             clock_id=invoice.clock_id,
             traceparent=current_traceparent(),
-        )
+        ),
+        uow=uow,
     )
-    uow.record("customer_balance.moved", entry.balance_id, entry.ordinal)
     uow.ledger.post(
         postings_for_balance_applied(
             invoice.id,

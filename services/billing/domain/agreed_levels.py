@@ -14,7 +14,7 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import NamedTuple
 
-from libs.common.periods import Interval, Period, local_date, start_of_day
+from libs.common.periods import MICROSECOND, Interval, Period, local_date, start_of_day
 from services.billing.domain.agreement import Agreement, Bounds
 from services.billing.domain.levels import Levels, Point
 from services.billing.domain.proration import fraction_in_use, measured_against
@@ -22,6 +22,7 @@ from services.billing.domain.rating.price import Price, Proration
 from services.billing.domain.terms import PeriodTerms, TermSegment
 
 DAY = timedelta(days=1)
+HALF_A_DAY = timedelta(hours=12)
 ONE, NONE_OF_IT = Decimal(1), Decimal(0)
 
 
@@ -46,13 +47,20 @@ class Frame:
         return Point(self.bounds.end, self.bounds.end_on, True, self.bounds.end)
 
     def on(self, on: date, told: datetime) -> Point:
-        """The point at which a local date begins."""
-        if on <= self.bounds.start_on:
+        """The point at which a local date begins.
+
+        Where the zone was changed, the dates of the period stay: as it counts days now, some may begin before the period
+        did, or after its end. Each still comes after the one before it, so that none is lost.
+        """
+        begins = start_of_day(on, self.zone)
+        counted = local_date(begins, self.zone)  # a date that the zone skipped begins with the next one
+        if counted <= self.bounds.start_on or on <= self.bounds.start_on:
             return self.start
-        if on >= self.bounds.end_on:
+        if counted >= self.bounds.end_on:
             return self.end
-        at = min(max(start_of_day(on, self.zone), self.bounds.start), self.bounds.end)
-        return Point(at, on, True, told)
+        earliest = self.bounds.start + (counted - self.bounds.start_on).days * MICROSECOND
+        latest = self.bounds.end - (self.bounds.end_on - counted).days * MICROSECOND
+        return Point(min(max(begins, earliest), latest), on, True, told)
 
     def at(self, at: datetime, on: date) -> Point:
         """The point of an instant."""
@@ -62,17 +70,30 @@ class Frame:
             return self.end
         return Point(at, on, False, at)
 
+    def date_of(self, begins: datetime) -> date:
+        """The local date that begins at this instant: in its zone, or in the one before, in which the period began."""
+        on = local_date(begins, self.zone)
+        if start_of_day(on, self.zone) == begins:
+            return on
+        return self.bounds.start_on + ((begins - self.bounds.start + HALF_A_DAY) // DAY) * DAY
+
     def holds(self, on: date) -> bool:
         return self.bounds.start_on <= on < self.bounds.end_on
 
     def fraction(self, start: Point, end: Point) -> Fraction:
-        """What the time between two points is of the whole: in days where both are dates, else by time elapsed."""
+        """What the time between two points is of the whole: in days where both are dates, by time elapsed where both are
+        instants. Between a date and an instant lies what is left, so that parts that follow each other sum to the whole.
+
+        Units: an exact fraction from 0 to 1.
+        """
         if start.is_date and end.is_date:
             used = Period.between(start.on, end.on, self.zone)
             full = Period.between(self.bounds.start_on, self.bounds.end_on, self.zone)
             return fraction_in_use(
                 used=used, full=self._measured(used, full), method="day", options=self.agreement.proration
             )
+        if any(point.is_date and point not in (self.start, self.end) for point in (start, end)):
+            return max(self.fraction(start, self.end) - self.fraction(end, self.end), Fraction(0))
         used = Period(start.at, end.at, self.zone)
         full = Period(self.bounds.start, self.bounds.end, self.zone)
         return fraction_in_use(used=used, full=self._measured(used, full), method="second")
@@ -116,18 +137,29 @@ def _by_start(segment: TermSegment) -> datetime:
 
 
 @dataclass(slots=True)
+class _Begun:
+    """Since when a price is owed for, and how it stood before. `stands`: what was charged for it stays charged."""
+
+    point: Point
+    levels: Levels
+    kept: Decimal | None
+    stands: bool = False
+
+
+@dataclass(slots=True)
 class _Owed:
     """What is owed for of one item, as one boundary after another is passed.
 
     `held` is what is agreed on and owed for, `begun` since when, `kept` what has ended and stays owed for to the end of
-    the period.
+    the period. `forgets`: something is owed for nothing, since it was not charged before it was known to end.
     """
 
     part: Part
     held: dict[str, Decimal] = field(default_factory=dict)
     kept: dict[str, Decimal] = field(default_factory=dict)
-    begun: dict[str, Point] = field(default_factory=dict)
+    begun: dict[str, _Begun] = field(default_factory=dict)
     levels: dict[str, Levels] = field(default_factory=dict)
+    forgets: bool = False
 
     def end(self, point: Point, method: Proration) -> None:
         if method == "none":
@@ -143,6 +175,8 @@ class _Owed:
         if method == "none":
             return
         levels = self._levels_of(price)
+        if price.id not in self.held:
+            self.begun[price.id] = _Begun(point, levels.copy(), self.kept.get(price.id))
         before = self.held.get(price.id, NONE_OF_IT)
         added = quantity - before
         kept = self.kept.get(price.id, NONE_OF_IT)
@@ -152,13 +186,8 @@ class _Owed:
                 levels.raise_until(point, added - again)
             kept += max(-added, NONE_OF_IT)
         kept -= again
-        if price.id not in self.held:
-            self.begun[price.id] = point
         self.held[price.id] = quantity
-        if kept:
-            self.kept[price.id] = kept
-        else:
-            self.kept.pop(price.id, None)
+        self._keep(price.id, kept or None)
         levels.put(point, quantity + kept)
 
     def change(self, price: Price, quantity: Decimal, point: Point, method: Proration) -> None:
@@ -169,10 +198,29 @@ class _Owed:
                 self.levels[other].put(point, self.kept.get(other))
         self.begin(price, quantity, point, method)
 
-    def forget(self, price: Price) -> None:
-        """It is owed for nothing, from where it began."""
-        if self.held.pop(price.id, None) is not None:
-            self.levels[price.id].put(self.begun[price.id], self.kept.get(price.id))
+    def stand_or_forget(self, price: Price, charged: Levels | None, anyway: Levels | None) -> None:
+        """It stays owed for if it was charged where it began, and else is owed for nothing.
+
+        Not for what is owed there `anyway` (in full for something that comes later): else it would stand as soon as that
+        is charged, and be owed for beside it.
+        """
+        begun = self.begun[price.id]
+        at, quantity = begun.point.at, self.held[price.id]
+        was = None if charged is None else charged.at(at)
+        other = None if anyway is None else anyway.at(at)
+        if was is not None and (other is None or min(was, quantity) > other):
+            begun.stands = True
+        if not begun.stands:
+            del self.held[price.id]
+            self.levels[price.id] = begun.levels
+            self._keep(price.id, begun.kept)
+            self.forgets = True
+
+    def _keep(self, price_id: str, quantity: Decimal | None) -> None:
+        if quantity is None:
+            self.kept.pop(price_id, None)
+        else:
+            self.kept[price_id] = quantity
 
     def _levels_of(self, price: Price) -> Levels:
         frame = self.part.frame
@@ -185,6 +233,14 @@ def agreed_levels(part: Part, *, charged: Mapping[str, Levels]) -> dict[str, Lev
     A price that prorates by `none` is owed for nothing where it is known, before it is charged, to end inside the period;
     what was charged stands.
     """
+    least = _passed(part, charged={}, anyway={})
+    if not least.forgets:
+        return least.levels
+    return _passed(part, charged=charged, anyway=least.levels).levels
+
+
+def _passed(part: Part, *, charged: Mapping[str, Levels], anyway: Mapping[str, Levels]) -> _Owed:
+    """All of its segments, one after the other."""
     owed = _Owed(part)
     before: TermSegment | None = None
     for segment in part.segments:
@@ -192,12 +248,12 @@ def agreed_levels(part: Part, *, charged: Mapping[str, Levels]) -> dict[str, Lev
             _pass_change(owed, before, segment)
         else:
             if before is not None:
-                _pass_end(owed, before, charged)
+                _pass_end(owed, before, charged, anyway)
             _pass_start(owed, segment)
         before = segment
     if before is not None:
-        _pass_end(owed, before, charged)
-    return owed.levels
+        _pass_end(owed, before, charged, anyway)
+    return owed
 
 
 def _pass_start(owed: _Owed, segment: TermSegment) -> None:
@@ -233,7 +289,9 @@ def _change_point(owed: _Owed, after: TermSegment, method: Proration) -> Point:
     return frame.on(after.start_on + DAY if takes_day else after.start_on, after.start)
 
 
-def _pass_end(owed: _Owed, segment: TermSegment, charged: Mapping[str, Levels]) -> None:
+def _pass_end(
+    owed: _Owed, segment: TermSegment, charged: Mapping[str, Levels], anyway: Mapping[str, Levels]
+) -> None:
     frame = owed.part.frame
     if segment.end >= frame.bounds.end or segment.end_on >= frame.bounds.end_on:
         return
@@ -244,9 +302,8 @@ def _pass_end(owed: _Owed, segment: TermSegment, charged: Mapping[str, Levels]) 
         # Nothing was charged that could stay charged: it is owed for while it lasted.
         method = segment.price.proration
     if method == "none" and segment.end_proration is None:
-        begun, levels = owed.begun.get(segment.price.id), charged.get(segment.price.id)
-        if begun is None or levels is None or levels.at(begun.at) is None:
-            owed.forget(segment.price)
+        if segment.price.id in owed.held:
+            owed.stand_or_forget(segment.price, charged.get(segment.price.id), anyway.get(segment.price.id))
         return
     if method != "day":
         owed.end(frame.at(segment.end, segment.end_on), method)
@@ -263,20 +320,14 @@ def limited(
     levels: Levels, frame: Frame, price: Price, *, since: datetime | None, until: datetime | None
 ) -> Levels:
     """The levels after `since` and before `until` only; by the day, but of a price that is prorated by the second."""
-    for point, is_lower in ((_limit(since, frame, price), True), (_limit(until, frame, price), False)):
-        if point is None:
-            continue
-        if is_lower:
-            levels.put(frame.start, None, point)
-        else:
-            levels.put(point, None)
+    if since is not None:
+        levels.put(frame.start, None, _limit(since, frame.date_of(since), frame, price))
+    if until is not None:
+        levels.put(_limit(until, local_date(until, frame.zone), frame, price), None)
     return levels
 
 
-def _limit(at: datetime | None, frame: Frame, price: Price) -> Point | None:
-    if at is None:
-        return None
-    on = local_date(at, frame.zone)
+def _limit(at: datetime, on: date, frame: Frame, price: Price) -> Point:
     return frame.at(at, on) if price.proration == "second" else frame.on(on, at)
 
 

@@ -36,21 +36,24 @@ def commitment_charges(
         charge
         for commitment in terms.commitments
         if commitment.per == "period" and commitment.currency == agreement.currency
-        for charge in _charges_of(commitment, agreement, terms, charges, now=now)
+        for charge in charges_of(
+            commitment, agreement, terms, charges, fraction=part_agreed_on(agreement, terms), now=now
+        )
     ]
 
 
-def _charges_of(
+def charges_of(
     commitment: Commitment,
     agreement: Agreement,
     terms: PeriodTerms,
     charges: Sequence[Charge],
     *,
+    fraction: Fraction,
     now: datetime,
 ) -> Iterator[Charge]:
+    """What is missing of one commitment, which holds for `fraction` of its time: that of `terms`, a period or a year."""
     recorded = [c for c in charges if c.kind == "commitment" and c.price.code == commitment.code]
     spent = _spent(commitment, agreement, terms, charges)
-    fraction = part_agreed_on(agreement, terms)
     lines = settle(commitment, spent, fraction=fraction) if spent and fraction else ()
     priced = spent[0].price if spent else None
     if not recorded:
@@ -97,11 +100,16 @@ def part_agreed_on(agreement: Agreement, terms: PeriodTerms) -> Fraction:
     """The local days of the period in which something is agreed on, over all days of the whole period."""
     whole = terms.period.whole
     days = days_between(whole.start_on, whole.end_on, agreement.zone)
-    used, last_on = 0, whole.start_on
+    return Fraction(min(days_agreed_on(agreement, terms), days), days) if days else Fraction(0)
+
+
+def days_agreed_on(agreement: Agreement, terms: PeriodTerms) -> int:
+    """The local days of the period in which something is agreed on."""
+    used, last_on = 0, terms.period.whole.start_on
     for start_on, end_on in sorted(_spans(terms)):
         used += days_between(max(start_on, last_on), end_on, agreement.zone)
         last_on = max(last_on, end_on)
-    return Fraction(min(used, days), days) if days else Fraction(0)
+    return used
 
 
 def _spans(terms: PeriodTerms) -> Iterator[tuple[date, date]]:

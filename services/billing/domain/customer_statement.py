@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from typing import Literal
 
 from libs.common.errors import NotFound, RuleViolation
@@ -133,6 +133,11 @@ class CustomerStatement:
     end_on: date
     accounts: tuple[StatedAccount, ...]
     language: str
+
+    @property
+    def file_stem(self) -> str:
+        """What a file of it is called, with its last day."""
+        return f"statement-{self.start_on}-{self.end_on - timedelta(days=1)}"
 
 
 def stated_account(

@@ -37,7 +37,7 @@ class Dispute:
 
     `amount` is what is disputed of the payment. `returned` is what of it comes back although the dispute is lost.
     `taken` is what is gone by now in our books. `gateway` is None where a person told of it; `reference` is then the
-    bank's. `fee` is what the bank or the gateway charges for it: noted, and posted by nobody here.
+    bank's. `fee` is what the bank charges for it, as the person told.
     """
 
     id: str

@@ -15,7 +15,6 @@ from services.billing.domain.billing_profile import BillingProfile
 from services.billing.domain.invoice import Invoice, open_document
 
 LATECOMER = "latecomer"
-WAITS_HOURS = 24
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -45,7 +45,10 @@ class PrecedingDocument:
 
 @dataclass(frozen=True, slots=True)
 class LineFacts:
-    """What the charge behind a line says. `unit` is the price's word for what is counted, `meter` what counts it."""
+    """What the charge behind a line says. `unit` is the price's word for what is counted, `meter` what counts it.
+
+    `plan` is the name of the plan that it was charged by, as its version has it.
+    """
 
     kind: ChargeKind | None = None
     unit: str | None = None
@@ -53,6 +56,7 @@ class LineFacts:
     event_count: int | None = None
     is_estimated: bool = False
     corrects: PrecedingDocument | None = None
+    plan: str | None = None
 
 
 NO_FACTS = LineFacts()
@@ -167,13 +171,6 @@ class IssuedDocument:
         if self.is_credit_note:
             return Money.zero(self.currency)
         return self.total - self.credits_applied - self.balance_applied - self.paid - self.credited
-
-    @property
-    def due_when_issued(self) -> Money:
-        """What was to be paid with money when it was issued, which never changes; nothing of a credit note."""
-        if self.is_credit_note:
-            return Money.zero(self.currency)
-        return self.total - self.credits_applied - self.balance_applied
 
     @property
     def payment_reference(self) -> str | None:

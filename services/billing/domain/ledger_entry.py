@@ -18,6 +18,7 @@ Account = Literal[
     "contract_liability",
     "customer_credit",
     "deposit_liability",
+    "dispute_fees",
     "goodwill",
     "prepaid_credits",
     "promotional_credits",
@@ -43,6 +44,7 @@ ACCOUNT_TYPES: Mapping[Account, AccountType] = {
     "contract_liability": "liability",
     "customer_credit": "liability",
     "deposit_liability": "liability",
+    "dispute_fees": "expense",
     "goodwill": "income",
     "prepaid_credits": "liability",
     "promotional_credits": "income",
@@ -70,7 +72,7 @@ class Posting:
     `key` names the fact, so that it cannot be posted twice; a set has one entry for each account at most. `posted_on` is
     the date in whose books it stands, that of `posted_at` in the zone of the document; it may lie ahead: what a document
     earns later is posted with it. The ids say what it is about; `source_id` is that of a credit note, a deposit, prepaid
-    credits or a refund.
+    credits, a refund or a dispute.
     """
 
     key: str

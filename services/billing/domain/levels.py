@@ -45,6 +45,9 @@ class Levels:
     def of_nothing(cls, start: Point, end: Point) -> Levels:
         return cls(start, end, [(start, None)])
 
+    def copy(self) -> Levels:
+        return Levels(self.start, self.end, [*self.steps])
+
     def at(self, instant: datetime) -> Level:
         level: Level = None
         for point, found in self.steps:

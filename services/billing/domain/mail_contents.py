@@ -115,7 +115,7 @@ ASKS_FOR_MONEY: frozenset[MailKind] = frozenset(
 # Of no use once nothing is due any more.
 ONLY_WHILE_DUE: frozenset[MailKind] = ASKS_FOR_MONEY - {"invoice"} | {"payment_action"}
 WITH_DOCUMENT: frozenset[MailKind] = frozenset(
-    {"invoice", "credit_note", "dunning_reminder", "dunning_final_reminder"}
+    {"invoice", "credit_note", "dunning_reminder", "dunning_final_reminder", "statement"}
 )
 
 

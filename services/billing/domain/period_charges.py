@@ -224,7 +224,7 @@ class _Settled:
             nothing = Levels.of_nothing(part.frame.start, part.frame.end)
             yield part.frame, part, levels.get(price.id, nothing)
         for charge in of_price:
-            if not any(frame.holds(charge.service_start_on) for frame in seen):
+            if not any(_is_of(charge, frame) for frame in seen):
                 bounds = charge.whole or self.terms.period.whole
                 seen.append(frame_of(bounds, self.terms, self.agreement))
                 yield seen[-1], None, Levels.of_nothing(seen[-1].start, seen[-1].end)
@@ -243,7 +243,7 @@ class _Settled:
         owed = limited(agreed, frame, price, since=self.agreement.billed_until, until=until)
         charged = charged_levels(frame, of_price)
         for stretch in differences(charged, owed):
-            fraction = frame.fraction(stretch.start, stretch.end)
+            fraction = _counted_then(stretch, of_price) or frame.fraction(stretch.start, stretch.end)
             if fraction:
                 yield self._charge(frame, part, stretch, fraction, price, item_id, timing)
 
@@ -296,11 +296,26 @@ class _Settled:
         )
 
 
+def _is_of(charge: Charge, frame: Frame) -> bool:
+    return frame.holds(charge.service_start_on if charge.whole is None else charge.whole.start_on)
+
+
+def _counted_then(stretch: Stretch, of_price: Sequence[Charge]) -> Fraction | None:
+    """Which part of the period was charged for the same dates before: in another zone they may be another part."""
+    if stretch.before is None or not (stretch.start.is_date and stretch.end.is_date):
+        return None
+    dates = stretch.start.on, stretch.end.on
+    for charge in sorted(of_price, key=lambda charge: -charge.revision):
+        if charge.counted_by == "day" and (charge.service_start_on, charge.service_end_on) == dates:
+            return charge.fraction
+    return None
+
+
 def charged_levels(frame: Frame, of_price: Sequence[Charge]) -> Levels:
     """What has been charged so far: each revision stands for its stretch of time, whatever was before it."""
     levels = Levels.of_nothing(frame.start, frame.end)
     for charge in sorted(of_price, key=lambda charge: charge.revision):
-        if not frame.holds(charge.service_start_on):
+        if not _is_of(charge, frame):
             continue
         level = None if charge.is_end else charge.quantity
         counted_by = charge.counted_by or _counted_before(charge)

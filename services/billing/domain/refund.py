@@ -75,10 +75,6 @@ class Refund:
     version: int = 1
 
     @property
-    def is_of_balance(self) -> bool:
-        return self.credit_note_id is None and self.deposit_id is None
-
-    @property
     def key(self) -> str:
         """The gateway's idempotency key: another only once it is certain that the last try gave nothing back."""
         return try_key(self.id, self.try_number)

@@ -20,7 +20,14 @@ from services.billing.domain.charge import (
     with_amount,
 )
 from services.billing.domain.intervals import times
-from services.billing.domain.rating.allowance import AllowanceBalance, draw, opening_balance, renew
+from services.billing.domain.pooled_allowance import grid_of, open_pool, pool_with, spans_of
+from services.billing.domain.rating.allowance import (
+    AllowanceBalance,
+    AllowancePool,
+    draw,
+    opening_balance,
+    renew,
+)
 from services.billing.domain.rating.price import Price
 from services.billing.domain.rating.usage import sum_of
 from services.billing.domain.terms import PeriodTerms
@@ -53,18 +60,35 @@ def usage_charges(
     terms: PeriodTerms | None = None,
     earlier: Mapping[ItemPrice, Charge] | None = None,
     pools: Mapping[ItemPrice, Sequence[UsagePool]] | None = None,
+    ends: Set[ItemPrice] = frozenset(),
+    planned: Mapping[ItemPrice, AllowancePool] | None = None,
 ) -> list[Charge]:
     """What is owed for the usage of a period, as if nothing had been charged. Tiers start anew and are not prorated.
 
     Each total is rated with the price that it belongs to, by the `terms` of the period, or else by the agreement's items.
     A metered item of which the window does not tell was not used: that is a charge too, of a quantity of zero.
     `earlier` are the last charges before this one for prices of which free units last longer than a charge. `pools` are
-    the true-ups that a price has part in.
+    the true-ups that a price has part in. Prices that `ends` hold no longer after this usage, which settles their
+    pooled allowances; `planned` are such pools as they were recorded for this usage before.
     Raises: UsageOfUnknownItem.
     """
     if not is_billed(agreement, terms, usage):
         return []
     metered, totals = totals_by_price(agreement, usage, terms)
+    openings = {
+        key: pooled_opening(
+            agreement,
+            key,
+            found,
+            usage,
+            terms,
+            earlier=(earlier or {}).get(key),
+            planned=(planned or {}).get(key),
+            is_end=key in ends,
+        )
+        for key, found in metered.items()
+        if is_pooled(agreement, found.price)
+    }
     return [
         _usage_charge(
             agreement,
@@ -73,6 +97,7 @@ def usage_charges(
             usage,
             (earlier or {}).get(key),
             tuple((pools or {}).get(key, ())),
+            openings.get(key),
             now=now,
         )
         for key, found in metered.items()
@@ -178,12 +203,16 @@ def _usage_charge(
     usage: UsageOfPeriod,
     earlier: Charge | None,
     pools: tuple[UsagePool, ...],
+    pooled: AllowanceBalance | None,
     *,
     now: datetime,
 ) -> Charge:
     price, held = metered.price, metered.held
+    since = held
+    if pooled is not None and pooled.pool is not None and pooled.pool.is_last:
+        since = Bounds(pooled.pool.start_on, held.end_on, pooled.pool.start, held.end)
     quantity = NOTHING if used is None else used.quantity
-    if used is not None and used.true_ups and not pools:
+    if used is not None and used.true_ups and not pools and pooled is None:
         quantity = max(quantity, NOTHING)  # what it puts right was not billed here
     estimated = None if used is None else used.estimated_quantity or None
     return with_amount(
@@ -197,15 +226,15 @@ def _usage_charge(
             revision=0,
             quantity=quantity,
             fraction=WHOLE,
-            service_start=held.start,
+            service_start=since.start,
             service_end=held.end,
-            service_start_on=held.start_on,
+            service_start_on=since.start_on,
             service_end_on=held.end_on,
             amount=Money.zero(price.currency),
             created_at=now,
             usage_window_id=usage.window_id,
             event_count=0 if used is None else used.event_count,
-            allowance=opening_of(agreement, price, held, earlier),
+            allowance=pooled or opening_of(agreement, price, held, earlier),
             plan_code=agreement.plan_code,
             pools=pools,
             estimated_quantity=estimated,
@@ -217,11 +246,43 @@ def carries_on(agreement: Agreement, price: Price) -> bool:
     """Whether free units of one window are left for the next: they last longer than a charge, or roll over."""
     if price.kind != "usage" or agreement.interval is None or agreement.anchor_on is None:
         return False
-    if price.rollover is not None:
+    if price.rollover is not None or price.allowance_pool is not None:
         return True
     return (
         bool(price.included_quantity)
         and (times(_allowed_every(agreement, price), agreement.interval) or 1) > 1
+    )
+
+
+def is_pooled(agreement: Agreement, price: Price) -> bool:
+    """Whether what is included is earned with time, and settled once."""
+    return price.allowance_pool is not None and carries_on(agreement, price)
+
+
+def pooled_opening(
+    agreement: Agreement,
+    key: ItemPrice,
+    metered: Metered,
+    usage: UsageOfPeriod,
+    terms: PeriodTerms | None,
+    *,
+    earlier: Charge | None,
+    planned: AllowancePool | None,
+    is_end: bool,
+) -> AllowanceBalance:
+    """The pool with this usage. Its intervals, and their months, are counted from the anchor. Source: R13."""
+    assert agreement.anchor_on is not None, "only where it is known, something is carried on"
+    return pool_with(
+        metered.price,
+        _allowed_every(agreement, metered.price),
+        spans_of(terms, key, metered.held),
+        anchor_on=agreement.anchor_on,
+        grid_on=grid_of(agreement, terms),
+        ends_on=local_date(usage.window_end, agreement.zone),
+        began=metered.held,
+        before=open_pool(earlier),
+        planned=planned,
+        is_end=is_end,
     )
 
 

@@ -22,13 +22,15 @@ from services.billing.domain.charge import (
     with_amount,
 )
 from services.billing.domain.correction_lines import BilledLine, OwedLine, line_key
-from services.billing.domain.rating.allowance import AllowanceBalance
+from services.billing.domain.pooled_allowance import goes_on_in, replaced_within
+from services.billing.domain.rating.allowance import AllowanceBalance, AllowancePool
 from services.billing.domain.rating.usage import sum_of
 from services.billing.domain.terms import PeriodTerms
 from services.billing.domain.usage_charges import (
     ItemPrice,
     Metered,
     is_billed,
+    is_pooled,
     opening_of,
     renewals_between,
     totals_by_price,
@@ -211,10 +213,13 @@ def usage_differences(
     *,
     now: datetime,
     earlier: Mapping[ItemPrice, Charge] | None = None,
+    after: PeriodTerms | None = None,
 ) -> list[Charge]:
     """The same for windows that follow each other, of which one decides on the next, or puts estimates right.
 
-    Free units that are carried on go from each to the next. `earlier` are the last charges before the first.
+    Free units that are carried on go from each to the next. `earlier` are the last charges before the first. `after` are
+    the terms of the period after the last, None where it has not begun: then the agreement tells which prices go on.
+    One that does not settles its pooled allowance.
     Raises: UsageOfUnknownItem, of an item for which nothing was charged before.
     Source: R17, R19.
     """
@@ -222,7 +227,7 @@ def usage_differences(
         replace(w, usage=_without_items_gone(agreement, w.usage, w.terms, w.recorded)) for w in windows
     ]
     totals = [_totals(agreement, window) for window in windows]
-    pools = _pools(windows, totals)
+    pools = _pools(agreement, windows, totals)
     standing = dict(earlier or {})
     found: list[Charge] = []
     for place, window in enumerate(windows):
@@ -235,7 +240,14 @@ def usage_differences(
             if mine:
                 parts[key] = tuple(pool.part(place) for pool in mine)
         expected = usage_charges(
-            agreement, window.usage, now=now, terms=window.terms, earlier=standing, pools=parts
+            agreement,
+            window.usage,
+            now=now,
+            terms=window.terms,
+            earlier=standing,
+            pools=parts,
+            ends=_ends(agreement, place, windows, totals, after),
+            planned=_planned(window.recorded),
         )
         for charge in expected:
             key = _key(charge)
@@ -253,13 +265,62 @@ def _totals(agreement: Agreement, window: WindowUsage) -> Totals:
     return totals_by_price(agreement, window.usage, window.terms)
 
 
-def _pools(windows: Sequence[WindowUsage], totals: Sequence[Totals]) -> dict[ItemPrice, list[_Pool]]:
+def _ends(
+    agreement: Agreement,
+    place: int,
+    windows: Sequence[WindowUsage],
+    totals: Sequence[Totals],
+    after: PeriodTerms | None,
+) -> set[ItemPrice]:
+    """The prices with pooled allowances that hold no longer after the window in this place."""
+    return {
+        key
+        for key, metered in totals[place][0].items()
+        if is_pooled(agreement, metered.price)
+        and not _goes_on(agreement, key, metered, place, windows, totals, after)
+    }
+
+
+def _goes_on(
+    agreement: Agreement,
+    key: ItemPrice,
+    metered: Metered,
+    place: int,
+    windows: Sequence[WindowUsage],
+    totals: Sequence[Totals],
+    after: PeriodTerms | None,
+) -> bool:
+    if replaced_within(windows[place].terms, key, metered.held):
+        return False
+    for known, _ in totals[place + 1 :]:
+        if key in known:
+            return True
+        if any(item_id == key[0] for item_id, _ in known):
+            return False
+    if agreement.ends_at is not None and agreement.ends_at <= windows[-1].usage.window_end:
+        return False
+    goes_on = goes_on_in(after, agreement, key)
+    return goes_on_in(None, agreement, key) is True if goes_on is None else goes_on
+
+
+def _planned(recorded: Sequence[Charge]) -> dict[ItemPrice, AllowancePool]:
+    """The pools as they were charged for before, the newest of each price."""
+    found: dict[ItemPrice, AllowancePool] = {}
+    for charge in sorted(recorded, key=lambda charge: charge.revision):
+        if charge.allowance is not None and charge.allowance.pool is not None:
+            found[_key(charge)] = charge.allowance.pool
+    return found
+
+
+def _pools(
+    agreement: Agreement, windows: Sequence[WindowUsage], totals: Sequence[Totals]
+) -> dict[ItemPrice, list[_Pool]]:
     """Each true-up with the windows before it whose usage it puts right, as far as they are known."""
     found: dict[ItemPrice, list[_Pool]] = {}
     for last, (_, used) in enumerate(totals):
         for key, told in used.items():
-            if not told.true_ups:
-                continue
+            if not told.true_ups or is_pooled(agreement, totals[last][0][key].price):
+                continue  # a pooled allowance takes quantities together anyway
             start = min(true_up.start for true_up in told.true_ups)
             first = last
             while first and _has_part(windows[first - 1], totals[first - 1], key, start):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Self
 
 from pydantic import AfterValidator, Field, StringConstraints
 
 from libs.common.web.bodies import Instant, MoneyBody, StrictBody, identifier
 from services.billing.application.adjust_customer_balance import AdjustCustomerBalance
-from services.billing.domain.customer_balance import BalanceEntry, CustomerBalance
+from services.billing.domain.customer_balance import BalanceEntry, CustomerBalance, MovementKind
 from services.billing.entrypoints.bodies import CustomerId
 
 BalanceId = Annotated[str, identifier("bal")]
@@ -70,18 +70,7 @@ class BalanceEntryBody(StrictBody):
     customer_balance_id: str
     ordinal: int
     customer_id: str
-    kind: Literal[
-        "credit",
-        "applied",
-        "adjustment",
-        "credit_note",
-        "given_back",
-        "overpaid",
-        "payment",
-        "payment_taken_back",
-        "refund",
-        "refund_canceled",
-    ]
+    kind: MovementKind
     amount: MoneyBody
     balance_after: MoneyBody
     invoice_id: str | None

@@ -25,6 +25,7 @@ from libs.common.web.bodies import (
 from services.billing.domain.plan_terms import Phase, PlanTerms, Trial
 from services.billing.domain.rating.commitment import Commitment
 from services.billing.domain.rating.price import (
+    AllowancePooling,
     CapacityBasis,
     Kind,
     MatrixCell,
@@ -111,6 +112,7 @@ class DraftPlanPriceBody(StrictBody):
     expression: Description | None = None
     included_quantity: DecimalText = Decimal(0)
     allowance_interval: IntervalBody | None = None
+    allowance_pool: AllowancePooling | None = None
     rollover: DraftRolloverBody | None = None
     minimum_amount: DecimalText | None = None
     maximum_amount: DecimalText | None = None

@@ -41,7 +41,7 @@ from libs.common.messaging.handlers import HandlerGroup
 from libs.common.persistence.reference import on_tenant_changed, on_test_clock_moved, on_token_revoked
 from services.billing.adapters.period_terms import PeriodKey
 from services.billing.adapters.unit_of_work import BillingUnitOfWork
-from services.billing.application import events
+from services.billing.application import snapshots
 from services.billing.application.add_usage_lines import AddUsageLines, add_usage_lines
 from services.billing.application.correct_usage import CorrectUsage, correct_usage
 from services.billing.application.keep_coupon_redemption import (
@@ -90,7 +90,7 @@ async def on_plan_overlaid(event: PlanOverlaidV1, uow: BillingUnitOfWork) -> Non
 
 async def on_customer_changed(event: CustomerChangedV1, uow: BillingUnitOfWork) -> None:
     await keep_customer(
-        KeepCustomer(events.customer_from(event.customer, clock_id=event.test_clock)), uow=uow
+        KeepCustomer(snapshots.customer_from(event.customer, clock_id=event.test_clock)), uow=uow
     )
 
 
@@ -146,7 +146,7 @@ def _change(event: AgreementEvent, settles_at: datetime | None) -> SettleChange:
     return SettleChange(
         agreement=_agreement(event),
         terms=_terms(event),
-        fees=tuple(events.fee_from(fee) for fee in event.fees),
+        fees=tuple(snapshots.fee_from(fee) for fee in event.fees),
         settles_at=settles_at,
         occurred_at=event.occurred_at,
         begins_at=event.subscription.starts_at if isinstance(event, SubscriptionScheduledV1) else None,
@@ -157,13 +157,13 @@ def _change(event: AgreementEvent, settles_at: datetime | None) -> SettleChange:
 def _terms(event: AgreementEvent) -> tuple[PeriodTerms, ...]:
     subscription_id = event.subscription.subscription_id
     return tuple(
-        events.terms_from(terms, subscription_id=subscription_id, version=event.version)
+        snapshots.terms_from(terms, subscription_id=subscription_id, version=event.version)
         for terms in event.terms
     )
 
 
 def _agreement(event: AgreementEvent) -> Agreement:
-    return events.agreement_from(event.subscription, version=event.version, clock_id=event.test_clock)
+    return snapshots.agreement_from(event.subscription, version=event.version, clock_id=event.test_clock)
 
 
 def _boundary(event: Lifecycle) -> ReconcileCharges:
@@ -172,11 +172,11 @@ def _boundary(event: Lifecycle) -> ReconcileCharges:
     return ReconcileCharges(
         agreement=_agreement(event),
         boundary_at=_boundary_at(event),
-        begins=None if begins is None else events.period_from(begins),
-        ended=None if ended is None else events.period_from(ended),
+        begins=None if begins is None else snapshots.period_from(begins),
+        ended=None if ended is None else snapshots.period_from(ended),
         occurred_at=event.occurred_at,
         terms=_terms(event),
-        fees=tuple(events.fee_from(fee) for fee in event.fees),
+        fees=tuple(snapshots.fee_from(fee) for fee in event.fees),
     )
 
 
@@ -209,7 +209,7 @@ async def on_coupon_redemption_withdrawn(event: CouponRedemptionWithdrawnV1, uow
 
 async def on_usage_window_sealed(event: UsageWindowSealedV1, uow: BillingUnitOfWork) -> None:
     """Kept, to be shown with the lines that the usage came to."""
-    uow.window_digests.add(events.window_digest_from(event))
+    uow.window_digests.add(snapshots.window_digest_from(event))
 
 
 async def on_usage_corrected(event: UsageCorrectedV1, uow: BillingUnitOfWork) -> None:
@@ -229,7 +229,7 @@ async def on_usage_corrected(event: UsageCorrectedV1, uow: BillingUnitOfWork) ->
 
 
 def _totals(given: Iterable[UsageTotalV1]) -> tuple[ItemUsage, ...]:
-    return tuple(events.item_usage_from(total) for total in given)
+    return tuple(snapshots.item_usage_from(total) for total in given)
 
 
 async def prepare(given: Sequence[Event], uow: BillingUnitOfWork) -> None:
@@ -266,7 +266,9 @@ async def prepare(given: Sequence[Event], uow: BillingUnitOfWork) -> None:
         [*_periods_behind(billed), *windows, *put_right],
         also=[event.window_id for event in counted],
     )
-    await uow.period_terms.load([*_periods_of(told), *windows, *put_right], unsettled_of=subscriptions)
+    of_terms = [*_periods_of(told), *windows, *put_right]
+    around = [(id, index + step) for id, index in of_terms for step in (-1, 1)]  # for pooled allowances
+    await uow.period_terms.load([*of_terms, *around], unsettled_of=subscriptions)
     await uow.charges.load_waiting(subscriptions)
     await uow.charges.load_of_periods(await _periods_settled(told, windows, uow))
     recorded = [id for event in told for id in _charge_ids(event)]

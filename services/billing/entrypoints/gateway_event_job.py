@@ -11,13 +11,13 @@ from libs.common.messaging.due import DueRow
 from services.billing.adapters.gateway_rows import gateway_event
 from services.billing.adapters.unit_of_work import BillingUnitOfWork
 from services.billing.application.ask_about_refund import ask_about_refund
+from services.billing.application.gateway_ports import Gateways
 from services.billing.application.hear_gateway import ask_about_attempts, follow_method
-from services.billing.application.ports import Gateways
 from services.billing.application.take_in_dispute import take_in_dispute
 from services.billing.domain.gateway_dispute import GatewayDispute
 from services.billing.domain.gateway_event import GatewayEvent, let_go, taken_up, worked_off
 from services.billing.domain.payment import MethodDetails, PaymentMethod
-from services.billing.entrypoints.outside_calls import Told
+from services.billing.entrypoints.outside_calls import OutsideWork, Told
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +41,10 @@ class TakenEvent:
 Facts = GatewayDispute | MethodDetails | None
 
 
-class GatewayEvents:
+class GatewayEvents(OutsideWork[TakenEvent, Facts]):
     """Whatever order events come in: how their subject stands by now is what counts."""
 
-    name = "work_off_gateway_events"
+    name, task = "work_off_gateway_events", "work off gateway event"
     table = gateway_event
 
     def __init__(self, *, gateways: Gateways, clock: Clock) -> None:

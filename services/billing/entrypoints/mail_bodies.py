@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
-from libs.common.web.bodies import Instant, StrictBody, identifier
+from libs.common.web.bodies import BusinessDate, Instant, StrictBody, identifier
 from libs.common.web.contact_bodies import Email, Locale
 from services.billing.application.record_bounce import RecordBounce
 from services.billing.domain.delivery_notice import mail_id_in
@@ -96,11 +97,27 @@ class MailsBody(StrictBody):
 
     data: list[MailBody]
 
+    @classmethod
+    def from_domain(cls, mails: Iterable[Mail]) -> Self:
+        return cls(data=[MailBody.from_domain(mail) for mail in mails])
+
 
 class NewInvoiceMailBody(StrictBody):
     """Without `to` it goes to the customer's addresses, without `locale` in the customer's language."""
 
     kind: InvoiceMailKind = "invoice"
+    to: Email | None = None
+    locale: Locale | None = None
+
+
+class NewStatementMailBody(StrictBody):
+    """The account from `start_on` until before `end_on`: by default the last 90 days, with today.
+
+    Without `to` it goes to the customer's addresses, without `locale` in the customer's language.
+    """
+
+    start_on: BusinessDate | None = None
+    end_on: BusinessDate | None = None
     to: Email | None = None
     locale: Locale | None = None
 

@@ -39,7 +39,7 @@ from services.billing.application.send_mail import (
 from services.billing.domain.mail import NOT_RENDERED, MailKind, message_id_of
 from services.billing.domain.mail_contents import WITH_DOCUMENT, MailMaterial, contents_of
 from services.billing.domain.mail_template import MailTemplate
-from services.billing.entrypoints.outside_calls import CallOutside, Told
+from services.billing.entrypoints.outside_calls import CallOutside, OutsideWork, Told
 
 log = logging.getLogger(__name__)
 
@@ -78,10 +78,10 @@ def mail_job(
     )
 
 
-class SendMails:
+class SendMails(OutsideWork[ClaimedMail, Handed]):
     """What is done of each mail; `CallOutside` says when."""
 
-    name = NAME
+    name, task = NAME, "send mail"
     table = mail_table
 
     def __init__(self, parts: MailParts, *, units: UnitsOfWork[BillingUnitOfWork], clock: Clock) -> None:
@@ -128,7 +128,7 @@ class SendMails:
                 return Handed(material)
             own = await own_texts(uow)
             make_files = None
-            if material.document is not None and claim.mail.kind in WITH_DOCUMENT:
+            if claim.mail.kind in WITH_DOCUMENT:
                 make_files = await parts.attach(material, uow)
         files = [] if make_files is None else await make_files()
         rendered = parts.renderer.render(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -44,6 +45,7 @@ class Claim(Protocol):
 
 
 K = TypeVar("K")
+T = TypeVar("T")
 C = TypeVar("C", bound=Claim)
 A = TypeVar("A")
 
@@ -66,9 +68,13 @@ class Unknown(Generic[C]):
 
 
 class OutsideWork(Protocol[C, A]):
-    """What is done of one kind of row. Only `call` is made with no transaction open; the others are of one tenant."""
+    """What is done of one kind of row. Only `call` is made with no transaction open; the others are of one tenant.
+
+    `task` is what one call is called in traces.
+    """
 
     name: str
+    task: str
     table: Table
 
     async def claim(self, due: Sequence[DueRow], *, until: datetime, uow: BillingUnitOfWork) -> list[C]:
@@ -86,6 +92,10 @@ class OutsideWork(Protocol[C, A]):
     async def release(self, claims: Sequence[C], *, now: datetime, uow: BillingUnitOfWork) -> None:
         """Give back claims under which nobody was called. `now` is the wall's."""
         ...
+
+    def count(self, answer: A | None) -> None:
+        """For whoever keeps numbers of what came of calls: an answer once it is written down; None, nobody knows."""
+        return
 
 
 class ClaimingUnits(UnitsOfWork[BillingUnitOfWork], Generic[K]):
@@ -173,12 +183,13 @@ class CallOutside(Generic[C, A]):
 
     async def _call(self, claim: C) -> Told[C, A] | Unknown[C]:
         attributes = {f"perennial.{self._work.table.name}.id": claim.id}
-        with span(self.name.replace("_", " "), parent=claim.traceparent, attributes=attributes) as started:
+        with span(self._work.task, parent=claim.traceparent, attributes=attributes) as started:
             try:
                 async with asyncio.timeout(self._left_s(claim)):
                     answer = await self._work.call(claim)
             except Exception as error:
                 log.warning("outcome unknown", extra={"job": self.name, "row": claim.id}, exc_info=error)
+                self._work.count(None)
                 return Unknown(claim, f"{type(error).__name__}: {error}"[:ERROR_LENGTH_MAX])
             return Told(claim, answer, traceparent_of(started))
 
@@ -200,9 +211,11 @@ class CallOutside(Generic[C, A]):
 
     async def _record_together(self, told: Sequence[Told[C, A]]) -> None:
         async with self._units.open_for_many() as uow:
-            for tenant in sorted({one.claim.tenant for one in told}):
+            for tenant, theirs in _by_tenant(told, lambda one: one.claim.tenant):
                 await uow.become(tenant, f"schedule:{self.name}")
-                await self._work.record([one for one in told if one.claim.tenant == tenant], uow=uow)
+                await self._work.record(theirs, uow=uow)
+        for one in told:
+            self._work.count(one.answer)
 
     async def _record_alone(self, one: Told[C, A]) -> None:
         try:
@@ -229,29 +242,40 @@ class CallOutside(Generic[C, A]):
             )
 
     async def _wait_for(self, unknown: Sequence[Unknown[C]]) -> None:
-        """Their claims run out, and the outside party is asked before a further try: later each time."""
-        table = self._work.table
-        for one in unknown:
-            async with self._units.open(one.claim.tenant, f"schedule:{self.name}") as uow:
-                doubled = func.least(
-                    self._claim_s * func.power(2, func.least(table.c.attempts, 10)), UNKNOWN_PAUSE_MAX_S
-                )
-                await uow.connection.execute(
-                    update(table)
-                    .where(table.c.id == one.claim.id, table.c.claimed_until == one.claim.claimed_until)
-                    .values(
-                        attempts=table.c.attempts + 1,
-                        retry_at=self._clock.system_now() + func.make_interval(0, 0, 0, 0, 0, 0, doubled),
-                        last_error=one.error,
+        """Their claims run out, and the outside party is asked before a further try: later each time.
+
+        Nothing changes where another process holds the claim by now.
+        """
+        if not unknown:
+            return
+        table, now = self._work.table, self._clock.system_now()
+        doubled = func.least(
+            self._claim_s * func.power(2, func.least(table.c.attempts, 10)), UNKNOWN_PAUSE_MAX_S
+        )
+        pause = func.make_interval(0, 0, 0, 0, 0, 0, doubled)
+        async with self._units.open_for_many() as uow:
+            for tenant, theirs in _by_tenant(unknown, lambda one: one.claim.tenant):
+                await uow.become(tenant, f"schedule:{self.name}")
+                for one in theirs:
+                    await uow.connection.execute(
+                        update(table)
+                        .where(table.c.id == one.claim.id, table.c.claimed_until == one.claim.claimed_until)
+                        .values(attempts=table.c.attempts + 1, retry_at=now + pause, last_error=one.error)
                     )
-                )
 
     async def _release(self, claims: Sequence[C]) -> None:
         if not claims:
             return
         async with self._units.open_for_many() as uow:
             now = self._clock.system_now()
-            for tenant in sorted({claim.tenant for claim in claims}):
+            for tenant, theirs in _by_tenant(claims, lambda claim: claim.tenant):
                 await uow.become(tenant, f"schedule:{self.name}")
-                mine = [claim for claim in claims if claim.tenant == tenant]
-                await self._work.release(mine, now=now, uow=uow)
+                await self._work.release(theirs, now=now, uow=uow)
+
+
+def _by_tenant(given: Iterable[T], tenant_of: Callable[[T], str]) -> list[tuple[str, list[T]]]:
+    """In the order of the tenants, so that two processes never wait for each other crosswise."""
+    found: dict[str, list[T]] = defaultdict(list)
+    for one in given:
+        found[tenant_of(one)].append(one)
+    return sorted(found.items())

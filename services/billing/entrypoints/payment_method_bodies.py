@@ -7,23 +7,12 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, StringConstraints, model_validator
 
 from libs.common.web.bodies import Flag, Instant, StrictBody, identifier
+from services.billing.adapters.sandbox_gateway import Behaviour
 from services.billing.domain.payment import MethodDetails, PaymentMethod
 from services.billing.entrypoints.bodies import CustomerId
 
 PaymentMethodId = Annotated[str, identifier("pm")]
 GatewayText = Literal["sandbox", "stripe"]
-BehaviourText = Literal[
-    "succeeds",
-    "fails_once",
-    "always_fails",
-    "times_out_once",
-    "pending_then_succeeds",
-    "pending_then_fails",
-    "needs_action",
-    "refund_fails",
-    "refund_pending",
-    "refund_times_out_once",
-]
 GatewayToken = Annotated[
     str,
     StringConstraints(pattern=r"^pm_[A-Za-z0-9_]{8,250}$", max_length=255),
@@ -41,7 +30,7 @@ class NewPaymentMethodBody(StrictBody):
 
     customer_id: CustomerId
     gateway: GatewayText = "sandbox"
-    behaviour: BehaviourText | None = None
+    behaviour: Behaviour | None = None
     token: GatewayToken | None = None
     account: AccountCode | None = None
     replaces: PaymentMethodId | None = None

@@ -19,8 +19,8 @@ from libs.common.errors import InputError, ServiceError
 from libs.common.money import exponent
 from libs.common.web.bodies import known_zones
 from libs.common.web.sent_events import read_sent_event
-from services.billing.application.events import price_from
 from services.billing.application.preview_invoices import InvoicePreviewInvalid
+from services.billing.application.snapshots import price_from
 from services.billing.domain.rating.validate_price import validate_price
 
 PREVIEWED: Mapping[str, type[Event]] = {

@@ -107,7 +107,7 @@ class DisputeBody(StrictBody):
     """A payment that a customer's bank asks back.
 
     `inquiry`: it only asks. `open`: the money is gone, until it is `won`; `accepted`: we do not argue; `lost`: it stays
-    gone. `taken` is what is gone now. `gateway` is null where a person told of it. `fee` is noted and posted nowhere.
+    gone. `taken` is what is gone now. `gateway` is null where a person told of it. `fee` is what the bank charges for it.
     """
 
     id: str

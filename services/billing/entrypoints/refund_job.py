@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from libs.common.clock import Clock
-from libs.common.messaging.due import DueRow, Job
-from libs.common.persistence.unit_of_work import UnitsOfWork
-from libs.common.stopping import Stopping
+from libs.common.messaging.due import DueRow
 from services.billing.adapters.credit_note_rows import refund
 from services.billing.adapters.unit_of_work import BillingUnitOfWork
-from services.billing.application.ports import Gateways
+from services.billing.application.gateway_ports import Gateways
 from services.billing.application.settle_refund import (
     ClaimedRefund,
     call_for_refund,
@@ -20,16 +17,16 @@ from services.billing.application.settle_refund import (
     release_refund,
 )
 from services.billing.domain.payment import RefundOutcome
-from services.billing.entrypoints.outside_calls import CallOutside, Told
+from services.billing.entrypoints.outside_calls import OutsideWork, Told
 
 
-class _Refunds:
+class GiveRefunds(OutsideWork[ClaimedRefund, RefundOutcome]):
     """A refund that failed is tried again after the days after which a payment is."""
 
-    name = "give_refunds"
+    name, task = "give_refunds", "give refund"
     table = refund
 
-    def __init__(self, gateways: Gateways, retry_days: Sequence[int]) -> None:
+    def __init__(self, *, gateways: Gateways, retry_days: Sequence[int]) -> None:
         self._gateways, self._retry_days = gateways, retry_days
 
     async def claim(
@@ -57,23 +54,3 @@ class _Refunds:
         await uow.refunds.load_for_update(claim.id for claim in claims)
         for claim in claims:
             await release_refund(claim, now=now, uow=uow)
-
-
-def refund_job(
-    *,
-    units: UnitsOfWork[BillingUnitOfWork],
-    clock: Clock,
-    gateways: Gateways,
-    retry_days: Sequence[int],
-    claim_s: float,
-    calls_at_once: int,
-    stopping: Stopping | None = None,
-) -> Job:
-    return CallOutside(
-        _Refunds(gateways, retry_days),
-        units=units,
-        clock=clock,
-        claim_s=claim_s,
-        calls_at_once=calls_at_once,
-        stopping=stopping,
-    )

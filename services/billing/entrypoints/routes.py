@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 from starlette.responses import Response
 
 from libs.common.clock import Clock
 from libs.common.paging import Slice
 from libs.common.web.bodies import BusinessDate, ExternalId, Instant, identifier
 from libs.common.web.calls import Call, authorised
+from libs.common.web.late_routes import LateRouter
 from libs.common.web.pagination import Page, PageDep
 from services.billing.adapters.queries import SqlBillingQueries
 from services.billing.adapters.unit_of_work import BillingUnitOfWork
@@ -39,9 +40,9 @@ def _is_for_another(call: Call[BillingUnitOfWork], customer_id: str | None) -> b
     return call.customer is not None and customer_id not in (None, call.customer)
 
 
-def billing_router(clock: Clock) -> APIRouter:
+def billing_router(clock: Clock) -> LateRouter:
     """The routes, on the clock of the process."""
-    router = APIRouter(prefix="/v1")
+    router = LateRouter(prefix="/v1")
 
     @router.get(
         "/invoices", response_model=Page[InvoiceSummaryBody], tags=["invoices"], summary="List invoices"

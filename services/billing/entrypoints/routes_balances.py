@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 from starlette.responses import Response
 
 from libs.common.clock import Clock
 from libs.common.paging import Slice
 from libs.common.web.bodies import Currency
 from libs.common.web.calls import Call, authorised
+from libs.common.web.late_routes import LateRouter
 from libs.common.web.pagination import Page, PageDep
 from services.billing.adapters.queries import SqlBillingQueries
 from services.billing.adapters.unit_of_work import BillingUnitOfWork
@@ -29,9 +30,9 @@ PortalRead = Annotated[Call[BillingUnitOfWork], authorised("billing:read", porta
 Make = Annotated[Call[BillingUnitOfWork], authorised("billing:write", once="required")]
 
 
-def balance_router(clock: Clock) -> APIRouter:
+def balance_router(clock: Clock) -> LateRouter:
     """The routes, on the clock of the process."""
-    router = APIRouter(prefix="/v1", tags=["customer balances"])
+    router = LateRouter(prefix="/v1", tags=["customer balances"])
 
     @router.get(
         "/customer-balances", response_model=Page[CustomerBalanceBody], summary="List customer balances"

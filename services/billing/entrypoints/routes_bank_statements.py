@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 from starlette.responses import Response
 
 from libs.common.clock import Clock
@@ -14,6 +14,7 @@ from libs.common.errors import InputError
 from libs.common.paging import Slice
 from libs.common.web.bodies import Currency, Name
 from libs.common.web.calls import Call, authorised
+from libs.common.web.late_routes import LateRouter
 from libs.common.web.pagination import Page, PageDep
 from services.billing.adapters.bank_statement_csv import COLUMNS, CsvOptions, read_statement_csv
 from services.billing.adapters.camt053 import read_camt053
@@ -56,9 +57,9 @@ Make = Annotated[Call[BillingUnitOfWork], authorised("billing:write", once="opti
 Settle = Annotated[Call[BillingUnitOfWork], authorised("billing:write", once="required")]
 
 
-def bank_statement_router(clock: Clock) -> APIRouter:
+def bank_statement_router(clock: Clock) -> LateRouter:
     """The routes, on the clock of the process."""
-    router = APIRouter(prefix="/v1", tags=["bank-statements"])
+    router = LateRouter(prefix="/v1", tags=["bank-statements"])
 
     async def shown(entry: BankStatementEntry, uow: BillingUnitOfWork) -> BankStatementEntryBody:
         await uow.flush()

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 from starlette.responses import Response
 
 from libs.common.clock import Clock
 from libs.common.paging import Slice
 from libs.common.web.calls import Call, authorised
+from libs.common.web.late_routes import LateRouter
 from libs.common.web.pagination import Page, PageDep
 from services.billing.adapters.unit_of_work import BillingUnitOfWork
 from services.billing.application.change_run_settings import change_run_settings
@@ -33,9 +34,9 @@ Change = Annotated[Call[BillingUnitOfWork], authorised("billing:write")]
 Make = Annotated[Call[BillingUnitOfWork], authorised("billing:write", once="required")]
 
 
-def billing_run_router(clock: Clock) -> APIRouter:
+def billing_run_router(clock: Clock) -> LateRouter:
     """The routes, on the clock of the process."""
-    router = APIRouter(prefix="/v1", tags=["billing runs"])
+    router = LateRouter(prefix="/v1", tags=["billing runs"])
 
     @router.post(
         "/billing-runs", status_code=202, response_model=BillingRunBody, summary="Ask for a billing run"

@@ -5,13 +5,14 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 from starlette.responses import Response
 
 from libs.common.clock import Clock
 from libs.common.money import CurrencyMismatch
 from libs.common.paging import Slice
 from libs.common.web.calls import Call, authorised
+from libs.common.web.late_routes import LateRouter
 from libs.common.web.pagination import Page, PageDep
 from services.billing.adapters.credit_note_queries import CreditNoteQueries
 from services.billing.adapters.queries import SqlBillingQueries
@@ -49,9 +50,9 @@ Make = Annotated[Call[BillingUnitOfWork], authorised("billing:write", once="requ
 AWAITED = (CustomerNotFound, SubscriptionUnknown)
 
 
-def deposit_router(clock: Clock) -> APIRouter:
+def deposit_router(clock: Clock) -> LateRouter:
     """The routes, on the clock of the process."""
-    router = APIRouter(prefix="/v1")
+    router = LateRouter(prefix="/v1")
 
     async def customer_of(
         customer_id: str, subscription_id: str | None, uow: BillingUnitOfWork

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 from starlette.responses import Response
 
 from libs.common.clock import Clock
@@ -13,14 +13,18 @@ from libs.common.money import CurrencyMismatch, Money
 from libs.common.paging import Slice
 from libs.common.web.bodies import MoneyBody
 from libs.common.web.calls import Call, authorised
+from libs.common.web.late_routes import LateRouter
 from libs.common.web.pagination import Page, PageDep
 from services.billing.adapters.refund_queries import RefundQueries
 from services.billing.adapters.unit_of_work import BillingUnitOfWork
+from services.billing.application.gateway_ports import Gateways
 from services.billing.application.take_in_dispute import (
     DecideDispute,
+    DisputeAtGateway,
     TellOfDispute,
     accept_dispute,
     decide_dispute,
+    find_at_gateway,
     tell_of_dispute,
 )
 from services.billing.entrypoints.bodies import CustomerId
@@ -37,9 +41,9 @@ PortalRead = Annotated[Call[BillingUnitOfWork], authorised("billing:read", porta
 Make = Annotated[Call[BillingUnitOfWork], authorised("billing:write", once="required")]
 
 
-def dispute_router(clock: Clock) -> APIRouter:
-    """The routes, on the clock of the process."""
-    router = APIRouter(prefix="/v1/disputes", tags=["disputes"])
+def dispute_router(clock: Clock, gateways: Gateways) -> LateRouter:
+    """The routes, on the clock of the process, with the gateways that are told."""
+    router = LateRouter(prefix="/v1/disputes", tags=["disputes"])
 
     async def now_of(clock_id: str | None, uow: BillingUnitOfWork) -> datetime:
         return clock.business_now(await uow.test_clock(clock_id))
@@ -94,7 +98,19 @@ def dispute_router(clock: Clock) -> APIRouter:
         "/{dispute_id}/accept", status_code=201, response_model=DisputeBody, summary="Accept a dispute"
     )
     async def post_dispute_acceptance(dispute_id: DisputeId, call: Make) -> Response:
-        """The money is left to the customer. What he owes by that stays due; credit it where he shall not pay."""
+        """The money is left to the customer. What he owes by that stays due; credit it where he shall not pay.
+
+        A gateway that told of it is told first, and says in the end that the dispute is lost.
+        """
+
+        async def find_known(uow: BillingUnitOfWork) -> DisputeAtGateway | None:
+            return await find_at_gateway(dispute_id, uow=uow, check_version=call.require_version)
+
+        known_there = await call.run(find_known)
+        if known_there is not None:
+            await gateways[known_there.gateway].accept_dispute(
+                tenant=call.tenant, account=known_there.account, reference=known_there.reference
+            )
 
         async def work(uow: BillingUnitOfWork) -> DisputeBody:
             known = await uow.disputes.get(dispute_id)

@@ -5,30 +5,37 @@ from __future__ import annotations
 from datetime import date, timedelta
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 from starlette.responses import Response
 
 from libs.common.clock import Clock
 from libs.common.periods import local_date
 from libs.common.web.bodies import BusinessDate, identifier
 from libs.common.web.calls import Call, authorised
+from libs.common.web.late_routes import LateRouter
 from services.billing.adapters.customer_statements import CustomerStatements
+from services.billing.adapters.mail_queries import MailQueries
+from services.billing.adapters.mail_renderer import languages
 from services.billing.adapters.queries import SqlBillingQueries
 from services.billing.adapters.seller_logos import SellerLogos
 from services.billing.adapters.unit_of_work import BillingUnitOfWork
 from services.billing.application.add_payment_method import CustomerNotFound
+from services.billing.application.change_mail_template import check_language
 from services.billing.application.issued_documents import DocumentNotIssued
 from services.billing.application.ledger_views import LedgerDatesReversed
 from services.billing.application.render_document import DocumentRenderer, find_logo
+from services.billing.application.send_again import MailStatement, mail_statement
 from services.billing.application.show_draft import show_draft
 from services.billing.domain.customer_statement import CustomerStatement
 from services.billing.domain.issued_document import DocumentFacts, IssuedDocument, document_of_invoice
 from services.billing.domain.seller_logo import SellerLogo
 from services.billing.entrypoints.credit_note_bodies import CreditNoteId, InvoiceId
 from services.billing.entrypoints.customer_statement_bodies import CustomerStatementBody
+from services.billing.entrypoints.mail_bodies import MailsBody, NewStatementMailBody
 from services.billing.entrypoints.pdf_answers import AS_PDF, Language, pdf_answer
 
 PortalRead = Annotated[Call[BillingUnitOfWork], authorised("billing:read", portal=True)]
+Make = Annotated[Call[BillingUnitOfWork], authorised("billing:write", once="required")]
 PathCustomerId = Annotated[str, identifier("cus")]
 DAYS_BY_DEFAULT = 90
 ONE_DAY = timedelta(days=1)
@@ -40,9 +47,9 @@ ToDay = Annotated[
 ]
 
 
-def document_router(clock: Clock, renderer: DocumentRenderer) -> APIRouter:
+def document_router(clock: Clock, renderer: DocumentRenderer) -> LateRouter:
     """The routes, on the clock of the process, with what sets its pages."""
-    router = APIRouter(prefix="/v1", tags=["documents"])
+    router = LateRouter(prefix="/v1", tags=["documents"])
 
     @router.get(
         "/invoices/{invoice_id}/pdf",
@@ -116,8 +123,39 @@ def document_router(clock: Clock, renderer: DocumentRenderer) -> APIRouter:
             return statement, await find_logo(statement, SellerLogos(uow))
 
         statement, logo = await call.run(work)
-        name = f"statement-{statement.start_on}-{statement.end_on - ONE_DAY}"
+        name = statement.file_stem
         return await pdf_answer(call, statement, logo=logo, renderer=renderer, language=language, name=name)
+
+    @router.post(
+        "/customer-statements/{customer_id}/mails",
+        status_code=201,
+        response_model=MailsBody,
+        summary="Mail a customer's account now",
+    )
+    async def post_customer_statement_mail(
+        customer_id: PathCustomerId, body: NewStatementMailBody, call: Make
+    ) -> Response:
+        """To the customer, or to somebody else, with its pages. Each time it is asked for."""
+
+        async def work(uow: BillingUnitOfWork) -> MailsBody:
+            if body.locale is not None:
+                check_language(body.locale, languages())
+            stated = await _statement(customer_id, call, uow, clock, body.start_on, body.end_on)
+            now = clock.business_now(await uow.test_clock(stated.customer.clock_id))
+            command = MailStatement(
+                customer_id=customer_id,
+                seller_id=stated.seller.id,
+                start_on=stated.start_on,
+                end_on=stated.end_on,
+                now=now,
+                to=body.to,
+                locale=body.locale or stated.language,
+            )
+            made = await mail_statement(command, uow=uow)
+            await uow.flush()
+            return MailsBody.from_domain(await MailQueries(uow).get_mails([one.id for one in made]))
+
+        return await call.once(work)
 
     return router
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated
 
-from fastapi import APIRouter
 from starlette.responses import Response
 
 from libs.common.clock import Clock
 from libs.common.paging import Slice
 from libs.common.web.bodies import identifier
 from libs.common.web.calls import Call, Tagged, authorised
+from libs.common.web.late_routes import LateRouter
 from libs.common.web.pagination import Page, PageDep
 from services.billing.adapters.queries import SqlBillingQueries
 from services.billing.adapters.unit_of_work import BillingUnitOfWork
@@ -39,9 +39,9 @@ Change = Annotated[Call[BillingUnitOfWork], authorised("billing:write")]
 InvoiceId = Annotated[str, identifier("inv")]
 
 
-def draft_router(clock: Clock) -> APIRouter:
+def draft_router(clock: Clock) -> LateRouter:
     """The routes, on the clock of the process."""
-    router = APIRouter(prefix="/v1/invoices", tags=["invoices"])
+    router = LateRouter(prefix="/v1/invoices", tags=["invoices"])
 
     async def now_of(invoice_id: str, uow: BillingUnitOfWork) -> datetime:
         """The business now of the invoice's customer."""

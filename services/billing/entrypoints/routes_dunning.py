@@ -5,13 +5,14 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 from starlette.responses import Response
 
 from libs.common.clock import Clock
 from libs.common.paging import Slice
 from libs.common.web.bodies import Instant
 from libs.common.web.calls import Call, authorised
+from libs.common.web.late_routes import LateRouter
 from libs.common.web.pagination import Page, PageDep
 from services.billing.adapters.dunning_queries import DunningQueries
 from services.billing.adapters.unit_of_work import BillingUnitOfWork
@@ -38,9 +39,9 @@ Read = Annotated[Call[BillingUnitOfWork], authorised("billing:read")]
 Make = Annotated[Call[BillingUnitOfWork], authorised("billing:write", once="required")]
 
 
-def dunning_router(clock: Clock) -> APIRouter:
+def dunning_router(clock: Clock) -> LateRouter:
     """The routes, on the clock of the process."""
-    router = APIRouter(prefix="/v1", tags=["dunning"])
+    router = LateRouter(prefix="/v1", tags=["dunning"])
 
     async def now_of(invoice_id: str, uow: BillingUnitOfWork) -> datetime:
         invoice = await uow.invoices.get(invoice_id)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 from starlette.responses import Response
 
 from libs.common.web.calls import Call, authorised
+from libs.common.web.late_routes import LateRouter
 from services.billing.adapters.seller_logos import SellerLogos
 from services.billing.adapters.unit_of_work import BillingUnitOfWork
 from services.billing.application.make_e_invoice import (
@@ -31,8 +32,8 @@ FILE: dict[int | str, dict[str, Any]] = {
 }
 
 
-def e_invoice_router(renderer: DocumentRenderer, writer: EInvoiceWriter) -> APIRouter:
-    router = APIRouter(prefix="/v1", tags=["e-invoices"])
+def e_invoice_router(renderer: DocumentRenderer, writer: EInvoiceWriter) -> LateRouter:
+    router = LateRouter(prefix="/v1", tags=["e-invoices"])
 
     @router.get(
         "/invoices/{invoice_id}/e-invoice",

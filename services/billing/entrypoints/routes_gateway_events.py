@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Annotated, ClassVar, Self
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 from opentelemetry import trace
 from starlette.requests import Request
 
@@ -14,6 +14,7 @@ from libs.common.paging import Slice
 from libs.common.telemetry import current_traceparent, metrics
 from libs.common.web.bodies import Instant, StrictBody
 from libs.common.web.calls import Call, authorised
+from libs.common.web.late_routes import LateRouter
 from libs.common.web.pagination import Page, PageDep
 from libs.common.web.problem import BadRequest, RequestTimedOut
 from services.billing.adapters.gateway_accounts import GatewayAccounts
@@ -70,9 +71,9 @@ class GatewayEventBody(StrictBody):
         return cls(**{name: getattr(event, name) for name in cls.model_fields})
 
 
-def gateway_event_router(clock: Clock, *, accounts: GatewayAccounts) -> APIRouter:
+def gateway_event_router(clock: Clock, *, accounts: GatewayAccounts) -> LateRouter:
     """The routes, on the clock of the process."""
-    router = APIRouter(prefix="/v1", tags=["payments"])
+    router = LateRouter(prefix="/v1", tags=["payments"])
 
     @router.get("/gateway-events", response_model=Page[GatewayEventBody], summary="List gateway events")
     async def list_gateway_events(

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from datetime import UTC, date, datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query
+from fastapi import Path, Query
 from starlette.responses import Response
 
 from libs.common.clock import Clock
@@ -15,6 +15,7 @@ from libs.common.periods import Interval, boundary, index_on
 from libs.common.web.bodies import BusinessDate, Currency, Instant, identifier
 from libs.common.web.calls import Call, authorised
 from libs.common.web.csv_text import MEDIA_TYPE
+from libs.common.web.late_routes import LateRouter
 from libs.common.web.pagination import Page, PageDep, tell_cursor
 from services.billing.adapters.ledger_queries import LedgerQueries
 from services.billing.adapters.unit_of_work import BillingUnitOfWork
@@ -47,9 +48,9 @@ _FILES = {
 }
 
 
-def ledger_router(clock: Clock) -> APIRouter:
+def ledger_router(clock: Clock) -> LateRouter:
     """The routes, on the clock of the process."""
-    router = APIRouter(prefix="/v1", tags=["ledger"])
+    router = LateRouter(prefix="/v1", tags=["ledger"])
 
     @router.get("/ledger-accounts", response_model=TrialBalanceBody, summary="Show the trial balance")
     async def list_ledger_accounts(

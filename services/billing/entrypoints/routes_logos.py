@@ -6,7 +6,6 @@ import binascii
 from base64 import b64decode
 from typing import Annotated, Any, Self
 
-from fastapi import APIRouter
 from pydantic import Field
 from starlette.responses import Response
 
@@ -14,6 +13,7 @@ from libs.common.clock import Clock
 from libs.common.web import etag
 from libs.common.web.bodies import StrictBody
 from libs.common.web.calls import Call, authorised
+from libs.common.web.late_routes import LateRouter
 from services.billing.adapters.logo_check import checked_type
 from services.billing.adapters.seller_logos import SellerLogos
 from services.billing.adapters.unit_of_work import BillingUnitOfWork
@@ -67,9 +67,9 @@ class LogoBody(StrictBody):
         )
 
 
-def logo_router(clock: Clock, renderer: DocumentRenderer) -> APIRouter:
+def logo_router(clock: Clock, renderer: DocumentRenderer) -> LateRouter:
     """The routes, on the clock of the process, with what tries whether a logo can be drawn."""
-    router = APIRouter(prefix="/v1/sellers/{seller_id}", tags=["sellers"])
+    router = LateRouter(prefix="/v1/sellers/{seller_id}", tags=["sellers"])
 
     @router.put("/logo", response_model=LogoBody, summary="Give a seller a logo")
     async def put_logo(seller_id: SellerId, body: NewLogoBody, call: Change) -> Response:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request
+from fastapi import Query, Request
 from starlette.responses import Response
 
 from libs.common.clock import Clock
 from libs.common.paging import Slice
 from libs.common.web.calls import Call, authorised
 from libs.common.web.contact_bodies import Locale
+from libs.common.web.late_routes import LateRouter
 from libs.common.web.pagination import Page, PageDep
 from services.billing.adapters.mail_queries import MailQueries
 from services.billing.adapters.mail_renderer import TemplateRenderer, languages
@@ -50,9 +51,9 @@ Note = Annotated[Call[BillingUnitOfWork], authorised("billing:write", once="opti
 Change = Annotated[Call[BillingUnitOfWork], authorised("billing:write")]
 
 
-def mail_router(clock: Clock) -> APIRouter:
+def mail_router(clock: Clock) -> LateRouter:
     """The routes, on the clock of the process."""
-    router = APIRouter(prefix="/v1", tags=["mails"])
+    router = LateRouter(prefix="/v1", tags=["mails"])
 
     @router.get("/mails", response_model=Page[MailBody], summary="List mails")
     async def list_mails(
@@ -120,8 +121,7 @@ def mail_router(clock: Clock) -> APIRouter:
             command = MailInvoice(invoice_id, body.kind, now, body.to, body.locale)
             made = await mail_invoice(command, invoice, uow=uow)
             await uow.flush()
-            queries = MailQueries(uow)
-            return MailsBody(data=[MailBody.from_domain(await queries.get_mail(one.id)) for one in made])
+            return MailsBody.from_domain(await MailQueries(uow).get_mails([one.id for one in made]))
 
         return await call.once(work)
 
@@ -161,7 +161,7 @@ def mail_router(clock: Clock) -> APIRouter:
     return router
 
 
-def _templates(router: APIRouter, clock: Clock) -> None:
+def _templates(router: LateRouter, clock: Clock) -> None:
     @router.get("/mail-templates", response_model=Page[MailTemplateBody], summary="List your mail templates")
     async def list_mail_templates(call: Read, page: PageDep) -> Response:
         """Those in which something was changed."""

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 from starlette.responses import Response
 
 from libs.common.clock import Clock
 from libs.common.paging import Slice
 from libs.common.persistence.reference import find_tenant_mode
+from libs.common.web import etag
 from libs.common.web.bodies import BusinessDate
 from libs.common.web.calls import Call, authorised
+from libs.common.web.late_routes import LateRouter
 from libs.common.web.pagination import Page, PageDep
 from services.billing.adapters.gateway_accounts import GatewayAccounts
 from services.billing.adapters.queries import SqlBillingQueries
+from services.billing.adapters.stripe_gateway import STRIPE
 from services.billing.adapters.unit_of_work import BillingUnitOfWork
 from services.billing.application.add_payment_method import (
     AddPaymentMethod,
@@ -24,7 +27,7 @@ from services.billing.application.add_payment_method import (
     check_gateway,
 )
 from services.billing.application.choose_default_method import choose_default_method
-from services.billing.application.ports import PaymentGateway
+from services.billing.application.gateway_ports import PaymentGateway
 from services.billing.application.remove_payment_method import RemovePaymentMethod, remove_payment_method
 from services.billing.domain.agreement import CustomerDetails
 from services.billing.domain.payment import AcceptedMethod, PaymentMethod, PaymentMethodNotFound
@@ -42,9 +45,9 @@ Change = Annotated[Call[BillingUnitOfWork], authorised("billing:write")]
 Awaited = (CustomerNotFound, TenantNotKnownYet)
 
 
-def payment_method_router(clock: Clock, *, accounts: GatewayAccounts, stripe: PaymentGateway) -> APIRouter:
+def payment_method_router(clock: Clock, *, accounts: GatewayAccounts, stripe: PaymentGateway) -> LateRouter:
     """The routes, on the clock of the process."""
-    router = APIRouter(prefix="/v1", tags=["payments"])
+    router = LateRouter(prefix="/v1", tags=["payments"])
 
     @router.post(
         "/payment-methods",
@@ -55,7 +58,8 @@ def payment_method_router(clock: Clock, *, accounts: GatewayAccounts, stripe: Pa
     async def post_payment_method(body: NewPaymentMethodBody, call: Make) -> Response:
         """It becomes the customer's default. A customer made a moment ago is waited for.
 
-        A token of Stripe's is looked at there first, and put to the customer if it is nobody's yet.
+        A token of Stripe's is looked at there first, and put to the customer if it is nobody's yet. Of one that it
+        replaces, Stripe lets go afterwards.
         """
         accepted = await _accept(body, call)
         account = accounts.find(call.tenant, accepted.account) if accepted is not None else None
@@ -78,9 +82,30 @@ def payment_method_router(clock: Clock, *, accounts: GatewayAccounts, stripe: Pa
             )
             return PaymentMethodBody.from_domain(method)
 
-        return await call.once(
+        answer = await call.once(
             work, location=lambda method: f"/v1/payment-methods/{method.id}", awaiting=Awaited
         )
+        if body.replaces is not None:
+            await _release(body.replaces, call)
+        return answer
+
+    async def _release(replaced_id: str, call: Call[BillingUnitOfWork]) -> None:
+        """A repeat of the whole request repeats this too. Not of a token by which the customer still pays."""
+
+        async def find_released(uow: BillingUnitOfWork) -> PaymentMethod | None:
+            replaced = await uow.payment_methods.find(replaced_id)
+            if replaced is None or replaced.removed_at is None or replaced.gateway != STRIPE:
+                return None
+            assert replaced.account is not None, "one of Stripe's is of an account"
+            assert replaced.token is not None, "and known by its token"
+            same = await uow.payment_methods.find_by_token(
+                gateway=STRIPE, account=replaced.account, token=replaced.token
+            )
+            return replaced if same is None else None
+
+        released = await call.run(find_released)
+        if released is not None:
+            await stripe.release_method(tenant=call.tenant, method=released)
 
     async def _accept(body: NewPaymentMethodBody, call: Call[BillingUnitOfWork]) -> AcceptedMethod | None:
         """Outside of transactions; a repeat finds the same. Nothing is asked for whom nobody knows."""
@@ -157,10 +182,25 @@ def payment_method_router(clock: Clock, *, accounts: GatewayAccounts, stripe: Pa
 
     @router.delete("/payment-methods/{payment_method_id}", status_code=204, summary="Remove a payment method")
     async def delete_payment_method(payment_method_id: PaymentMethodId, call: Change) -> Response:
-        """The newest of the customer's others becomes the default. Payments that are under way go on with this one."""
+        """The newest of the customer's others becomes the default. Payments that are under way go on with this one.
+
+        Stripe lets go of it first: should nobody write that down here, its event brings about the same.
+        """
+
+        async def find_known(uow: BillingUnitOfWork) -> PaymentMethod:
+            method, _ = await _locked(payment_method_id, uow)
+            call.require_version(method.version)
+            return method
+
+        etag.check_named(call.request)  # before anything happens elsewhere
+        known = await call.run(find_known)
+        if known.gateway == STRIPE:
+            await stripe.release_method(tenant=call.tenant, method=known)
 
         async def work(uow: BillingUnitOfWork) -> None:
-            method, customer = await _locked(payment_method_id, uow)
+            method, customer = await _known(payment_method_id, uow)
+            if method.removed_at is not None:
+                return  # Stripe's event was quicker
             call.require_version(method.version)
             business_now = clock.business_now(await uow.test_clock(customer.clock_id))
             command = RemovePaymentMethod(method, customer, clock.system_now(), business_now)
@@ -172,11 +212,16 @@ def payment_method_router(clock: Clock, *, accounts: GatewayAccounts, stripe: Pa
 
 
 async def _locked(id: str, uow: BillingUnitOfWork) -> tuple[PaymentMethod, CustomerDetails]:
-    """The customer first. Raises: PaymentMethodNotFound."""
-    known = await SqlBillingQueries(uow).get_payment_method(id, customer_id=None)
-    customer = await uow.customers.find_for_update(known.customer_id)
-    assert customer is not None, "a payment method was added for somebody"
-    method = await uow.payment_methods.get_for_update(id)
+    """Raises: PaymentMethodNotFound, also of one that was removed."""
+    method, customer = await _known(id, uow)
     if method.removed_at is not None:
         raise PaymentMethodNotFound("no payment method has this id")
     return method, customer
+
+
+async def _known(id: str, uow: BillingUnitOfWork) -> tuple[PaymentMethod, CustomerDetails]:
+    """Locked, the customer first. Raises: PaymentMethodNotFound."""
+    known = await SqlBillingQueries(uow).get_payment_method(id, customer_id=None)
+    customer = await uow.customers.find_for_update(known.customer_id)
+    assert customer is not None, "a payment method was added for somebody"
+    return await uow.payment_methods.get_for_update(id), customer

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 from starlette.responses import Response
 
 from libs.common.clock import Clock
 from libs.common.paging import Slice
 from libs.common.web.bodies import BusinessDate
 from libs.common.web.calls import Call, authorised
+from libs.common.web.late_routes import LateRouter
 from libs.common.web.pagination import Page, PageDep
 from services.billing.adapters.payment_queries import PaymentFilter, PaymentQueries
 from services.billing.adapters.unit_of_work import BillingUnitOfWork
@@ -42,9 +43,9 @@ PortalRead = Annotated[Call[BillingUnitOfWork], authorised("billing:read", porta
 Make = Annotated[Call[BillingUnitOfWork], authorised("billing:write", once="required")]
 
 
-def payment_router(clock: Clock) -> APIRouter:
+def payment_router(clock: Clock) -> LateRouter:
     """The routes, on the clock of the process."""
-    router = APIRouter(prefix="/v1/payments", tags=["payments"])
+    router = LateRouter(prefix="/v1/payments", tags=["payments"])
 
     async def shown(payment: Payment, uow: BillingUnitOfWork) -> PaymentBody:
         await uow.flush()

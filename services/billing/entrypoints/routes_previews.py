@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from typing import Annotated
 
-from fastapi import APIRouter
 from starlette.responses import Response
 
 from libs.common.web.calls import JSON, Call, authorised
+from libs.common.web.late_routes import LateRouter
 from services.billing.adapters.unit_of_work import BillingUnitOfWork
 from services.billing.application.preview_invoices import (
     InvoicePreview,
@@ -32,8 +32,8 @@ class _Previewed(Exception):
         self.preview = preview
 
 
-def preview_router() -> APIRouter:
-    router = APIRouter(prefix="/v1")
+def preview_router() -> LateRouter:
+    router = LateRouter(prefix="/v1")
     places = asyncio.Semaphore(AT_ONCE_MAX)
 
     @router.post(

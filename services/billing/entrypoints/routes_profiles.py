@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 from starlette.responses import Response
 
 from libs.common.clock import Clock
 from libs.common.paging import Slice
 from libs.common.web.calls import Call, authorised
+from libs.common.web.late_routes import LateRouter
 from libs.common.web.pagination import Page, PageDep
 from services.billing.adapters.queries import SqlBillingQueries
 from services.billing.adapters.unit_of_work import BillingUnitOfWork
@@ -24,9 +25,9 @@ Read = Annotated[Call[BillingUnitOfWork], authorised("billing:read")]
 Change = Annotated[Call[BillingUnitOfWork], authorised("billing:write")]
 
 
-def profile_router(clock: Clock) -> APIRouter:
+def profile_router(clock: Clock) -> LateRouter:
     """The routes, on the clock of the process."""
-    router = APIRouter(prefix="/v1/billing-profiles", tags=["billing profiles"])
+    router = LateRouter(prefix="/v1/billing-profiles", tags=["billing profiles"])
 
     @router.get("", response_model=Page[BillingProfileBody], summary="List billing profiles")
     async def list_billing_profiles(

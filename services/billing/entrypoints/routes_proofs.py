@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter
 from starlette.responses import Response
 
 from libs.common.web.bodies import identifier
 from libs.common.web.calls import Call, authorised
+from libs.common.web.late_routes import LateRouter
 from services.billing.adapters.proof_queries import SqlProofQueries
 from services.billing.adapters.unit_of_work import BillingUnitOfWork
 from services.billing.domain.verification import verify_invoice
@@ -19,8 +19,8 @@ InvoiceId = Annotated[str, identifier("inv")]
 LineId = Annotated[str, identifier("lin")]
 
 
-def proof_router() -> APIRouter:
-    router = APIRouter(prefix="/v1/invoices/{invoice_id}", tags=["proof"])
+def proof_router() -> LateRouter:
+    router = LateRouter(prefix="/v1/invoices/{invoice_id}", tags=["proof"])
 
     @router.get("/lines/{line_id}/explanation", response_model=LineExplanationBody, summary="Explain a line")
     async def get_line_explanation(invoice_id: InvoiceId, line_id: LineId, call: PortalRead) -> Response:

@@ -6,12 +6,13 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 from starlette.responses import Response
 
 from libs.common.clock import Clock
 from libs.common.paging import Slice
 from libs.common.web.calls import Call, authorised
+from libs.common.web.late_routes import LateRouter
 from libs.common.web.pagination import Page, PageDep
 from services.billing.adapters.refund_queries import RefundQueries
 from services.billing.adapters.unit_of_work import BillingUnitOfWork
@@ -43,9 +44,9 @@ Make = Annotated[Call[BillingUnitOfWork], authorised("billing:write", once="requ
 Settle = Callable[[datetime, BillingUnitOfWork, CheckVersion], Awaitable[Refund]]
 
 
-def refund_router(clock: Clock) -> APIRouter:
+def refund_router(clock: Clock) -> LateRouter:
     """The routes, on the clock of the process."""
-    router = APIRouter(prefix="/v1/refunds", tags=["refunds"])
+    router = LateRouter(prefix="/v1/refunds", tags=["refunds"])
 
     async def settle(refund_id: str, call: Call[BillingUnitOfWork], how: Settle) -> Response:
         """What a person does about one refund, in its business now."""

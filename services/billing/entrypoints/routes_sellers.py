@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter
 from starlette.responses import Response
 
 from libs.common.clock import Clock
 from libs.common.paging import Slice
 from libs.common.web.calls import Call, authorised
+from libs.common.web.late_routes import LateRouter
 from libs.common.web.pagination import Page, PageDep
 from services.billing.adapters.queries import SqlBillingQueries
 from services.billing.adapters.unit_of_work import BillingUnitOfWork
@@ -28,9 +28,9 @@ Make = Annotated[Call[BillingUnitOfWork], authorised("billing:write", once="requ
 Change = Annotated[Call[BillingUnitOfWork], authorised("billing:write")]
 
 
-def seller_router(clock: Clock) -> APIRouter:
+def seller_router(clock: Clock) -> LateRouter:
     """The routes, on the clock of the process."""
-    router = APIRouter(prefix="/v1/sellers", tags=["sellers"])
+    router = LateRouter(prefix="/v1/sellers", tags=["sellers"])
 
     @router.post("", status_code=201, response_model=SellerBody, summary="Add a seller")
     async def post_seller(body: NewSellerBody, call: Make) -> Response:

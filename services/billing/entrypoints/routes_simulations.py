@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from typing import Annotated
 
-from fastapi import APIRouter
 from starlette.responses import Response
 
 from libs.common.web.calls import JSON, Call, authorised
+from libs.common.web.late_routes import LateRouter
 from services.billing.adapters.unit_of_work import BillingUnitOfWork
 from services.billing.application.check_simulation import check_simulation
 from services.billing.application.gather_simulation import PlanVersionUnknown, gather_simulation
@@ -25,8 +25,8 @@ LATE_NEWS = (PlanVersionUnknown,)
 AT_ONCE_MAX = 2  # simulations of one process: each takes a thread, and all of them one processor
 
 
-def simulation_router() -> APIRouter:
-    router = APIRouter(prefix="/v1")
+def simulation_router() -> LateRouter:
+    router = LateRouter(prefix="/v1")
     places = asyncio.Semaphore(AT_ONCE_MAX)
 
     @router.post(

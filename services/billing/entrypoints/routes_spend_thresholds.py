@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 from starlette.responses import Response
 
 from libs.common.clock import Clock
 from libs.common.paging import Slice
 from libs.common.web.calls import Call, authorised
+from libs.common.web.late_routes import LateRouter
 from libs.common.web.pagination import Page, PageDep
 from services.billing.adapters.unit_of_work import BillingUnitOfWork
 from services.billing.application.gather_simulation import SubscriptionUnknown
@@ -26,9 +27,9 @@ PortalRead = Annotated[Call[BillingUnitOfWork], authorised("billing:read", porta
 Change = Annotated[Call[BillingUnitOfWork], authorised("billing:write")]
 
 
-def spend_threshold_router(clock: Clock) -> APIRouter:
+def spend_threshold_router(clock: Clock) -> LateRouter:
     """The routes, on the clock of the process."""
-    router = APIRouter(prefix="/v1/spend-thresholds", tags=["spend thresholds"])
+    router = LateRouter(prefix="/v1/spend-thresholds", tags=["spend thresholds"])
 
     @router.get("", response_model=Page[SpendThresholdBody], summary="List spend thresholds")
     async def list_spend_thresholds(

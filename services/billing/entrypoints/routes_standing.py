@@ -5,11 +5,11 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated
 
-from fastapi import APIRouter
 from starlette.responses import Response
 
 from libs.common.clock import Clock
 from libs.common.web.calls import Call, authorised
+from libs.common.web.late_routes import LateRouter
 from services.billing.adapters.queries import SqlBillingQueries
 from services.billing.adapters.unit_of_work import BillingUnitOfWork
 from services.billing.application.reissue_invoice import ReissueInvoice, reissue_invoice
@@ -22,9 +22,9 @@ from services.billing.entrypoints.deposit_bodies import ReissueBody, VoidBody, W
 Make = Annotated[Call[BillingUnitOfWork], authorised("billing:write", once="required")]
 
 
-def standing_router(clock: Clock) -> APIRouter:
+def standing_router(clock: Clock) -> LateRouter:
     """The routes, on the clock of the process."""
-    router = APIRouter(prefix="/v1/invoices", tags=["invoices"])
+    router = LateRouter(prefix="/v1/invoices", tags=["invoices"])
 
     async def now_of(invoice_id: str, uow: BillingUnitOfWork) -> datetime:
         invoice = await uow.invoices.get(invoice_id)

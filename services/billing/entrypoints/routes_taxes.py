@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 from starlette.responses import Response
 
 from libs.common.clock import Clock
 from libs.common.paging import Slice
 from libs.common.web.calls import JSON, Call, authorised
+from libs.common.web.late_routes import LateRouter
 from libs.common.web.pagination import Page, PageDep
 from services.billing.adapters.unit_of_work import BillingUnitOfWork
 from services.billing.application.add_tax_rate import add_tax_rate
@@ -28,9 +29,9 @@ Read = Annotated[Call[BillingUnitOfWork], authorised("billing:read")]
 Make = Annotated[Call[BillingUnitOfWork], authorised("billing:write", once="required")]
 
 
-def tax_router(clock: Clock) -> APIRouter:
+def tax_router(clock: Clock) -> LateRouter:
     """The routes, on the clock of the process."""
-    router = APIRouter(prefix="/v1", tags=["taxes"])
+    router = LateRouter(prefix="/v1", tags=["taxes"])
 
     @router.get("/tax-rates", response_model=Page[TaxRateBody], summary="List rates of tax")
     async def list_tax_rates(

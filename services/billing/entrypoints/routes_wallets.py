@@ -7,7 +7,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 from starlette.responses import Response
 
 from libs.common.clock import Clock
@@ -17,6 +17,7 @@ from libs.common.money import Money
 from libs.common.paging import Slice
 from libs.common.web.bodies import Currency
 from libs.common.web.calls import Call, authorised
+from libs.common.web.late_routes import LateRouter
 from libs.common.web.pagination import Page, PageDep
 from services.billing.adapters.unit_of_work import BillingUnitOfWork
 from services.billing.adapters.wallet_queries import WalletQueries
@@ -55,9 +56,9 @@ class WalletSettingsInvalid(RuleViolation):
     title = "Not for this wallet"
 
 
-def wallet_router(clock: Clock) -> APIRouter:
+def wallet_router(clock: Clock) -> LateRouter:
     """The routes, on the clock of the process."""
-    router = APIRouter(prefix="/v1", tags=["wallets"])
+    router = LateRouter(prefix="/v1", tags=["wallets"])
 
     async def now_of(wallet: Wallet, uow: BillingUnitOfWork) -> datetime:
         return clock.business_now(await uow.test_clock(wallet.clock_id))

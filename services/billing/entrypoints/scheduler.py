@@ -13,8 +13,8 @@ from services.billing.adapters import rows
 from services.billing.adapters.unit_of_work import BillingUnitOfWork
 from services.billing.application.billing_run_ports import Metering
 from services.billing.application.finalize_invoice import FinalizeInvoice, finalize_invoice
+from services.billing.application.gateway_ports import Gateways
 from services.billing.application.gather_invoices import GatherInvoices, gather_invoices
-from services.billing.application.ports import Gateways
 from services.billing.entrypoints.billing_run_jobs import billing_run_jobs
 from services.billing.entrypoints.deposit_jobs import deposit_jobs
 from services.billing.entrypoints.drafts_at_hand import load_drafts
@@ -22,9 +22,9 @@ from services.billing.entrypoints.dunning_job import dunning_job
 from services.billing.entrypoints.gateway_event_job import GatewayEvents
 from services.billing.entrypoints.interim_checks import CheckSpendThresholds
 from services.billing.entrypoints.mail_job import MailParts, mail_job
-from services.billing.entrypoints.outside_calls import CallOutside
-from services.billing.entrypoints.payment_collection import CollectPayments
-from services.billing.entrypoints.refund_job import refund_job
+from services.billing.entrypoints.outside_calls import A, C, CallOutside, OutsideWork
+from services.billing.entrypoints.payment_job import CollectPayments
+from services.billing.entrypoints.refund_job import GiveRefunds
 from services.billing.entrypoints.statement_job import statement_job
 from services.billing.entrypoints.wallet_job import wallet_job
 
@@ -43,6 +43,12 @@ def billing_jobs(
     stopping: Stopping | None = None,
 ) -> list[Job]:
     """The jobs of billing's worker, in the order in which they take turns."""
+
+    def at_gateways(work: OutsideWork[C, A]) -> Job:
+        return CallOutside(
+            work, units=units, clock=clock, claim_s=claim_s, calls_at_once=calls_at_once, stopping=stopping
+        )
+
     finalize = DueJob(
         "finalize_invoices",
         service="billing",
@@ -51,40 +57,14 @@ def billing_jobs(
         clock=clock,
         work=finalize_due,
     )
-    collect = CollectPayments(
-        units=units,
-        clock=clock,
-        gateways=gateways,
-        retry_days=retry_days,
-        claim_s=claim_s,
-        calls_at_once=calls_at_once,
-        stopping=stopping,
-    )
-    gateway_events = CallOutside(
-        GatewayEvents(gateways=gateways, clock=clock),
-        units=units,
-        clock=clock,
-        claim_s=claim_s,
-        calls_at_once=calls_at_once,
-        stopping=stopping,
-    )
     thresholds = CheckSpendThresholds(
         units=units, clock=clock, metering=metering, every_s=spend_check_s, stopping=stopping
     )
-    refunds = refund_job(
-        units=units,
-        clock=clock,
-        gateways=gateways,
-        retry_days=retry_days,
-        claim_s=claim_s,
-        calls_at_once=calls_at_once,
-        stopping=stopping,
-    )
     return [
         finalize,
-        collect,
-        gateway_events,
-        refunds,
+        at_gateways(CollectPayments(gateways=gateways, retry_days=retry_days, clock=clock)),
+        at_gateways(GatewayEvents(gateways=gateways, clock=clock)),
+        at_gateways(GiveRefunds(gateways=gateways, retry_days=retry_days)),
         dunning_job(units, clock),
         wallet_job(units, clock),
         statement_job(units, clock),

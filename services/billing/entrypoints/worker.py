@@ -1,6 +1,10 @@
 """`python -m services.billing.entrypoints.worker`: the workers of billing as a process of their own."""
 
+import gc
 import sys
+
+if __name__ == "__main__":
+    gc.disable()  # until everything is built: nothing of it is garbage, and looking takes its time
 
 from libs.common.serving.process import run_worker
 from services.billing.bootstrap import build

@@ -21,6 +21,7 @@ FOLD_TOLD_MAX = 100  # beyond it a percentage says nothing to anybody
 # How a field is called where its name alone would not be understood.
 _CALLED = {
     "allowance_interval": "interval of the allowance",
+    "allowance_pool": "pool of the allowance",
     "charges_first_flat_at_zero": "charge of the first flat amount for nothing",
     "for_plans": "plans that it goes with",
     "product_id": "product",

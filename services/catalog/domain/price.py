@@ -29,6 +29,7 @@ Proration = Literal["none", "day", "second", "full"]
 PackageRounding = Literal["up", "down"]
 CapacityBasis = Literal["peak", "time_weighted"]
 TaxBehavior = Literal["exclusive", "inclusive"]
+AllowancePooling = Literal["interval", "subscription"]
 
 ANY = "*"  # in a matrix cell, whatever the value of the dimension is
 DEFAULT_TIMING: dict[PriceKind, PriceTiming] = {
@@ -60,9 +61,10 @@ class Price:
 
     `unit_amount` is the fee of a flat price, the amount for one unit or one package of others; `included_quantity`
     costs nothing and is counted anew in each allowance interval. `interval` is how often it is charged (None: the
-    plan's), `allowance_interval` how often what is included begins anew (None: as it is charged). `minimum_amount`
-    and `maximum_amount` bound what one charge comes to. `phase` names the phase in which it holds, None for all.
-    `unit` is what is counted. The other fields belong to the model that they are named after.
+    plan's), `allowance_interval` how often what is included begins anew (None: as it is charged); with an
+    `allowance_pool` it is earned with time, and settled once. `minimum_amount` and `maximum_amount` bound what one
+    charge comes to. `phase` names the phase in which it holds, None for all. `unit` is what is counted. The other
+    fields belong to the model that they are named after.
     """
 
     code: str
@@ -89,6 +91,7 @@ class Price:
     expression: str | None = None
     included_quantity: Decimal = Decimal(0)
     allowance_interval: Interval | None = None
+    allowance_pool: AllowancePooling | None = None
     rollover: Rollover | None = None
     minimum_amount: Decimal | None = None
     maximum_amount: Decimal | None = None

@@ -47,6 +47,7 @@ _BELONGS_TO: Mapping[str, tuple[PriceModel, ...]] = {
         "expression",
     ),
     "rollover": ("per_unit", "graduated", "volume", "package", "graduated_percentage", "dynamic"),
+    "allowance_pool": ("per_unit", "graduated", "volume", "package"),
 }
 _NEEDED: Mapping[PriceModel, Mapping[str, str]] = {
     "flat": {"unit_amount": 'give the fee as unit_amount, "0" if it is free'},
@@ -178,7 +179,10 @@ def _bound_faults(price: Price, at: str) -> Iterator[InputError]:
 
 
 def _allowance_faults(price: Price, at: str) -> Iterator[InputError]:
-    for name in ("allowance_interval", "rollover"):
+    if price.allowance_pool is not None and price.rollover is not None:
+        detail = "a pool lasts as long as it is held, and leaves nothing over: leave rollover out"
+        yield {"pointer": f"{at}/rollover", "detail": detail}
+    for name in ("allowance_interval", "allowance_pool", "rollover"):
         # The rest of a package that was begun rolls over as well.
         has_rest = name == "rollover" and price.model == "package"
         if getattr(price, name) is not None and price.included_quantity == 0 and not has_rest:

@@ -24,6 +24,7 @@ from libs.common.web.bodies import (
 )
 from services.catalog.domain.price import (
     DEFAULT_TIMING,
+    AllowancePooling,
     CapacityBasis,
     PackageRounding,
     Price,
@@ -132,6 +133,13 @@ class PriceTermsBody(PartBody):
     included_quantity: DecimalText = Field(default=Decimal(0), examples=["0"])
     allowance_interval: IntervalBody | None = Field(
         default=None, description="How often what is included begins anew; null: whenever it is charged."
+    )
+    allowance_pool: AllowancePooling | None = Field(
+        default=None,
+        examples=[None],
+        description="Is what is included earned with the time it is held, and what goes beyond it owed once: at the "
+        "end of each interval of the allowance, or of the subscription? null: it is there at once, and drawn on "
+        "whenever it is charged.",
     )
     rollover: RolloverBody | None = None
     minimum_amount: DecimalText | None = Field(

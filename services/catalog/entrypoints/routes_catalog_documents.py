@@ -6,7 +6,7 @@ import asyncio
 import json
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Body, Query, Request
+from fastapi import Body, Query, Request
 from pydantic import GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 from starlette.responses import Response
@@ -14,6 +14,7 @@ from starlette.responses import Response
 from libs.common.documents.json_reading import keys_twice
 from libs.common.documents.yaml_writing import yaml_text
 from libs.common.web.calls import JSON
+from libs.common.web.late_routes import LateRouter
 from services.catalog.adapters.unit_of_work import CatalogUnitOfWork
 from services.catalog.application.catalog_document import CatalogMeterUnknown
 from services.catalog.application.export_catalog import export_catalog
@@ -26,7 +27,7 @@ IMPORTS = "/v1/catalog-imports"
 YAML = "application/yaml"
 LATE_NEWS = (CatalogMeterUnknown,)
 
-router = APIRouter(prefix="/v1", tags=["catalog documents"])
+router = LateRouter(prefix="/v1", tags=["catalog documents"])
 
 
 class AnyJson:

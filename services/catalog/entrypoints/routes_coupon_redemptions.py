@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 from starlette.responses import Response
 
 from libs.common.paging import Slice
+from libs.common.web.late_routes import LateRouter
 from libs.common.web.pagination import Page, PageDep
 from services.catalog.adapters.unit_of_work import CatalogUnitOfWork
 from services.catalog.application import queries
@@ -28,7 +29,7 @@ from services.catalog.entrypoints.coupon_bodies import (
 )
 from services.catalog.entrypoints.dependencies import ClockDep, ReadCall, RedeemCall, WriteCall
 
-router = APIRouter(prefix="/v1/coupon-redemptions", tags=["coupons"])
+router = LateRouter(prefix="/v1/coupon-redemptions", tags=["coupons"])
 
 # A customer who was made a moment ago may not have been heard of yet: the news is waited for, a little.
 LATE_NEWS = (CustomerNotFound, SubscriptionNotFound)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 from starlette.responses import Response
 
 from libs.common.paging import Slice
 from libs.common.web.bodies import Code
+from libs.common.web.late_routes import LateRouter
 from libs.common.web.pagination import Page, PageDep
 from services.catalog.adapters.unit_of_work import CatalogUnitOfWork
 from services.catalog.application import queries
@@ -27,7 +28,7 @@ from services.catalog.entrypoints.coupon_bodies import (
 )
 from services.catalog.entrypoints.dependencies import ClockDep, MakeCall, ReadCall, WriteCall
 
-router = APIRouter(prefix="/v1/coupons", tags=["coupons"])
+router = LateRouter(prefix="/v1/coupons", tags=["coupons"])
 
 
 @router.post("", status_code=201, response_model=CouponBody, summary="Make a coupon")

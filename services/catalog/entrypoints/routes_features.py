@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 from starlette.responses import Response
 
 from libs.common.paging import Slice
 from libs.common.web.bodies import Code
+from libs.common.web.late_routes import LateRouter
 from libs.common.web.pagination import Page, PageDep
 from services.catalog.adapters.unit_of_work import CatalogUnitOfWork
 from services.catalog.application import queries
@@ -25,7 +26,7 @@ from services.catalog.entrypoints.feature_bodies import (
     FeatureId,
 )
 
-router = APIRouter(prefix="/v1/features", tags=["features"])
+router = LateRouter(prefix="/v1/features", tags=["features"])
 
 # A meter that was defined a moment ago may not have been heard of yet: it is waited for, a little.
 LATE_NEWS = (FeatureMeterUnknown,)

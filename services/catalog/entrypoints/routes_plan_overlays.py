@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 from starlette.responses import Response
 
 from libs.common.paging import Slice
+from libs.common.web.late_routes import LateRouter
 from libs.common.web.pagination import Page, PageDep
 from services.catalog.adapters.unit_of_work import CatalogUnitOfWork
 from services.catalog.application import queries
@@ -23,7 +24,7 @@ from services.catalog.entrypoints.plan_overlay_bodies import (
     PlanOverlayCreateBody,
 )
 
-router = APIRouter(prefix="/v1/plan-overlays", tags=["plan overlays"])
+router = LateRouter(prefix="/v1/plan-overlays", tags=["plan overlays"])
 
 
 @router.post("", status_code=201, response_model=PlanOverlayBody, summary="Make a plan overlay")

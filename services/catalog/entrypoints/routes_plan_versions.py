@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import NoReturn, get_args
 
-from fastapi import APIRouter
 from starlette.responses import Response
 
 from libs.common.paging import Slice
 from libs.common.web.calls import Call, Tagged
+from libs.common.web.late_routes import LateRouter
 from libs.common.web.pagination import Page, PageDep
 from services.catalog.adapters.unit_of_work import CatalogUnitOfWork
 from services.catalog.application import queries
@@ -20,7 +20,7 @@ from services.catalog.entrypoints.dependencies import ClockDep, ReadCall, WriteC
 from services.catalog.entrypoints.plan_bodies import PlanId
 from services.catalog.entrypoints.plan_version_bodies import PlanVersionBody, VersionNumber
 
-router = APIRouter(prefix="/v1/plans/{plan_id}/versions", tags=["plan versions"])
+router = LateRouter(prefix="/v1/plans/{plan_id}/versions", tags=["plan versions"])
 
 
 @router.get("", response_model=Page[PlanVersionBody], summary="List a plan's versions")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 from pydantic import StringConstraints
 from starlette.responses import Response
 
 from libs.common.paging import Slice
 from libs.common.web.bodies import Code, ExternalId
 from libs.common.web.calls import Tagged
+from libs.common.web.late_routes import LateRouter
 from libs.common.web.pagination import Page, PageDep
 from services.catalog.adapters.unit_of_work import CatalogUnitOfWork
 from services.catalog.application import queries
@@ -40,7 +41,7 @@ from services.catalog.entrypoints.plan_version_bodies import (
     PublicationCreateBody,
 )
 
-router = APIRouter(prefix="/v1/plans", tags=["plans"])
+router = LateRouter(prefix="/v1/plans", tags=["plans"])
 
 # A meter that was defined a moment ago may not have been heard of yet: it is waited for, a little.
 LATE_NEWS = (MeterUnknown,)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 from starlette.responses import Response
 
 from libs.common.paging import Slice
 from libs.common.web.bodies import Code, ExternalId
+from libs.common.web.late_routes import LateRouter
 from libs.common.web.pagination import Page, PageDep
 from services.catalog.adapters.unit_of_work import CatalogUnitOfWork
 from services.catalog.application import queries
@@ -26,7 +27,7 @@ from services.catalog.entrypoints.bodies import (
 )
 from services.catalog.entrypoints.dependencies import ClockDep, MakeCall, ReadCall, WriteCall
 
-router = APIRouter(prefix="/v1/products", tags=["products"])
+router = LateRouter(prefix="/v1/products", tags=["products"])
 
 
 @router.post("", status_code=201, response_model=ProductBody, summary="Make a product")

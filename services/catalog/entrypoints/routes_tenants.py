@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 from starlette.responses import Response
 
 from libs.common.paging import Slice
+from libs.common.web.late_routes import LateRouter
 from libs.common.web.pagination import Page, PageDep
 from services.catalog.adapters.unit_of_work import CatalogUnitOfWork
 from services.catalog.application import queries
@@ -25,7 +26,7 @@ from services.catalog.entrypoints.bodies import (
 )
 from services.catalog.entrypoints.dependencies import ClockDep, OperatorCall, OperatorMakeCall, RevokeCall
 
-router = APIRouter(prefix="/v1", tags=["tenants"])
+router = LateRouter(prefix="/v1", tags=["tenants"])
 
 
 @router.post("/tenants", status_code=201, response_model=TenantBody, summary="Make a tenant")

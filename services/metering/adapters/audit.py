@@ -94,6 +94,11 @@ _CORRECTIONS_STUCK = f"""
     SELECT tenant, id, window_id, noted_at, last_error FROM late_usage
     WHERE noted_at < clock_timestamp() - interval '{OVERDUE_S} s'
 """
+# What was said of them is no longer what is stored, and nothing can make it so: a person has to know.
+_RECOUNTS_REFUSED = """
+    SELECT tenant, id, window_start, window_end, recount_refusal ->> 'told' AS told FROM usage_window
+    WHERE recount_refusal IS NOT NULL AND recount_refusal ->> 'dismissed_at' IS NULL
+"""
 _SEALS_STUCK = f"""
     SELECT n.tenant, n.window_id, n.due_at, n.attempts, n.last_error
     FROM usage_seal_note n LEFT JOIN known_clock c ON c.id = n.clock_id
@@ -195,6 +200,12 @@ async def audit_metering(database: Database, *, usage_ends: Offsets | None = Non
             ),
             await run_check(
                 connection, "corrections_stuck", _CORRECTIONS_STUCK, "SELECT count(*) FROM late_usage"
+            ),
+            await run_check(
+                connection,
+                "recounts_refused",
+                _RECOUNTS_REFUSED,
+                "SELECT count(*) FROM usage_window WHERE recount_refusal IS NOT NULL",
             ),
             await run_check(connection, "seals_stuck", _SEALS_STUCK, "SELECT count(*) FROM usage_seal_note"),
             await run_check(

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 from sqlalchemy import select
@@ -28,10 +29,11 @@ from services.metering.application.reading_ports import (
     UsedAround,
 )
 from services.metering.domain.consumption import Consumption, opening
+from services.metering.domain.estimate import PeriodUsed
 from services.metering.domain.meter import Meter
 from services.metering.domain.reading import Reading
 from services.metering.domain.reading_exception import ReadingException
-from services.metering.domain.usage_event import month_of
+from services.metering.domain.usage_event import MICROSECOND, month_of
 from services.metering.domain.usage_window import UsageWindow
 
 _IS_ESTIMATE = "(r.quality = 'estimated' AND r.kind IN ('regular', 'wrap'))"
@@ -93,11 +95,13 @@ _MISSING = """
 """
 # Periods of the subscription before this one, the newest first, with what was made of the point's readings in each.
 _PERIODS = """
-    SELECT w.n, p.quantity
+    SELECT w.n, p.quantity, p.lasted, p.whole
     FROM unnest($1::int[], $2::text[], $3::int[], $4::text[], $5::text[])
         AS w(n, subscription_id, period_index, meter, subject)
     CROSS JOIN LATERAL (
-        SELECT u.period_index, c.quantity FROM usage_window u CROSS JOIN LATERAL (
+        SELECT u.period_index, c.quantity, u.window_end - u.window_start AS lasted,
+               coalesce(u.whole_end, u.window_end) - coalesce(u.whole_start, u.window_start) AS whole
+        FROM usage_window u CROSS JOIN LATERAL (
             SELECT sum(c.quantity) AS quantity, bool_or(c.is_estimated OR c.true_up IS NOT NULL) AS is_estimated
             FROM reading_consumption c
             WHERE c.meter = w.meter AND c.subject = w.subject AND c.voided_at IS NULL
@@ -217,9 +221,10 @@ class MeterReadings:
             subjects,
             periods_max,
         )
-        periods: list[list[Decimal]] = [[] for _ in missing]
+        periods: list[list[PeriodUsed]] = [[] for _ in missing]
         for row in found:
-            periods[row["n"]].append(row["quantity"])
+            part = Fraction(row["lasted"] // MICROSECOND, row["whole"] // MICROSECOND)
+            periods[row["n"]].append(PeriodUsed(row["quantity"], part))
         used = {row["n"]: row["quantity"] for row in told}
         return [UsedAround(used.get(n, Decimal(0)), periods[n]) for n in numbers]
 

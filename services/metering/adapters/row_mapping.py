@@ -18,6 +18,7 @@ from services.metering.domain.late_usage import (
 )
 from services.metering.domain.meter import Dimension, Filter, Meter, MeterOptions
 from services.metering.domain.metered_item import MeteredItem, Span
+from services.metering.domain.recount_refusal import RecountRefusal
 from services.metering.domain.subject_binding import SubjectBinding
 from services.metering.domain.true_up import TrueUp
 from services.metering.domain.usage_alert import Mark, UsageAlert
@@ -199,6 +200,9 @@ def window_row(window: UsageWindow) -> dict[str, Any]:
         "revision": window.revision,
         "terms_version": window.terms_version,
         "held_by": list(window.held_by),
+        "whole_start": window.whole_start,
+        "whole_end": window.whole_end,
+        "recount_refusal": None if window.recount_refusal is None else _refusal_json(window.recount_refusal),
         "closed_at": window.closed_at,
         "created_at": window.created_at,
         "due_at": window.due_at,
@@ -232,6 +236,31 @@ def window_from(row: Row) -> UsageWindow:
         held_by=tuple(row["held_by"]),
         closed_at=row["closed_at"],
         traceparent=row["traceparent"],
+        whole_start=row["whole_start"],
+        whole_end=row["whole_end"],
+        recount_refusal=None if row["recount_refusal"] is None else _refusal_from(row["recount_refusal"]),
+    )
+
+
+def _refusal_json(refusal: RecountRefusal) -> dict[str, Any]:
+    dismissed_at = refusal.dismissed_at
+    return {
+        "told": refusal.told,
+        "refused_at": refusal.refused_at.isoformat(),
+        "dismissed_at": None if dismissed_at is None else dismissed_at.isoformat(),
+        "dismissed_by": refusal.dismissed_by,
+        "reason": refusal.reason,
+    }
+
+
+def _refusal_from(told: Mapping[str, Any]) -> RecountRefusal:
+    dismissed_at = told["dismissed_at"]
+    return RecountRefusal(
+        told=told["told"],
+        refused_at=datetime.fromisoformat(told["refused_at"]),
+        dismissed_at=None if dismissed_at is None else datetime.fromisoformat(dismissed_at),
+        dismissed_by=told["dismissed_by"],
+        reason=told["reason"],
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import date
 
+import asyncpg
 from sqlalchemy import text
 
 from libs.common.access.tenancy import APP
@@ -13,6 +14,11 @@ from libs.common.persistence.session import Database
 FIRST = date(2000, 1, 1)  # what is older shares one partition, so that no sender can make thousands of tables
 
 _ENSURE = text("SELECT ensure_usage_month(:month)")
+
+
+def is_month_missing(error: BaseException) -> bool:
+    """Whether an event was of a month that has no partition yet."""
+    return isinstance(error, asyncpg.CheckViolationError) and error.constraint_name is None
 
 
 class UsageMonths:

@@ -29,6 +29,7 @@ from services.metering.application.reads import Reject, UsageConflict
 from services.metering.domain.aggregation import BucketSums, TouchedBucket
 from services.metering.domain.meter import Meter
 from services.metering.domain.usage_event import HASH_BYTES, PAYLOAD_LENGTH_MAX
+from services.metering.domain.usage_retention import RawEventsGone
 from services.metering.domain.usage_window import UsageTotal, UsageWindow
 
 CHUNK_LENGTH = 2_000  # rows in one statement: what it takes to send them stays far below 50 ms
@@ -48,17 +49,21 @@ _METERS = f"SELECT m.*, {_VERSION} FROM meter m"
 # Columns travel as one text each, cut at the unit separator, which no text of an event holds: to send an array
 # costs asyncpg a microsecond for each element, and that was a third of the whole path. Instants are microseconds;
 # `request` is the place of an event's request in the arrays of arrivals and batch ids. Raw events go in by time,
-# as their index stands. Mostly every event is new: then nothing is told, else the keys of those that are.
+# as their index stands. Columns taken apart side by side are kept nowhere until they are rows, as those of one unnest
+# are. Mostly every event is new: then none is looked for among those that are, and nothing is told, else their keys.
 _STORE = """
     WITH given AS MATERIALIZED (
         SELECT key, digest, to_timestamp(us / 1000000) + (us % 1000000) * interval '1 microsecond' AS occurred_at,
                ($5::timestamptz[])[request] AS arrived_at, ($6::uuid[])[request] AS batch_id,
                type, source, event_id, subject, data
-        FROM unnest(string_to_array($2, E'\\x1f')::uuid[], string_to_array($3, E'\\x1f')::uuid[],
-                    string_to_array($4, E'\\x1f')::bigint[], string_to_array($7, E'\\x1f')::integer[],
-                    string_to_array($8, E'\\x1f'), string_to_array($9, E'\\x1f'), string_to_array($10, E'\\x1f'),
-                    string_to_array($11, E'\\x1f'), string_to_array($12, E'\\x1f', ''))
-            AS g(key, digest, us, request, type, source, event_id, subject, data)
+        FROM (SELECT unnest(string_to_array($2, E'\\x1f')::uuid[]) AS key,
+                     unnest(string_to_array($3, E'\\x1f')::uuid[]) AS digest,
+                     unnest(string_to_array($4, E'\\x1f')::bigint[]) AS us,
+                     unnest(string_to_array($7, E'\\x1f')::integer[]) AS request,
+                     unnest(string_to_array($8, E'\\x1f')) AS type, unnest(string_to_array($9, E'\\x1f')) AS source,
+                     unnest(string_to_array($10, E'\\x1f')) AS event_id,
+                     unnest(string_to_array($11, E'\\x1f')) AS subject,
+                     unnest(string_to_array($12, E'\\x1f', '')) AS data) AS g
     ), fresh AS (
         INSERT INTO usage_key (tenant, key, digest, occurred_at)
         SELECT $1::uuid, key, digest, occurred_at FROM given ORDER BY key
@@ -67,7 +72,9 @@ _STORE = """
     ), stored AS (
         INSERT INTO usage_event (tenant, occurred_at, key, arrived_at, batch_id, type, source, event_id, subject, data)
         SELECT $1::uuid, occurred_at, key, arrived_at, batch_id, type, source, event_id, subject, data::jsonb
-        FROM given JOIN fresh USING (key) ORDER BY occurred_at, key
+        FROM given
+        WHERE (SELECT count(*) FROM fresh) = (SELECT count(*) FROM given) OR key IN (SELECT key FROM fresh)
+        ORDER BY occurred_at, key
     )
     SELECT CASE WHEN (SELECT count(*) FROM fresh) < (SELECT count(*) FROM given)
                 THEN (SELECT coalesce(string_agg(replace(key::text, '-', ''), ''), '') FROM fresh) END
@@ -192,6 +199,7 @@ class UsageStore:
         if len(fresh) < len(arrivals):
             others = [UUID(a.event.key) for a in arrivals if a.event.key not in fresh]
             known = {row[0].bytes: row[1].bytes for row in await driver.fetch(_KNOWN, others)}
+            assert len(fresh) + len(known) == len(arrivals), "what is not new is known"
         return Stored(frozenset(fresh), known)
 
     async def find_known(self, keys: Sequence[bytes]) -> Collection[bytes]:
@@ -257,6 +265,21 @@ class UsageStore:
         self, windows: Sequence[UsageWindow], *, until: Mapping[str, datetime] | None = None
     ) -> Mapping[str, Sequence[UsageTotal]]:
         return await sum_windows(self._uow.connection, windows, until=until)
+
+    async def sum_windows_kept(
+        self, windows: Sequence[UsageWindow]
+    ) -> tuple[Mapping[str, Sequence[UsageTotal]], Mapping[str, RawEventsGone]]:
+        """By halves, until those stand alone that cannot be counted: they are few, and there are none as a rule."""
+        try:
+            async with self._uow.connection.begin_nested():
+                return await sum_windows(self._uow.connection, windows), {}
+        except RawEventsGone as error:
+            if len(windows) == 1:
+                return {}, {windows[0].id: error}
+        middle = len(windows) // 2
+        totals, gone = await self.sum_windows_kept(windows[:middle])
+        others, others_gone = await self.sum_windows_kept(windows[middle:])
+        return {**totals, **others}, {**gone, **others_gone}
 
 
 class _Meters:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from libs.common.clock import Clock
@@ -18,7 +18,9 @@ from services.metering.domain.late_usage import (
     WindowCorrection,
     correction_of,
 )
-from services.metering.domain.usage_window import UsageWindow, correct
+from services.metering.domain.recount_refusal import RecountRefusal
+from services.metering.domain.usage_retention import RawEventsGone
+from services.metering.domain.usage_window import UsageTotal, UsageWindow, correct
 
 FILLING_REST = timedelta(seconds=2)
 
@@ -36,7 +38,8 @@ async def correct_usage(command: CorrectUsage, *, uow: UnitOfWork, clock: Clock)
     All notes of a window are answered together, so that its correction names the events of all of them. A window that
     is due and not closed yet will see the late usage when it closes: its row is locked here, so whoever closes it
     comes after. While a meter of a window is being filled, its notes rest. A note is removed with the answer to it, in
-    one transaction, and the window is to be sealed again: other events may come to the same totals.
+    one transaction, and the window is to be sealed again: other events may come to the same totals. A window that would
+    have to be counted from events that are no longer kept stays as it was said, and says so until a person sees to it.
     Emits: UsageCorrected for each window whose totals are no longer those that were said last.
     """
     notes = _by_window(await uow.late.load(list(command.now_by_id)))
@@ -51,7 +54,11 @@ async def correct_usage(command: CorrectUsage, *, uow: UnitOfWork, clock: Clock)
     now_by_window = {
         note.window_id: command.now_by_id[note.id] for note in _all(notes) if note.id in command.now_by_id
     }
-    corrected = await _corrections(ready, notes, now_by_window, uow) if ready else []
+    totals, gone = await uow.usage.sum_windows_kept(ready) if ready else ({}, {})
+    for window in ready:
+        _tell_refusal(window, gone.get(window.id), uow, clock)
+    ready = [window for window in ready if window.id in totals]
+    corrected = await _corrections(ready, totals, notes, now_by_window, uow)
     for window in ready:
         uow.seals.note(window)
     for window, correction in corrected:
@@ -67,15 +74,27 @@ async def correct_usage(command: CorrectUsage, *, uow: UnitOfWork, clock: Clock)
     return len(corrected)
 
 
+def _tell_refusal(window: UsageWindow, refused: RawEventsGone | None, uow: UnitOfWork, clock: Clock) -> None:
+    """Trying it again would come to the same: what was dropped does not come back."""
+    if refused is not None:
+        refusal = RecountRefusal(refused.message, clock.system_now())
+        uow.windows.save(replace(window, recount_refusal=refusal))
+        uow.record("usage_window.recount_refused", window.id, window.revision)
+    elif window.recount_refusal is not None:
+        uow.windows.save(replace(window, recount_refusal=None))
+
+
 async def _corrections(
     windows: Sequence[UsageWindow],
+    totals: Mapping[str, Sequence[UsageTotal]],
     notes: Mapping[str, Sequence[LateNote]],
     now_by_window: Mapping[str, datetime],
     uow: UnitOfWork,
 ) -> list[tuple[UsageWindow, WindowCorrection]]:
-    totals = await uow.usage.sum_windows(windows)
     changed = [
-        (before, after) for before in windows if (after := correct(before, totals[before.id])) is not None
+        (before, replace(after, recount_refusal=None))
+        for before in windows
+        if (after := correct(before, totals[before.id])) is not None
     ]
     if not changed:
         return []

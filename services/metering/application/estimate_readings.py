@@ -12,7 +12,7 @@ from services.metering.application.reading_ports import KnownReadings, MeterPoin
 from services.metering.application.settle_readings import PointChange, add_exceptions, settle_readings
 from services.metering.domain.consumption import Position, Step, step
 from services.metering.domain.counter import CounterRules, EstimateRules
-from services.metering.domain.estimate import estimated_value, mean_of_periods
+from services.metering.domain.estimate import PeriodUsed, estimated_value, mean_of_periods
 from services.metering.domain.exactly import EXACT, stripped
 from services.metering.domain.meter import Meter
 from services.metering.domain.reading import Reading, reading_id, sent_digest
@@ -36,7 +36,7 @@ async def estimate_readings(windows: Sequence[UsageWindow], *, uow: UnitOfWork, 
         for code, meter in (await uow.readings.newest_meters(codes)).items()
         if meter.counter is not None and meter.counter.estimate is not None
     }
-    if not meters:
+    if not meters or not await uow.readings.find_missing(windows, meters):
         return
     await uow.usage.stop_writers()
     missing = list(await uow.readings.find_missing(windows, meters))
@@ -84,8 +84,10 @@ def _earliest_of_each(missing: Sequence[MissingReading]) -> list[MissingReading]
     return [earliest[point] for point in sorted(earliest)]
 
 
-def _told(quantities: Sequence[Decimal]) -> str:
-    told = ", ".join(f"{stripped(quantity):f}" for quantity in quantities)
+def _told(periods: Sequence[PeriodUsed]) -> str:
+    told = ", ".join(
+        f"{stripped(period.quantity):f}{'' if period.part == 1 else ' (a part of one)'}" for period in periods
+    )
     return f"the mean of the last periods that were read: {told}"
 
 
@@ -108,10 +110,9 @@ def _position_at(one: MissingReading, known: KnownReadings, rules: CounterRules)
 
 
 def _part(one: MissingReading) -> Fraction:
-    """Of the window, how much is over when the point ceases to count in it."""
-    window = one.window
-    elapsed_us = (one.needed_at - window.window_start) // MICROSECOND
-    return Fraction(elapsed_us, (window.window_end - window.window_start) // MICROSECOND)
+    """Of a whole period, how much has passed of the window when the point ceases to count in it."""
+    elapsed_us = (one.needed_at - one.window.window_start) // MICROSECOND
+    return Fraction(elapsed_us, one.window.whole_length // MICROSECOND)
 
 
 def _obstacle(position: Position | None, estimates: EstimateRules, period_count: int) -> str | None:

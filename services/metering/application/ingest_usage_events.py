@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Literal, NamedTuple
@@ -106,7 +106,8 @@ async def ingest_usage_events(
     Usage of a window that is no longer open is noted for a recount, in the same transaction.
     """
     book = await uow.usage.share()
-    results: list[list[EventResult]] = [[DUPLICATE] * len(batch.events) for batch in command.batches]
+    results: list[list[EventResult]] = [[STORED] * len(batch.events) for batch in command.batches]
+    sums = BucketSums()
     firsts: dict[bytes, _Admitted] = {}
     repeats: list[tuple[int, int, Arrival]] = []
     rejects: dict[str, Reject] = {}
@@ -134,10 +135,13 @@ async def ingest_usage_events(
             key = event.identify()  # type: ignore[union-attr]  # a malformed one has its reasons
             arrival = Arrival(event, id, arrived_at)  # type: ignore[arg-type]
             if key in firsts:
+                results[number][place] = DUPLICATE
                 repeats.append((number, place, arrival))
             else:
                 firsts[key] = _Admitted(number, place, arrival, measured)
-    conflicts = await _store(uow, book, firsts, repeats, results, rejects)
+                for meter, taken in measured:
+                    sums.add(meter, arrival.event.subject, arrival.event.occurred_us, taken, key)
+    conflicts = await _store(uow, book, firsts, sums, repeats, results, rejects)
     await uow.usage.keep_rejects(sorted(rejects.values(), key=lambda reject: reject.id))
     await uow.usage.keep_conflicts(sorted(conflicts, key=lambda conflict: conflict.id))
     changed: dict[str, str] = {}
@@ -198,50 +202,60 @@ async def _store(
     uow: UnitOfWork,
     book: MeterBook,
     firsts: dict[bytes, _Admitted],
+    sums: BucketSums,
     repeats: list[tuple[int, int, Arrival]],
     results: list[list[EventResult]],
     rejects: dict[str, Reject],
 ) -> list[UsageConflict]:
-    """Fill in the results of all admitted events; returns those whose identity is another payload's."""
-    await _refuse_what_is_gone(uow, book, firsts, repeats, results, rejects)
+    """Fill in the results of all admitted events that are not new; returns those whose identity is another payload's.
+
+    `sums` is what the first bearers come to: mostly all of them are new, and nothing has to be gone over again.
+    """
+    if await _refuse_what_is_gone(uow, book, firsts, repeats, results, rejects):
+        sums = _sums_of(firsts)
     if not firsts:
         return []
     stored = await uow.usage.store([first.arrival for first in firsts.values()])
     conflicts: list[UsageConflict] = []
-    sums = BucketSums()
-    computed: list[Computed] = []
-    earliest: datetime | None = None
-    for count, (key, first) in enumerate(firsts.items()):
-        if not count % SLICE_LENGTH:
-            await asyncio.sleep(0)
-        batch, place, arrival, taken = first
-        event = arrival.event
-        if key not in stored.fresh:
-            if stored.known[key] != event.digest:
-                results[batch][place] = CONFLICT
-                conflicts.append(_conflict(uow.tenant, arrival, stored.known[key]))
-            continue
-        results[batch][place] = STORED
-        for meter, measured in taken:
-            sums.add(meter, event.subject, event.occurred_us, measured, key)
-            if meter.is_computed:
-                computed.append(Computed(meter.id, key, event.occurred_at, measured))
-            if earliest is None or event.occurred_at < earliest:
-                earliest = event.occurred_at
+    for key, digest in stored.known.items():
+        batch, place, arrival, _ = firsts.pop(key)
+        results[batch][place] = DUPLICATE
+        if digest != arrival.event.digest:
+            results[batch][place] = CONFLICT
+            conflicts.append(_conflict(uow.tenant, arrival, digest))
+    if stored.known:
+        sums = _sums_of(firsts)
     for number, place, arrival in repeats:
         key = arrival.event.key
         digest = stored.known.get(key) or firsts[key].arrival.event.digest
         if digest != arrival.event.digest:
             results[number][place] = CONFLICT
             conflicts.append(_conflict(uow.tenant, arrival, digest))
-    await uow.usage.keep_measurements(computed)
+    if any(meter.is_computed for meter in sums.meters()):
+        await uow.usage.keep_measurements(
+            [
+                Computed(meter.id, key, first.arrival.event.occurred_at, measured)
+                for key, first in firsts.items()
+                for meter, measured in first.measured
+                if meter.is_computed
+            ]
+        )
     if sums:
         await uow.usage.add_sums(sums)
         uow.balances.note_usage(sums)
     settled_until = book.settled_until
-    if settled_until is not None and earliest is not None and earliest < settled_until:
-        uow.late.note_events("late", _late(firsts.values(), results, before=settled_until))
+    if settled_until is not None:
+        uow.late.note_events("late", _late(firsts.values(), before=settled_until))
     return list({conflict.id: conflict for conflict in conflicts}.values())
+
+
+def _sums_of(firsts: Mapping[bytes, _Admitted]) -> BucketSums:
+    sums = BucketSums()
+    for key, first in firsts.items():
+        event = first.arrival.event
+        for meter, measured in first.measured:
+            sums.add(meter, event.subject, event.occurred_us, measured, key)
+    return sums
 
 
 def kept_refusals(occurred_at: datetime, book: MeterBook) -> Sequence[Reason]:
@@ -261,17 +275,17 @@ async def _refuse_what_is_gone(
     repeats: list[tuple[int, int, Arrival]],
     results: list[list[EventResult]],
     rejects: dict[str, Reject],
-) -> None:
+) -> bool:
     """Where raw events are no longer kept, sums cannot be put right any more: nothing new is taken in.
 
-    What is known is not new: it goes on, to be told a duplicate, or a conflict.
+    What is known is not new: it goes on, to be told a duplicate, or a conflict. Whether anything was refused.
     """
     kept_from = book.kept_from
     if kept_from is None:
-        return
+        return False
     older = {key: first for key, first in firsts.items() if first.arrival.event.occurred_at < kept_from}
     if not older:
-        return
+        return False
     gone = older.keys() - set(await uow.usage.find_known(sorted(older)))
     refused = EventResult("rejected", (_gone(kept_from),))
     bearers = [(first.batch, first.place, first.arrival) for key, first in older.items() if key in gone]
@@ -283,20 +297,15 @@ async def _refuse_what_is_gone(
     repeats[:] = [repeat for repeat in repeats if repeat[2].event.key not in gone]
     for key in gone:
         del firsts[key]
+    return bool(gone)
 
 
-def _late(
-    admitted: Iterable[_Admitted], results: Sequence[Sequence[EventResult]], *, before: datetime
-) -> list[ChangedUsage]:
+def _late(stored: Iterable[_Admitted], *, before: datetime) -> list[ChangedUsage]:
     """What was stored and may count in a window that is no longer open."""
-    stored = [
-        (first.arrival.event, first.measured)
-        for first in admitted
-        if first.arrival.event.occurred_at < before and results[first.batch][first.place] is STORED
-    ]
     return [
         ChangedUsage(meter.code, event.subject, event.occurred_at, event.key)
-        for event, measured in stored
+        for _, _, (event, _, _), measured in stored
+        if event.occurred_at < before
         for meter, _ in measured
     ]
 

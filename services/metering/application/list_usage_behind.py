@@ -36,7 +36,7 @@ async def list_usage_behind(
     """
     asked = await make_clear(question, clock.system_now(), uow=uow)
     if asked.start >= asked.end:
-        raise EmptyRange("from must lie before to")
+        raise EmptyRange("from must lie before to", remedy="Ask for a later to, or an earlier from.")
     position = await uow.reads.position()
     whose = Whose(
         start=asked.start,

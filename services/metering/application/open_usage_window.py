@@ -26,7 +26,7 @@ class OpenUsageWindow:
 
     `has_terms`: the event says what was measured when. Otherwise `items` are those of the agreement, from end to
     end, which holds unless other terms were ever told. `is_metered`: the agreement has a usage price, if only at
-    another time.
+    another time. `whole_start` and `whole_end` are the bounds of the period that this is a part of, if it is.
     """
 
     subscription_id: str
@@ -41,6 +41,8 @@ class OpenUsageWindow:
     now: datetime
     has_terms: bool = False
     is_metered: bool = True
+    whole_start: datetime | None = None
+    whole_end: datetime | None = None
 
 
 async def open_usage_window(
@@ -81,7 +83,15 @@ def _learn(
     window: UsageWindow, command: OpenUsageWindow, *, grace: timedelta, begins: bool, uow: UnitOfWork
 ) -> UsageWindow:
     """What is newer replaces what was told before, in whatever order it comes; the same again changes nothing."""
-    told = tell_bounds(window, start=command.start, end=command.end, version=command.version, grace=grace)
+    told = tell_bounds(
+        window,
+        start=command.start,
+        end=command.end,
+        version=command.version,
+        grace=grace,
+        whole_start=command.whole_start,
+        whole_end=command.whole_end,
+    )
     if command.has_terms:
         told = tell_terms(told, command.items, version=command.version)
     elif begins and not told.terms_version:
@@ -113,6 +123,8 @@ def _open(command: OpenUsageWindow, uow: UnitOfWork) -> UsageWindow | None:
         clock_id=command.clock_id,
         created_at=command.now,
         traceparent=command.traceparent,
+        whole_start=command.whole_start,
+        whole_end=command.whole_end,
     )
     uow.windows.add(window)
     uow.balances.note((item.item_id for item in window.items), after=FIRST_BALANCE_AFTER)

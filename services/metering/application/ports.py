@@ -41,7 +41,7 @@ from services.metering.domain.usage_alert import Firing, UsageAlert
 from services.metering.domain.usage_balance import UsageBalance
 from services.metering.domain.usage_correction import StandingEvent, UsageCorrection
 from services.metering.domain.usage_event import UsageEvent
-from services.metering.domain.usage_retention import UsageRetention
+from services.metering.domain.usage_retention import RawEventsGone, UsageRetention
 from services.metering.domain.usage_seal import LeafTree, UsageDigest
 from services.metering.domain.usage_window import Offsets, UsageTotal, UsageWindow
 
@@ -140,6 +140,12 @@ class UsageStore(Protocol):
 
         `until` says of windows under way, by id, how far their levels have come: now, by their clock.
         """
+        ...
+
+    async def sum_windows_kept(
+        self, windows: Sequence[UsageWindow]
+    ) -> tuple[Mapping[str, Sequence[UsageTotal]], Mapping[str, RawEventsGone]]:
+        """The same, and why those have none that would need raw events which are no longer kept."""
         ...
 
 

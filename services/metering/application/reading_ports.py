@@ -10,6 +10,7 @@ from typing import NamedTuple, Protocol
 
 from libs.common.paging import PageRequest, Slice
 from services.metering.domain.consumption import Consumption, Position
+from services.metering.domain.estimate import PeriodUsed
 from services.metering.domain.meter import Meter
 from services.metering.domain.reading import Reading, State
 from services.metering.domain.reading_exception import ExceptionKind, ExceptionState, ReadingException
@@ -70,7 +71,7 @@ class UsedAround(NamedTuple):
     """
 
     told: Decimal
-    before: Sequence[Decimal]
+    before: Sequence[PeriodUsed]
 
 
 @dataclass(frozen=True, slots=True)

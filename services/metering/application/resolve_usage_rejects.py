@@ -41,11 +41,17 @@ class ResubmitUsageReject:
     author: str
 
 
-async def get_open_reject(reject_id: str, *, uow: UnitOfWork) -> RejectView:
-    """Raises: UsageRejectNotFound, UsageRejectResolved."""
+async def get_reject(reject_id: str, *, uow: UnitOfWork) -> RejectView:
+    """Raises: UsageRejectNotFound."""
     found = await uow.rejects.find(reject_id)
     if found is None:
         raise UsageRejectNotFound("no reject has this id", usage_reject_id=reject_id)
+    return found
+
+
+async def get_open_reject(reject_id: str, *, uow: UnitOfWork) -> RejectView:
+    """Raises: UsageRejectNotFound, UsageRejectResolved."""
+    found = await get_reject(reject_id, uow=uow)
     if found.resolution is not None:
         raise UsageRejectResolved(
             f"the reject is {found.state} since {found.resolution.resolved_at:%Y-%m-%d %H:%M} UTC",

@@ -83,7 +83,9 @@ async def make_clear(question: UsageQuestion, now: datetime, *, uow: UnitOfWork)
     """Raises: MeterNotFound, MeteredItemNotFound, UsageQuestionUnclear, DimensionUnknown, UsageFilterUnclear."""
     versions = await uow.reads.list_meter_versions(question.meter)
     if not versions:
-        raise MeterNotFound("no meter has this code", meter=question.meter)
+        raise MeterNotFound(
+            "no meter has this code", remedy="GET /v1/meters lists them.", meter=question.meter
+        )
     known = dimension_names(versions)
     check_dimensions(question.group_by, known)
     first, last = month_around(now, question.zone)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -174,6 +175,10 @@ class BucketSums:
             self._levels[key] = min(first_us, occurred_us), plus(known, area)
         elif meter.options.level == "absolute":
             self._unsettled.add(key)
+
+    def meters(self) -> Collection[Meter]:
+        """Those that anything was added for."""
+        return self._meters.values()
 
     def additions(self) -> list[BucketAddition]:
         """Sorted: whoever adds to several buckets takes their locks in this order."""

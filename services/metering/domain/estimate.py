@@ -6,24 +6,32 @@ from collections.abc import Sequence
 from decimal import Decimal
 from fractions import Fraction
 from math import floor
+from typing import NamedTuple
 
 from services.metering.domain.consumption import Position
 from services.metering.domain.counter import CounterRules
 from services.metering.domain.exactly import EXACT
 
 
-def mean_of_periods(quantities: Sequence[Decimal], *, decimals: int, part: Fraction = Fraction(1)) -> Decimal:
-    """The mean of periods that were read throughout, or that `part` of it of which there is a period; estimates do not
-    enter.
+class PeriodUsed(NamedTuple):
+    """What was used in a period that was read throughout, and which part of a whole period that is, by time."""
 
-    Rounding: once, half up, to the decimals of the meter's unit.
+    quantity: Decimal
+    part: Fraction = Fraction(1)
+
+
+def mean_of_periods(periods: Sequence[PeriodUsed], *, decimals: int, part: Fraction = Fraction(1)) -> Decimal:
+    """The mean of whole periods, or that `part` of it of which there is a period; estimates do not enter.
+
+    A period that was cut counts for its part. Rounding: once, half up, to the decimals of the meter's unit.
     """
-    assert quantities, "without periods there is no mean"
+    assert periods, "without periods there is no mean"
     total = Decimal(0)
-    for quantity in quantities:
-        total = EXACT.add(total, EXACT.scaleb(quantity, decimals))
+    for period in periods:
+        total = EXACT.add(total, EXACT.scaleb(period.quantity, decimals))
     assert total == int(total), "no reading is finer than its meter's unit"
-    mean = Fraction(int(total), len(quantities)) * part
+    parts = sum((period.part for period in periods), Fraction(0))
+    mean = int(total) * part * Fraction(parts.denominator, parts.numerator)
     return EXACT.scaleb(Decimal(max(0, floor(mean + Fraction(1, 2)))), -decimals)
 
 

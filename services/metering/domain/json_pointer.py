@@ -31,7 +31,10 @@ def parse_pointer(pointer: str) -> Path:
     Raises: InvalidPointer.
     """
     if pointer and not pointer.startswith("/"):
-        raise InvalidPointer('a JSON pointer is empty or begins with "/"', remedy='Such as "/air_time".')
+        raise InvalidPointer(
+            f'a JSON pointer is empty or begins with "/", which "{pointer[:50]}" does not',
+            remedy=f'Write "/{pointer[:50]}".' if pointer.isidentifier() else 'Such as "/air_time".',
+        )
     if len(pointer) > LENGTH_MAX or pointer.count("/") > DEPTH_MAX:
         raise InvalidPointer(f"a pointer has at most {LENGTH_MAX} characters and {DEPTH_MAX} steps")
     if "\0" in pointer or _STRAY_TILDE.search(pointer):

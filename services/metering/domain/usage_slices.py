@@ -49,7 +49,7 @@ def slice_bounds(
     Raises: EmptyRange, UnknownZone.
     """
     if start >= end:
-        raise EmptyRange("from must lie before to")
+        raise EmptyRange("from must lie before to", remedy="Ask for a later to, or an earlier from.")
     bounds = [start]
     if length != "none":
         for boundary in _boundaries(start, length, zone):

@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple
 
 from libs.common.ids import derived_id
 from services.metering.domain.metered_item import MeteredItem
+from services.metering.domain.recount_refusal import RecountRefusal
 from services.metering.domain.true_up import TrueUp
 
 State = Literal["open", "due", "closed"]
@@ -52,6 +53,9 @@ class UsageWindow:
     of bindings before that belongs into the first answer. `awaited_usage` are those of the usage topic: so does
     what had been accepted. `revision` counts the corrections since. `traceparent` is the trace of the renewal that
     the window serves. `held_by` is what a due window was found to wait for.
+
+    `whole_start` and `whole_end` are the bounds as counted from the anchor, where the period is only a part of that.
+    `recount_refusal` says why its totals are not those of what is stored by now.
     """
 
     id: str
@@ -74,6 +78,14 @@ class UsageWindow:
     traceparent: str | None = None
     terms_version: int = 0
     held_by: tuple[WaitsFor, ...] = ()
+    whole_start: datetime | None = None
+    whole_end: datetime | None = None
+    recount_refusal: RecountRefusal | None = None
+
+    @property
+    def whole_length(self) -> timedelta:
+        """How long the period is of which this is a part, or all."""
+        return (self.whole_end or self.window_end) - (self.whole_start or self.window_start)
 
     @property
     def waits_for(self) -> tuple[WaitsFor, ...]:
@@ -106,7 +118,14 @@ def window_id(tenant: str, subscription_id: str, period_index: int) -> str:
 
 
 def tell_bounds(
-    window: UsageWindow, *, start: datetime, end: datetime, version: int, grace: timedelta
+    window: UsageWindow,
+    *,
+    start: datetime,
+    end: datetime,
+    version: int,
+    grace: timedelta,
+    whole_start: datetime | None = None,
+    whole_end: datetime | None = None,
 ) -> UsageWindow:
     """The newest version of the subscription says when its period begins and ends; an older one changes nothing.
 
@@ -117,7 +136,15 @@ def tell_bounds(
     due_at = window.due_at
     if due_at is not None and end != window.window_end:
         due_at = end + grace
-    return replace(window, window_start=start, window_end=end, version=version, due_at=due_at)
+    return replace(
+        window,
+        window_start=start,
+        window_end=end,
+        whole_start=whole_start,
+        whole_end=whole_end,
+        version=version,
+        due_at=due_at,
+    )
 
 
 def tell_terms(window: UsageWindow, items: Sequence[MeteredItem], *, version: int) -> UsageWindow:

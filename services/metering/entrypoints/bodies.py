@@ -5,12 +5,15 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Annotated, Self
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from libs.common.web.bodies import DecimalText, Instant, StrictBody, identifier
 from services.metering.domain.late_usage import LateUsagePolicy, UsageChangeCause, WindowCorrection
+from services.metering.domain.recount_refusal import RecountRefusal
+from services.metering.domain.usage_correction import REASON_LENGTH_MAX
 from services.metering.domain.usage_window import State, UsageTotal, UsageWindow, WaitsFor
 from services.metering.entrypoints.reading_bodies import TrueUpBody
+from services.metering.entrypoints.usage_event_bodies import plain
 
 WindowId = Annotated[str, identifier("uwin"), Field(examples=["uwin_01jz3v6m1qk0c8n4r2d5s7t9wx"])]
 AnyId = Annotated[str, Field(min_length=1, max_length=100)]
@@ -44,11 +47,42 @@ class UsageTotalBody(StrictBody):
         )
 
 
+class RecountRefusalBody(StrictBody):
+    """Why the window stays as it was said, although what it counts has changed, and who has seen to it."""
+
+    told: str
+    refused_at: Instant
+    dismissed_at: Instant | None
+    dismissed_by: str | None
+    reason: str | None
+
+    @classmethod
+    def from_domain(cls, refusal: RecountRefusal) -> Self:
+        return cls(
+            told=refusal.told,
+            refused_at=refusal.refused_at,
+            dismissed_at=refusal.dismissed_at,
+            dismissed_by=refusal.dismissed_by,
+            reason=refusal.reason,
+        )
+
+
+class RefusalDismissalBody(StrictBody):
+    """What was done about it, or why nothing has to be."""
+
+    reason: Annotated[
+        str,
+        Field(min_length=1, max_length=REASON_LENGTH_MAX, examples=["Billed by hand: invoice 2025-0042."]),
+        AfterValidator(plain),
+    ]
+
+
 class UsageWindowBody(StrictBody):
     """The usage of one billing period. `totals` are said when it closes; `revision` counts corrections since.
 
     `waits_for` says what keeps it from closing once its period is over: its `grace`, `bindings` or `usage` that were said
-    before and are still under way, `retries` of messages that failed, or the `back_fill` of a meter.
+    before and are still under way, `retries` of messages that failed, or the `back_fill` of a meter. `recount_refusal`
+    says why the totals of a closed one cannot follow what has changed since.
     """
 
     id: str
@@ -63,6 +97,7 @@ class UsageWindowBody(StrictBody):
     closed_at: Instant | None
     revision: int
     totals: list[UsageTotalBody]
+    recount_refusal: RecountRefusalBody | None
 
     @classmethod
     def from_domain(cls, window: UsageWindow) -> Self:
@@ -79,6 +114,9 @@ class UsageWindowBody(StrictBody):
             closed_at=window.closed_at,
             revision=window.revision,
             totals=[UsageTotalBody.from_domain(total) for total in window.totals],
+            recount_refusal=None
+            if window.recount_refusal is None
+            else RecountRefusalBody.from_domain(window.recount_refusal),
         )
 
 

@@ -7,7 +7,7 @@ Source: CloudEvents 1.0.2: JSON format, JSON batch format, HTTP protocol binding
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, ClassVar, NamedTuple
 from urllib.parse import unquote
@@ -15,6 +15,7 @@ from urllib.parse import unquote
 import msgspec
 
 from libs.common.web.problem import BadRequest
+from services.metering.domain.counter import READING_EVENT_TYPE
 from services.metering.domain.usage_event import OWN_SOURCES, MalformedEvent, Reason, UsageEvent
 from services.metering.entrypoints.event_flaws import (
     BYTES_MAX,
@@ -33,6 +34,7 @@ from services.metering.entrypoints.event_flaws import (
 from services.metering.entrypoints.exact_numbers import INTEGER_BOUND, NumberTooLong, exact
 
 EVENT_BYTES_MAX = 262_144
+_REMEDY = "Send one event as a JSON object, an array of them, or one a line as application/x-ndjson."
 
 
 class UnreadableEvents(BadRequest):
@@ -125,6 +127,7 @@ class Reader(NamedTuple):
             and (time is None or time.tzinfo is not None)
             and not (escapes and _has_control(event))
             and not event.source.startswith(OWN_SOURCES)
+            and not event.type.startswith(READING_EVENT_TYPE)
             and _fits(event.data, 1)
         )
 
@@ -197,14 +200,46 @@ class Reader(NamedTuple):
         )
 
 
+class UnreadArray(Sequence[UsageEvent | MalformedEvent]):
+    """The events of a JSON array, decoded when somebody first goes over them: what he then does finds them at hand.
+
+    Raises: UnreadableEvents, when it is made.
+    """
+
+    __slots__ = ("_array", "_events", "_length", "_reader")
+
+    def __init__(self, reader: Reader, array: bytes) -> None:
+        self._reader, self._array = reader, array
+        self._length = len(_split(array))
+        self._events: Sequence[UsageEvent | MalformedEvent] | None = None
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __iter__(self) -> Iterator[UsageEvent | MalformedEvent]:
+        return iter(self._read())
+
+    def __getitem__(self, place: Any) -> Any:
+        return self._read()[place]
+
+    def _read(self) -> Sequence[UsageEvent | MalformedEvent]:
+        if self._events is None:
+            self._events, self._array = self._reader.read_array(self._array), b""
+        return self._events
+
+
 def split_array(body: bytes) -> Sequence[bytes]:
     """The events of a JSON array, unread. Raises: UnreadableEvents."""
+    return [bytes(raw) for raw in _split(body)]
+
+
+def _split(body: bytes) -> Sequence[msgspec.Raw]:
     try:
-        return [bytes(raw) for raw in _READ_LIST.decode(body)]
+        return _READ_LIST.decode(body)
     except RecursionError:
         raise UnreadableEvents("the body is nested too deeply") from None
     except msgspec.MsgspecError as error:
-        raise UnreadableEvents(f"the body is not a JSON array: {_told(error)}") from None
+        raise UnreadableEvents(f"the body is not a JSON array: {_told(error)}", remedy=_REMEDY) from None
 
 
 def split_object(body: bytes) -> Sequence[bytes]:
@@ -214,7 +249,7 @@ def split_object(body: bytes) -> Sequence[bytes]:
     except RecursionError:
         raise UnreadableEvents("the body is nested too deeply") from None
     except msgspec.MsgspecError as error:
-        raise UnreadableEvents(f"the body is not a JSON object: {_told(error)}") from None
+        raise UnreadableEvents(f"the body is not a JSON object: {_told(error)}", remedy=_REMEDY) from None
     return [body]
 
 

@@ -85,10 +85,15 @@ def _split(body: bytes, name: str) -> Sequence[bytes]:
             raise ValueError
     except (msgspec.MsgspecError, RecursionError, KeyError, ValueError):
         raise EntriesMalformed(
-            f'the body is no JSON object that holds a list of "{name}" and nothing else'
+            f'the body is no JSON object that holds a list of "{name}" and nothing else',
+            remedy=f'Send {{"{name}": […]}}, up to {ENTRIES_MAX} of them, each with its reason.',
         ) from None
     if not found:
-        raise EntriesMalformed(f'the list of "{name}" is empty')
+        raise EntriesMalformed(
+            f'the list of "{name}" is empty',
+            pointer=f"/{name}",
+            remedy=f"Send up to {ENTRIES_MAX} of them, each with its reason.",
+        )
     if len(found) > ENTRIES_MAX:
         raise TooManyEvents(
             f"a request holds at most {ENTRIES_MAX} {name}",

@@ -18,8 +18,9 @@ from services.metering.adapters.unit_of_work import MeteringUnitOfWork
 from services.metering.adapters.usage_months import UsageMonths
 from services.metering.domain.usage_event import AcceptWindow
 from services.metering.entrypoints.ingest_queue import IngestQueue
+from services.metering.entrypoints.reading_turns import ReadingTurns
 from services.metering.entrypoints.usage_publisher import UsagePublisher
-from services.metering.entrypoints.usage_request import RequestLimits
+from services.metering.entrypoints.usage_request import BodyHold, RequestLimits
 from services.metering.settings import MeteringSettings
 
 WRITE_SCOPE = "usage:write"
@@ -43,10 +44,15 @@ class Ingest:
     accept: AcceptWindow
     months: UsageMonths
     bodies: BodyBudget
+    turns: ReadingTurns
 
     @property
     def is_through_topic(self) -> bool:
         return isinstance(self.queue, UsagePublisher)
+
+    def hold(self) -> BodyHold:
+        """For the body of one request."""
+        return BodyHold(self.bodies, self.turns)
 
 
 def ingest_of(request: Request) -> Ingest:

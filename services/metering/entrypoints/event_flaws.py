@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 
 import msgspec
 
+from services.metering.domain.counter import READING_EVENT_TYPE
 from services.metering.domain.json_pointer import to_pointer
 from services.metering.domain.measurement import DIGITS_MAX
 from services.metering.domain.usage_event import (
@@ -67,6 +68,9 @@ def read_attribute(given: Mapping[str, Any], name: str, reasons: list[Reason]) -
     elif name == "source" and value.startswith(OWN_SOURCES):
         told = f'sources that begin with "{OWN_SOURCES}" are said by Perennial of itself'
         reasons.append(Reason("source_reserved", pointer, told))
+    elif name == "type" and value.startswith(READING_EVENT_TYPE):
+        told = f'types that begin with "{READING_EVENT_TYPE}" are made of readings: send them to /v1/meter-readings'
+        reasons.append(Reason("type_reserved", pointer, told))
     else:
         return value
     return None

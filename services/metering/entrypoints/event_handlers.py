@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TypeAlias
 
 from libs.common.contracts import HEARS, group_of, topic_of
@@ -191,4 +191,13 @@ def _window(event: AgreementEvent, period: BillingPeriodV1) -> OpenUsageWindow:
         clock_id=event.test_clock,
         traceparent=current_traceparent(),
         now=event.occurred_at,
+        **_whole(period, start, end),
     )
+
+
+def _whole(period: BillingPeriodV1, start: datetime, end: datetime) -> dict[str, datetime]:
+    """The period as counted from the anchor, where only a part of it is measured."""
+    whole_start, whole_end = period.full_start or period.start, period.full_end or period.end
+    if (whole_start, whole_end) == (start, end):
+        return {}
+    return {"whole_start": whole_start, "whole_end": whole_end}

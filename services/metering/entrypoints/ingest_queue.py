@@ -19,7 +19,7 @@ from libs.common.persistence.outage import is_lost_race, is_outage
 from libs.common.persistence.unit_of_work import UnitsOfWork
 from libs.common.telemetry import metrics, recorded_traceparent, root_span, service_scope
 from services.metering.adapters.unit_of_work import MeteringUnitOfWork
-from services.metering.adapters.usage_months import UsageMonths
+from services.metering.adapters.usage_months import UsageMonths, is_month_missing
 from services.metering.application.ingest_usage_events import (
     EventResult,
     IngestUsageEvents,
@@ -28,7 +28,7 @@ from services.metering.application.ingest_usage_events import (
     months_needed,
     one_batch_a_caller,
 )
-from services.metering.domain.usage_event import AcceptWindow
+from services.metering.domain.usage_event import AcceptWindow, month_of
 from services.metering.entrypoints.balance_notes import BalanceNotes
 
 log = logging.getLogger(__name__)
@@ -195,9 +195,10 @@ class IngestQueue:
     async def _commit(
         self, taken: Sequence[_Waiting], transactions: DirectTransactions
     ) -> list[list[EventResult]]:
-        """One transaction for all of them; a lost race repeats the whole."""
-        await self._months.ensure(months_needed([waiting.batch for waiting in taken], self._accept))
+        """One transaction for all of them; a lost race repeats the whole, and so does a month that is not there yet."""
+        await self._months.ensure([month_of(taken[-1].batch.arrived_at)])
         attempt = 1
+        are_months_there = False
         while True:
             try:
                 with root_span(
@@ -210,6 +211,12 @@ class IngestQueue:
                 ):
                     return await self._store(taken, transactions)
             except Exception as error:
+                if is_month_missing(error) and not are_months_there:
+                    await self._months.ensure(
+                        months_needed([waiting.batch for waiting in taken], self._accept)
+                    )
+                    are_months_there = True
+                    continue
                 if attempt >= RACES_MAX or not is_lost_race(error):
                     raise
                 await asyncio.sleep(0.01 * attempt)

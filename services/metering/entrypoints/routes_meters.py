@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 from starlette.responses import Response
 
 from libs.common.paging import Slice
 from libs.common.web.bodies import Code
+from libs.common.web.late_routes import LateRouter
 from libs.common.web.pagination import Page, PageDep
 from services.metering.adapters.unit_of_work import MeteringUnitOfWork
 from services.metering.application import queries
@@ -24,7 +25,7 @@ from services.metering.entrypoints.meter_bodies import (
 )
 from services.metering.entrypoints.usage_event_bodies import EventType
 
-router = APIRouter(prefix="/v1/meters", tags=["meters"])
+router = LateRouter(prefix="/v1/meters", tags=["meters"])
 
 
 @router.post("", status_code=201, response_model=MeterBody, summary="Define a meter")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Body, Query
+from fastapi import Body, Query
 from starlette.responses import Response
 
 from libs.common.paging import Slice
 from libs.common.web.bodies import Code, Instant
+from libs.common.web.late_routes import LateRouter
 from libs.common.web.pagination import Page, PageDep
 from services.metering.adapters.unit_of_work import MeteringUnitOfWork
 from services.metering.application.correct_meter_reading import (
@@ -42,7 +43,7 @@ from services.metering.entrypoints.reading_bodies import (
 )
 from services.metering.entrypoints.usage_event_bodies import Subject
 
-router = APIRouter(tags=["readings"])
+router = LateRouter(tags=["readings"])
 
 _ONE: dict[str, Any] = MeterReadingCreateBody.model_json_schema()
 _BODY = {

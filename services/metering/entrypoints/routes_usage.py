@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime
+from difflib import get_close_matches
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import Depends, Query, Request
+from fastapi.exceptions import RequestValidationError
 from pydantic import StringConstraints
 from starlette.responses import Response
 
 from libs.common.paging import PAGE_LENGTH, PAGE_LENGTH_MAX, PageRequest, Position
 from libs.common.web.bodies import Code, Instant, Zone
 from libs.common.web.csv_text import MEDIA_TYPE
+from libs.common.web.late_routes import LateRouter
 from libs.common.web.pagination import CURSOR_LENGTH_MAX, PageDep, tell_cursor
 from services.metering.adapters.unit_of_work import MeteringUnitOfWork
 from services.metering.application.ask_usage import (
@@ -48,7 +51,7 @@ from services.metering.entrypoints.usage_csv import csv_response, wants_csv
 from services.metering.entrypoints.usage_cursor import continued, following
 from services.metering.entrypoints.usage_event_bodies import Subject
 
-router = APIRouter(prefix="/v1", tags=["usage"])
+router = LateRouter(prefix="/v1", tags=["usage"])
 
 FILTERS_MAX = 100
 CSV_SLICES_MAX = 1_000_000
@@ -63,7 +66,29 @@ Cursor = Annotated[
 ]
 
 
+# A parameter that is misspelled must not be passed over: without `from`, another month is asked for.
+QUESTION_PARAMETERS = (
+    "meter", "subject", "item_id", "subscription_id", "customer_id", "asset_id", "from", "to", "zone", "filter", "window",
+    "group_by", "fill", "limit", "cursor", "format",
+)  # fmt: skip
+
+
+def _refuse_unknown(request: Request) -> None:
+    """Raises: RequestValidationError, which names each, and the one that may be meant."""
+    unknown = sorted(set(request.query_params) - set(QUESTION_PARAMETERS))
+    if unknown:
+        raise RequestValidationError(
+            [{"type": "value_error", "loc": ("query", name), "msg": _told_unknown(name)} for name in unknown]
+        )
+
+
+def _told_unknown(name: str) -> str:
+    meant = get_close_matches(name.lower(), QUESTION_PARAMETERS, n=1)
+    return f"is no parameter of this question{f': did you mean {meant[0]}?' if meant else ''}"
+
+
 async def _question(
+    request: Request,
     meter: Annotated[Code, Query(description="The code of the meter.")],
     subject: Annotated[
         Subject | None, Query(description="Usage of this subject, bound or not; with an id, its part of it.")
@@ -88,6 +113,7 @@ async def _question(
         ),
     ] = None,
 ) -> UsageQuestion:
+    _refuse_unknown(request)
     return UsageQuestion(
         meter=meter,
         subject=subject,

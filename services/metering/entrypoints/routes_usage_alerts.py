@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 from starlette.responses import Response
 
 from libs.common.paging import Slice
 from libs.common.web.bodies import Code
+from libs.common.web.late_routes import LateRouter
 from libs.common.web.pagination import Page, PageDep
 from services.metering.adapters.unit_of_work import MeteringUnitOfWork
 from services.metering.application import queries
@@ -25,7 +26,7 @@ from services.metering.entrypoints.usage_alert_bodies import (
     UsageAlertCreateBody,
 )
 
-router = APIRouter(prefix="/v1/usage-alerts", tags=["usage alerts"])
+router = LateRouter(prefix="/v1/usage-alerts", tags=["usage alerts"])
 
 
 @router.post("", status_code=201, response_model=UsageAlertBody, summary="Make a usage alert")

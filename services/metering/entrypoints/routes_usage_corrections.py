@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 from starlette.responses import Response
 
 from libs.common.ids import new_uuid7
 from libs.common.paging import Slice
+from libs.common.web.late_routes import LateRouter
 from libs.common.web.pagination import Page, PageDep
 from services.metering.adapters.unit_of_work import MeteringUnitOfWork
 from services.metering.application.amend_usage_events import AmendUsageEvents, amend_usage_events
@@ -31,9 +32,9 @@ from services.metering.entrypoints.usage_correction_bodies import (
     UsageCorrectionBody,
 )
 from services.metering.entrypoints.usage_event_bodies import EventId, Source
-from services.metering.entrypoints.usage_request import BodyHold, read_text
+from services.metering.entrypoints.usage_request import read_text
 
-router = APIRouter(tags=["usage"])
+router = LateRouter(tags=["usage"])
 
 _REASON: Mapping[str, Any] = {"type": "string", "minLength": 1, "maxLength": REASON_LENGTH_MAX}
 _WHY = "The flight was diverted."
@@ -93,7 +94,7 @@ async def post_voids(call: MakeCall) -> Response:
     ingest = ingest_of(call.request)
     now = ingest.clock.system_now()
     author = call.caller.actor
-    with BodyHold(ingest.bodies) as hold:
+    with ingest.hold() as hold:
         entries = read_voids(await read_text(call.request, ingest.limits, hold), author=author)
         voids = [entry for entry in entries if isinstance(entry, Void)]
 
@@ -130,7 +131,7 @@ async def post_amendments(call: MakeCall) -> Response:
     ingest = ingest_of(call.request)
     now = ingest.clock.system_now()
     reader = Reader(call.tenant, now, specversion_needed=False)
-    with BodyHold(ingest.bodies) as hold:
+    with ingest.hold() as hold:
         entries = read_amendments(await read_text(call.request, ingest.limits, hold), reader)
         command = AmendUsageEvents(str(new_uuid7()), call.caller.actor, entries)
         batch = UsageBatch(command.batch_id, command.author, now, [entry.event for entry in entries])

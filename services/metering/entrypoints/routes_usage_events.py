@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar
 from uuid import UUID
 
 import msgspec
-from fastapi import APIRouter, Query
+from fastapi import Query
 from starlette.responses import Response
 
 from libs.common.contracts.topics import USAGE_TOPIC
@@ -21,6 +21,7 @@ from libs.common.telemetry import TraceBudget
 from libs.common.web.bodies import Instant
 from libs.common.web.calls import Call
 from libs.common.web.hot_route import HotRoute, PlainRequest, Told
+from libs.common.web.late_routes import LateRouter
 from libs.common.web.pagination import Page, PageDep, page_body
 from libs.common.web.problem import BadRequest
 from services.metering.adapters.unit_of_work import MeteringUnitOfWork
@@ -72,7 +73,7 @@ PATH = "/v1/usage-events"
 RESULTS_PATH = f"{PATH}/results"
 OPENMETER_PATH = "/api/v1/events"
 
-router = APIRouter(tags=["usage"])
+router = LateRouter(tags=["usage"])
 
 EVENT_EXAMPLE = {
     "specversion": "1.0",
@@ -153,7 +154,7 @@ async def post_usage_events(call: WriteCall) -> Response:
     """
     ingest = ingest_of(call.request)
     arrived_at = ingest.clock.system_now()
-    with BodyHold(ingest.bodies) as hold:
+    with ingest.hold() as hold:
         events = await _read(call, ingest, arrived_at, hold)
         answer = await _take_in(ingest, call.tenant, call.caller.actor, arrived_at, events)
     return Response(answer, media_type="application/json")
@@ -172,14 +173,16 @@ def hot_route(ingest: Ingest, traces: TraceBudget) -> HotRoute:
 
     async def answer(request: PlainRequest) -> bytes:
         arrived_at = ingest.clock.system_now()
-        events = await read_body(
-            request.body,
-            request.media_type,
-            tenant=request.tenant,
-            arrived_at=arrived_at,
-            limits=ingest.limits,
-        )
-        return await _take_in(ingest, request.tenant, request.caller.actor, arrived_at, events)
+        with ingest.hold() as hold:
+            await hold.await_turn(len(request.body))
+            events = await read_body(
+                request.body,
+                request.media_type,
+                tenant=request.tenant,
+                arrived_at=arrived_at,
+                limits=ingest.limits,
+            )
+            return await _take_in(ingest, request.tenant, request.caller.actor, arrived_at, events)
 
     queue = ingest.queue
     return HotRoute(
@@ -253,7 +256,7 @@ async def post_openmeter_events(call: WriteCall) -> Response:
     """
     ingest = ingest_of(call.request)
     arrived_at = ingest.clock.system_now()
-    with BodyHold(ingest.bodies) as hold:
+    with ingest.hold() as hold:
         events = await _read(call, ingest, arrived_at, hold)
         batch = UsageBatch(str(new_uuid7()), call.caller.actor, arrived_at, events)
         results = await ingest.queue.submit(call.tenant, batch) if events else []

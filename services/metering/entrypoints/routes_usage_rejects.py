@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar
 
-from fastapi import APIRouter, Path, Query
+from fastapi import Path, Query
 from starlette.responses import Response
 
 from libs.common.errors import RuleViolation
 from libs.common.ids import new_uuid7
 from libs.common.paging import Slice
 from libs.common.web.bodies import identifier
+from libs.common.web.late_routes import LateRouter
 from libs.common.web.pagination import Page, PageDep
 from services.metering.adapters.unit_of_work import MeteringUnitOfWork
 from services.metering.application.ingest_usage_events import UsageBatch, months_needed
@@ -19,7 +20,7 @@ from services.metering.application.reads import RejectState, RejectView
 from services.metering.application.resolve_usage_rejects import (
     ResubmitUsageReject,
     dismiss_usage_reject,
-    get_open_reject,
+    get_reject,
     resubmit_usage_reject,
 )
 from services.metering.domain.usage_event import PAYLOAD_LENGTH_MAX, MalformedEvent, UsageEvent
@@ -34,7 +35,7 @@ from services.metering.entrypoints.usage_event_bodies import (
     UsageRejectBody,
 )
 
-router = APIRouter(prefix="/v1/usage-rejects", tags=["usage"])
+router = LateRouter(prefix="/v1/usage-rejects", tags=["usage"])
 
 RejectId = Annotated[str, identifier("urej"), Path(examples=["urej_01jz3v6m1qk0c8n4r2d5s7t9wx"])]
 
@@ -93,7 +94,8 @@ async def post_resubmission(reject_id: RejectId, call: MakeCall) -> Response:
     body = await call.request.body()
 
     async def look(uow: MeteringUnitOfWork) -> RejectView:
-        return await get_open_reject(reject_id, uow=uow)
+        # Whether it is open is asked below: a request that comes again is answered as it was, by its key.
+        return await get_reject(reject_id, uow=uow)
 
     reject = await call.run(look)
     reader = Reader(call.tenant, reject.first_seen_at, specversion_needed=False)

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import Annotated, Self
 
-from fastapi import APIRouter
 from pydantic import Field
 from starlette.responses import Response
 
 from libs.common.web.bodies import Instant, StrictBody
+from libs.common.web.late_routes import LateRouter
 from services.metering.adapters.unit_of_work import MeteringUnitOfWork
 from services.metering.application.keep_usage import KeepUsage, keep_usage
 from services.metering.domain.usage_retention import DAYS_MAX, UsageRetention
 from services.metering.entrypoints.dependencies import ClockDep, ReadCall, WriteCall
 
-router = APIRouter(prefix="/v1/usage-retention", tags=["usage"])
+router = LateRouter(prefix="/v1/usage-retention", tags=["usage"])
 
 
 class UsageRetentionChangeBody(StrictBody):

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from typing import Annotated, Self
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 from starlette.responses import Response
 
 from libs.common.paging import Slice
 from libs.common.web.bodies import DecimalText, Instant, StrictBody
+from libs.common.web.late_routes import LateRouter
 from libs.common.web.pagination import Page, PageDep
 from services.metering.adapters.unit_of_work import MeteringUnitOfWork
 from services.metering.application.list_usage_segments import UsageSegment, list_usage_segments
 from services.metering.entrypoints.bodies import AnyId, WindowId
 from services.metering.entrypoints.dependencies import ClockDep, PortalReadCall
 
-router = APIRouter(prefix="/v1/usage-windows", tags=["usage windows"])
+router = LateRouter(prefix="/v1/usage-windows", tags=["usage windows"])
 
 
 class UsageSegmentBody(StrictBody):

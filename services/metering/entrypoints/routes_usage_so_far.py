@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 from starlette.responses import Response
 
 from libs.common.web.calls import JSON
+from libs.common.web.late_routes import LateRouter
 from services.metering.adapters.unit_of_work import MeteringUnitOfWork
 from services.metering.application.usage_so_far import UsageSoFar, usage_so_far
 from services.metering.entrypoints.bodies import AnyId
 from services.metering.entrypoints.dependencies import ClockDep, ReadCall
 from services.metering.entrypoints.usage_so_far_bodies import UsageSoFarBody
 
-router = APIRouter(prefix="/v1", tags=["usage"])
+router = LateRouter(prefix="/v1", tags=["usage"])
 
 
 @router.get("/usage-so-far", response_model=UsageSoFarBody, summary="Show the usage of a period under way")

@@ -5,24 +5,35 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 from starlette.responses import Response
 
 from libs.common.paging import Slice
+from libs.common.web.late_routes import LateRouter
 from libs.common.web.pagination import Page, PageDep
 from services.metering.adapters.unit_of_work import MeteringUnitOfWork
 from services.metering.application import prove_usage, queries
+from services.metering.application.dismiss_recount_refusal import (
+    DismissRecountRefusal,
+    dismiss_recount_refusal,
+)
 from services.metering.application.reads import WindowCorrectionFilter, WindowFilter
 from services.metering.domain.usage_event import ID_BYTES_MAX, SOURCE_BYTES_MAX
 from services.metering.domain.usage_window import State
-from services.metering.entrypoints.bodies import AnyId, UsageWindowBody, WindowCorrectionBody, WindowId
-from services.metering.entrypoints.dependencies import PortalReadCall
+from services.metering.entrypoints.bodies import (
+    AnyId,
+    RefusalDismissalBody,
+    UsageWindowBody,
+    WindowCorrectionBody,
+    WindowId,
+)
+from services.metering.entrypoints.dependencies import ClockDep, MakeCall, PortalReadCall
 from services.metering.entrypoints.exact_json import exact_page
 from services.metering.entrypoints.proof_bodies import InclusionProofBody, WindowDigestsBody
 from services.metering.entrypoints.usage_answer_bodies import WindowEventBody, window_event_json
 
-router = APIRouter(prefix="/v1/usage-windows", tags=["usage windows"])
-corrections_router = APIRouter(prefix="/v1/usage-window-corrections", tags=["usage windows"])
+router = LateRouter(prefix="/v1/usage-windows", tags=["usage windows"])
+corrections_router = LateRouter(prefix="/v1/usage-window-corrections", tags=["usage windows"])
 
 
 @router.get("", response_model=Page[UsageWindowBody], summary="List usage windows")
@@ -75,6 +86,23 @@ async def list_window_corrections(
         subscription_id=subscription_id, customer_id=customer_id, is_billable=is_billable
     )
     return await _corrections(call, page, wanted)
+
+
+@router.post(
+    "/{window_id}/recount-refusal/dismissal",
+    response_model=UsageWindowBody,
+    summary="Dismiss what could not be counted again",
+)
+async def post_refusal_dismissal(
+    window_id: WindowId, body: RefusalDismissalBody, call: MakeCall, clock: ClockDep
+) -> Response:
+    """A person has seen to a window whose events are no longer kept. It stays told, and alerts no longer."""
+    command = DismissRecountRefusal(window_id, body.reason, call.caller.actor)
+
+    async def work(uow: MeteringUnitOfWork) -> UsageWindowBody:
+        return UsageWindowBody.from_domain(await dismiss_recount_refusal(command, uow=uow, clock=clock))
+
+    return await call.once(work, status=200)
 
 
 async def _corrections(call: PortalReadCall, page: PageDep, wanted: WindowCorrectionFilter) -> Response:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 
-from fastapi import APIRouter
 from starlette.responses import Response
 
 from libs.common.contracts import group_of, topic_of
@@ -13,6 +12,7 @@ from libs.common.contracts.subscriptions import AgreementEvent
 from libs.common.contracts.topics import USAGE_TOPIC
 from libs.common.messaging.bus import Bus, BusUnavailable
 from libs.common.web.calls import JSON
+from libs.common.web.late_routes import LateRouter
 from services.metering.adapters.unit_of_work import MeteringUnitOfWork
 from services.metering.application.preview_usage_windows import Told, preview_usage_windows
 from services.metering.domain.usage_window import Offsets, window_id
@@ -24,7 +24,7 @@ from services.metering.entrypoints.window_preview_bodies import (
     UsageWindowPreviewBody,
 )
 
-router = APIRouter(prefix="/v1/usage-window-previews", tags=["usage windows"])
+router = LateRouter(prefix="/v1/usage-window-previews", tags=["usage windows"])
 
 EVENTS_TOPIC = topic_of("subscriptions")
 
@@ -52,7 +52,7 @@ async def post_usage_window_preview(
     as_of = clock.system_now()
 
     async def work(uow: MeteringUnitOfWork) -> None:
-        told = await _apply(events, uow, grace=timedelta(seconds=settings.grace_s))
+        told = await _apply(events, uow, grace=timedelta(seconds=settings.grace_s), system_now=as_of)
         raise _Previewed(told, await uow.offsets.stored())
 
     try:
@@ -69,7 +69,7 @@ async def post_usage_window_preview(
 
 
 async def _apply(
-    events: Sequence[AgreementEvent], uow: MeteringUnitOfWork, *, grace: timedelta
+    events: Sequence[AgreementEvent], uow: MeteringUnitOfWork, *, grace: timedelta, system_now: datetime
 ) -> Sequence[Told]:
     handle = agreement_handlers(grace=grace)
     await prepare(events, uow)
@@ -80,7 +80,7 @@ async def _apply(
         for event in events
         for period in periods_of(event)
     }
-    return await preview_usage_windows(concerned, now=events[-1].occurred_at, uow=uow)
+    return await preview_usage_windows(concerned, now=events[-1].occurred_at, system_now=system_now, uow=uow)
 
 
 async def _usage_ends(bus: Bus) -> Offsets | None:

@@ -17,6 +17,7 @@ from services.metering.domain.usage_event import MalformedEvent, UsageEvent
 from services.metering.entrypoints.cloud_events import (
     EVENT_BYTES_MAX,
     Reader,
+    UnreadArray,
     attributes_from_headers,
     split_array,
     split_lines,
@@ -24,11 +25,13 @@ from services.metering.entrypoints.cloud_events import (
 )
 from services.metering.entrypoints.event_flaws import is_json_media
 from services.metering.entrypoints.ingest_queue import IngestBusy
+from services.metering.entrypoints.reading_turns import ReadingTurns
 from services.metering.entrypoints.unpacking import ENCODINGS, BodyMalformed, unpack
 
 BODY_TIMEOUT_S = 30.0
 TURN_EVENTS = 500
-AT_ONCE_BYTES_MAX = 131_072  # a few milliseconds of work, and never more than one event may have
+TURN_BYTES = 500_000  # of long events, fewer in a turn
+AT_ONCE_BYTES_MAX = 262_144  # some milliseconds of work, and never more than one event may have
 
 CLOUDEVENT, CLOUDEVENTS_BATCH = "application/cloudevents+json", "application/cloudevents-batch+json"
 JSON, NDJSON = "application/json", "application/x-ndjson"
@@ -54,15 +57,17 @@ class RequestLimits:
 class BodyHold:
     """What one request has in hand of its body, packed and unpacked, for as long as it is looked at and stored."""
 
-    def __init__(self, bodies: BodyBudget) -> None:
-        self._bodies = bodies
-        self._held_bytes = 0
+    def __init__(self, bodies: BodyBudget, turns: ReadingTurns) -> None:
+        self._bodies, self._turns = bodies, turns
+        self._held_bytes = self._turn_bytes = 0
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._bodies.give(self._held_bytes)
+        if self._turn_bytes:
+            self._turns.end(self._turn_bytes)
 
     def take(self, byte_count: int) -> None:
         """Raises: IngestBusy."""
@@ -73,6 +78,10 @@ class BodyHold:
                 remedy="Send it again after a moment; what is sent twice is counted once.",
             )
         self._held_bytes += byte_count
+
+    async def await_turn(self, byte_count: int) -> None:
+        """Before a body of this length is read. It has its turn until it was stored."""
+        self._turn_bytes = await self._turns.begin(byte_count)
 
 
 async def read_events(
@@ -85,6 +94,7 @@ async def read_events(
     media_type = request.headers.get("content-type", "").split(";")[0].strip().lower()
     packed = await _body(request, hold, length_max=None)
     body = await _unpacked(request, packed, limits.bytes_max, hold)
+    await hold.await_turn(len(body))
     if BINARY_MODE not in request.headers or media_type in (CLOUDEVENT, CLOUDEVENTS_BATCH):
         return await read_body(body, media_type, tenant=tenant, arrived_at=arrived_at, limits=limits)
     _check_text(body)
@@ -105,6 +115,7 @@ async def read_text(request: Request, limits: RequestLimits, hold: BodyHold) -> 
         )
     packed = await _body(request, hold, length_max=limits.bytes_max)
     body = await _unpacked(request, packed, limits.bytes_max, hold)
+    await hold.await_turn(len(body))
     _check_text(body)
     return body
 
@@ -124,8 +135,9 @@ async def read_body(
     found = split(body)
     _check_count(len(found), limits)
     events: list[Event] = []
-    for start in range(0, len(found), TURN_EVENTS):
-        some = found[start : start + TURN_EVENTS]
+    count = max(1, min(TURN_EVENTS, TURN_BYTES // max(map(len, found), default=1)))
+    for start in range(0, len(found), count):
+        some = found[start : start + count]
         if split is split_array and max(map(len, some)) <= EVENT_BYTES_MAX:
             events += reader.read_array(b"[%b]" % b",".join(some))
         else:
@@ -137,13 +149,13 @@ async def read_body(
 def read_at_once(
     body: bytes, media_type: str, *, tenant: str, arrived_at: datetime, limits: RequestLimits
 ) -> Sequence[Event]:
-    """The same for at most AT_ONCE_BYTES_MAX bytes, which nobody has to wait for."""
+    """The same for at most AT_ONCE_BYTES_MAX bytes, which nobody has to wait for. An array is decoded later."""
     _check_text(body)
     reader = _reader(media_type, tenant, arrived_at)
     split = _splitter(media_type, body)
-    events: list[Event]
+    events: Sequence[Event]
     if split is split_array:
-        events = reader.read_array(body)
+        events = UnreadArray(reader, body)
     elif split is split_object and (event := reader.read_usual(body)) is not None:
         events = [event]
     else:

@@ -66,9 +66,6 @@ async def refuse_unbillable(plan: PlanV1, *, pointer: str, uow: UnitOfWork) -> N
 
 
 def _faults(plan: PlanV1, aggregations: Mapping[str, Aggregation]) -> Iterator[InputError]:
-    for position, commitment in enumerate(plan.commitments):
-        if commitment.per == "year":
-            yield {"pointer": f"/commitments/{position}/per", "detail": "is not settled by the year yet"}
     for position, price in enumerate(plan.prices):
         for field, detail in (*_price_faults(price, plan), *_capacity_faults(price, aggregations)):
             yield {"pointer": f"/prices/{position}/{field}", "detail": detail}

@@ -54,7 +54,12 @@ async def move_test_clock(command: MoveTestClock, *, uow: UnitOfWork, clock: Clo
     if moving is not None:
         if moving.to_at == command.to:
             return moving
-        raise ClockIsMoving("a clock makes one move at a time", move=moving.id, to=moving.to_at)
+        raise ClockIsMoving(
+            "a clock makes one move at a time",
+            remedy="Look at the clock until it is at rest, and move it then.",
+            move=moving.id,
+            to=moving.to_at,
+        )
     system_now = clock.system_now()
     move = begin_move(test_clock, id=new_id("mov", system_now), to=command.to, system_now=system_now)
     uow.clock_moves.add(move)

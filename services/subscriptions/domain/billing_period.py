@@ -73,24 +73,25 @@ class Calendar:
         """The period that begins at `start`, on the local date `start_on`, and ends at the next boundary.
 
         Consecutive ones tile time: 31 Jan, 28 Feb, 31 Mar. A part before the anchor's day is a period of its own, or
-        (`merges_stub`) goes with the whole one after it.
+        (`merges_stub`) goes with the whole one after it. Where that boundary is over by `start`, in a zone that is new by
+        then, the period is empty.
         Raises: UnknownZone.
         """
         whole = self.bounds_on(start_on)
-        if whole.start_on == start_on:
-            return BillingPeriod(index, start_on, whole.end_on, start, whole.end)
-        if merges_stub:
+        if merges_stub and whole.start_on != start_on:
             after = self.bounds_on(whole.end_on)
             return BillingPeriod(
                 index,
                 start_on,
                 after.end_on,
                 start,
-                after.end,
+                max(after.end, start),
                 stub_end_on=whole.end_on,
                 stub_start_on=whole.start_on,
             )
-        return BillingPeriod(index, start_on, whole.end_on, start, whole.end, full=whole)
+        whole = replace(whole, end=max(whole.end, start))
+        full = None if whole.start_on == start_on else whole
+        return BillingPeriod(index, start_on, whole.end_on, start, whole.end, full=full)
 
     def after(self, period: BillingPeriod, *, merges_stub: bool = False) -> BillingPeriod:
         """The period that begins where this one ends."""

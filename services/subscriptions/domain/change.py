@@ -230,8 +230,10 @@ def _rewritten(
         begins, _ = _begins(subscription, item.kind, moment)
         if segment.end is None and item == wanted[item.id] and segment.start <= begins:
             stays.add(item.id)
-    # Of several changes at one instant the last one's method holds; what it means for a period that ended then, if any,
-    # was told with that period's end.
+    goes_on = {s.item.id for s in subscription.segments if s.end is None or s.end > moment.at}
+    stays |= {id for id, wished in wanted.items() if wished is None and id not in goes_on}
+    # Of several changes of an item at one instant the last one's method holds; what it means for a period that ended
+    # then, if any, was told with that period's end.
     period = subscription.period
     is_inside = period is not None and moment.at > period.start
     is_at_start = period is not None and moment.at == period.start
@@ -243,8 +245,9 @@ def _rewritten(
             continue
         elif segment.end is None or segment.end > moment.at:
             kept.append(segment.ended(moment.at, moment.on, None if is_at_start else proration))
-        elif segment.end == moment.at and is_inside:
-            kept.append(replace(segment, end_proration=proration))
+        elif segment.end == moment.at:
+            method = proration if is_inside else segment.end_proration
+            kept.append(segment.ended(moment.at, moment.on, method))
         else:
             kept.append(segment)
     for id, wished in wanted.items():

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 
-from libs.common.periods import local_date, start_of_day
+from libs.common.periods import MICROSECOND, local_date, start_of_day
 from services.subscriptions.domain.billing_period import BillingPeriod, Bounds
 from services.subscriptions.domain.subscription import Pause, Subscription
 from services.subscriptions.domain.subscription_item import ItemSegment, Proration, SubscriptionItem
@@ -43,7 +43,8 @@ def terms_of(subscription: Subscription, period: BillingPeriod, *, is_over: bool
         for part in _without_pauses(piece, subscription.pauses)
     ]
     if period.stub_end_on is not None:
-        segments = [part for segment in segments for part in _split_stub(segment, period, subscription)]
+        at = _stub_end(segments, period.stub_end_on, subscription.calendar.zone)
+        segments = [part for segment in segments for part in _split_stub(segment, period, subscription, at)]
     return PeriodTerms(period, tuple(segments), is_over)
 
 
@@ -141,14 +142,23 @@ def _without_pauses(segment: TermSegment, pauses: tuple[Pause, ...]) -> Iterator
         yield rest
 
 
+def _stub_end(segments: Sequence[TermSegment], on: date, zone: str) -> datetime:
+    """Where that date begins: after all that was on a date before it, also where that was in another zone."""
+    timed = [segment for segment in segments if segment.item.kind != "one_time"]
+    begun = [segment.start + MICROSECOND for segment in timed if segment.start_on < on]
+    over = [segment.end for segment in timed if segment.end_on <= on]
+    following = [segment.start for segment in timed if segment.start_on >= on]
+    at = max([start_of_day(on, zone), *begun, *over])
+    return min([at, *following])
+
+
 def _split_stub(
-    segment: TermSegment, period: BillingPeriod, subscription: Subscription
+    segment: TermSegment, period: BillingPeriod, subscription: Subscription, at: datetime
 ) -> Iterator[TermSegment]:
     """A merged first part is measured against the interval that it is a part of, and so is the rest."""
     assert period.stub_end_on is not None
     assert period.stub_start_on is not None, "both are known"
     zone = subscription.calendar.zone
-    at = start_of_day(period.stub_end_on, zone)
     stub = Bounds(period.stub_start_on, period.stub_end_on, start_of_day(period.stub_start_on, zone), at)
     whole = period.full or period.bounds
     rest = Bounds(period.stub_end_on, whole.end_on, at, whole.end)

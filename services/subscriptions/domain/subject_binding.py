@@ -30,13 +30,6 @@ class BindingEndsEarlier(Conflict):
     title = "The binding ends earlier already"
 
 
-class SubjectBoundElsewhere(Conflict):
-    """The subject is bound on this meter at that time."""
-
-    code = "subject_bound_elsewhere"
-    title = "The subject is bound already"
-
-
 @dataclass(frozen=True, slots=True)
 class SubjectBinding:
     """Half-open from `bound_from` to `bound_until` (None: open); empty when it was released at its beginning.

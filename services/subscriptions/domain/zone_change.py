@@ -14,7 +14,8 @@ def in_zone(subscription: Subscription, zone: str, at: datetime) -> Subscription
     """The subscription, but for its calendar and period, in the zone that it has from `at` on.
 
     What is to happen later, as a local day begins, happens as that day begins in the new zone: the end of a trial, of a
-    term, of a period for which it was canceled, of a pause. Where that is over already, it happens at `at`.
+    term, of a period for which it was canceled, of a pause, of what was billed elsewhere. Where that is over already, it
+    happens at `at`.
     """
     then = _mover(subscription.calendar.zone, zone, at)
     segments = tuple(
@@ -37,6 +38,7 @@ def in_zone(subscription: Subscription, zone: str, at: datetime) -> Subscription
         trial_ends_at=_or_none(then, subscription.trial_ends_at),
         term_ends_at=_or_none(then, subscription.term_ends_at),
         cancels_at=_or_none(then, subscription.cancels_at),
+        billed_until=_or_none(then, subscription.billed_until),
         segments=segments,
         pauses=pauses,
         reminders=tuple(

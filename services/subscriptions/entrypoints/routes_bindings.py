@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 from starlette.responses import Response
 
 from libs.common.paging import Slice
 from libs.common.web.bodies import Code
+from libs.common.web.late_routes import LateRouter
 from libs.common.web.pagination import Page, PageDep
 from services.subscriptions.adapters.unit_of_work import SubscriptionsUnitOfWork
 from services.subscriptions.application import queries
@@ -28,7 +29,7 @@ from services.subscriptions.entrypoints.binding_bodies import (
 from services.subscriptions.entrypoints.bodies import ItemId, SubscriptionId
 from services.subscriptions.entrypoints.dependencies import ClockDep, MakeCall, PortalReadCall, WriteCall
 
-router = APIRouter(prefix="/v1/subject-bindings", tags=["subject bindings"])
+router = LateRouter(prefix="/v1/subject-bindings", tags=["subject bindings"])
 
 
 @router.post("", response_model=BindingResultsBody, summary="Bind subjects to subscription items")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 from starlette.responses import Response
 
 from libs.common.paging import Slice
+from libs.common.web.late_routes import LateRouter
 from libs.common.web.pagination import Page, PageDep
 from services.subscriptions.adapters.unit_of_work import SubscriptionsUnitOfWork
 from services.subscriptions.application import queries
@@ -26,7 +27,7 @@ from services.subscriptions.entrypoints.change_bodies import (
 )
 from services.subscriptions.entrypoints.dependencies import AgreeCall, ClockDep, PortalReadCall, WriteCall
 
-router = APIRouter(prefix="/v1/subscriptions/{subscription_id}/changes", tags=["changes"])
+router = LateRouter(prefix="/v1/subscriptions/{subscription_id}/changes", tags=["changes"])
 
 
 @router.post("", status_code=201, response_model=ChangeMadeBody, summary="Change a subscription")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 from starlette.responses import Response
 
 from libs.common.paging import Slice
 from libs.common.web.bodies import ExternalId
 from libs.common.web.calls import Tagged
 from libs.common.web.contact_bodies import Email
+from libs.common.web.late_routes import LateRouter
 from libs.common.web.pagination import Page, PageDep
 from services.subscriptions.adapters.unit_of_work import SubscriptionsUnitOfWork
 from services.subscriptions.application import queries
@@ -35,7 +36,7 @@ from services.subscriptions.entrypoints.dependencies import (
     WriteCall,
 )
 
-router = APIRouter(prefix="/v1/customers", tags=["customers"])
+router = LateRouter(prefix="/v1/customers", tags=["customers"])
 
 
 @router.post("", status_code=201, response_model=CustomerBody, summary="Add a customer")

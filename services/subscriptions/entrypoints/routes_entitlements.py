@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 from starlette.responses import Response
 
 from libs.common.web.bodies import Code
+from libs.common.web.late_routes import LateRouter
 from services.subscriptions.adapters.unit_of_work import SubscriptionsUnitOfWork
 from services.subscriptions.application.answer_entitlements import (
     AnswerEntitlements,
@@ -17,7 +18,7 @@ from services.subscriptions.entrypoints.customer_bodies import CustomerId
 from services.subscriptions.entrypoints.dependencies import ClockDep, PortalReadCall
 from services.subscriptions.entrypoints.entitlement_bodies import EntitlementsBody
 
-router = APIRouter(prefix="/v1/entitlements", tags=["entitlements"])
+router = LateRouter(prefix="/v1/entitlements", tags=["entitlements"])
 
 
 @router.get("", response_model=EntitlementsBody, summary="Ask what a customer may use")

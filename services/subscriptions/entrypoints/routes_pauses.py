@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
 from starlette.responses import Response
 
+from libs.common.web.late_routes import LateRouter
 from services.subscriptions.adapters.unit_of_work import SubscriptionsUnitOfWork
 from services.subscriptions.application.activate_subscription import activate_subscription
 from services.subscriptions.application.pause_subscription import (
@@ -24,7 +24,7 @@ from services.subscriptions.entrypoints.pause_bodies import (
     WinBackBody,
 )
 
-router = APIRouter(prefix="/v1/subscriptions/{subscription_id}", tags=["subscriptions"])
+router = LateRouter(prefix="/v1/subscriptions/{subscription_id}", tags=["subscriptions"])
 
 
 @router.post("/pause", response_model=SubscriptionBody, summary="Pause a subscription")

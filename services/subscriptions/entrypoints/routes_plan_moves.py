@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 from starlette.responses import Response
 
 from libs.common.paging import Slice
+from libs.common.web.late_routes import LateRouter
 from libs.common.web.pagination import Page, PageDep
 from services.subscriptions.adapters.unit_of_work import SubscriptionsUnitOfWork
 from services.subscriptions.application import queries
@@ -23,7 +24,7 @@ from services.subscriptions.entrypoints.plan_move_bodies import (
     PlanMoveId,
 )
 
-router = APIRouter(prefix="/v1/plan-moves", tags=["plan moves"])
+router = LateRouter(prefix="/v1/plan-moves", tags=["plan moves"])
 
 
 @router.post("", status_code=202, response_model=PlanMoveBody, summary="Move the customers of a plan version")

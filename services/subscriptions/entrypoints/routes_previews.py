@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 
 from libs.common.clock import Clock
+from libs.common.web.late_routes import LateRouter
 from services.subscriptions.adapters.unit_of_work import SubscriptionsUnitOfWork
 from services.subscriptions.application.activate_subscription import activate_subscription
 from services.subscriptions.application.cancel_subscription import cancel_subscription
@@ -31,7 +32,7 @@ from services.subscriptions.entrypoints.preview_bodies import (
     SubscriptionPreviewBody,
 )
 
-router = APIRouter(prefix="/v1", tags=["previews"])
+router = LateRouter(prefix="/v1", tags=["previews"])
 
 Change = Callable[[UnitOfWork], Awaitable[Subscription]]
 

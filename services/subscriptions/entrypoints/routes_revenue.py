@@ -5,12 +5,13 @@ from __future__ import annotations
 from datetime import date
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 from starlette.responses import Response
 
 from libs.common.paging import Slice
 from libs.common.web.bodies import BusinessDate, Currency
 from libs.common.web.csv_text import MEDIA_TYPE
+from libs.common.web.late_routes import LateRouter
 from libs.common.web.pagination import Page, PageDep
 from services.subscriptions.adapters.unit_of_work import SubscriptionsUnitOfWork
 from services.subscriptions.application.customer_standings import (
@@ -39,8 +40,8 @@ from services.subscriptions.entrypoints.revenue_bodies import (
 )
 from services.subscriptions.entrypoints.revenue_chart import revenue_chart
 
-router = APIRouter(prefix="/v1/revenue-movements", tags=["recurring revenue"])
-standings = APIRouter(prefix="/v1/customer-standings", tags=["recurring revenue"])
+router = LateRouter(prefix="/v1/revenue-movements", tags=["recurring revenue"])
+standings = LateRouter(prefix="/v1/customer-standings", tags=["recurring revenue"])
 
 FromMonth = Annotated[GivenMonth, Query(alias="from")]
 ToMonth = Annotated[GivenMonth, Query(alias="to")]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 from starlette.responses import PlainTextResponse, Response
 
 from libs.common.web.bodies import BusinessDate
 from libs.common.web.calls import Tagged
+from libs.common.web.late_routes import LateRouter
 from services.subscriptions.adapters.unit_of_work import SubscriptionsUnitOfWork
 from services.subscriptions.application import queries
 from services.subscriptions.application.declare_end import declare_end
@@ -34,8 +35,8 @@ from services.subscriptions.entrypoints.term_bodies import (
     WithdrawalBody,
 )
 
-router = APIRouter(prefix="/v1/subscriptions", tags=["terms"])
-declarations = APIRouter(prefix="/v1", tags=["receipts"])
+router = LateRouter(prefix="/v1/subscriptions", tags=["terms"])
+declarations = LateRouter(prefix="/v1", tags=["receipts"])
 
 
 @router.get(

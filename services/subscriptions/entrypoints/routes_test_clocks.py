@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
 from starlette.responses import Response
 
 from libs.common.paging import Slice
+from libs.common.web.late_routes import LateRouter
 from libs.common.web.pagination import Page, PageDep
 from services.subscriptions.adapters.unit_of_work import SubscriptionsUnitOfWork
 from services.subscriptions.application import queries
@@ -25,7 +25,7 @@ from services.subscriptions.entrypoints.clock_bodies import (
 )
 from services.subscriptions.entrypoints.dependencies import ClockDep, ClockMakeCall, ClockReadCall
 
-router = APIRouter(prefix="/v1/test-clocks", tags=["test clocks"])
+router = LateRouter(prefix="/v1/test-clocks", tags=["test clocks"])
 
 
 @router.post("", status_code=201, response_model=TestClockBody, summary="Make a test clock")

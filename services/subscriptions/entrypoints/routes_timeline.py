@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
 from starlette.responses import Response
 
 from libs.common.paging import Slice
+from libs.common.web.late_routes import LateRouter
 from libs.common.web.pagination import Page, PageDep
 from services.subscriptions.adapters.unit_of_work import SubscriptionsUnitOfWork
 from services.subscriptions.application import queries
@@ -13,7 +13,7 @@ from services.subscriptions.entrypoints.bodies import SubscriptionId
 from services.subscriptions.entrypoints.dependencies import PortalReadCall
 from services.subscriptions.entrypoints.timeline_bodies import TimelineEntryBody
 
-router = APIRouter(prefix="/v1/subscriptions", tags=["subscriptions"])
+router = LateRouter(prefix="/v1/subscriptions", tags=["subscriptions"])
 
 
 @router.get(

@@ -104,6 +104,7 @@ async def test_an_erased_customer_is_forgotten_by_what_was_agreed_on(
     await keep_customer(KeepCustomer(gone), uow=uow)
     known = uow.agreements.by_id[story.subscription_id]
     assert (known.payer, known.customer.name) == (gone, "Cloudhop")
+    assert uow.bank_statement_entries.forgotten == [gone.id]
     assert uow.customers.by_id[gone.id] == gone
     await keep_newest_agreement(story.agreement(9), uow=uow)  # told before it was known that he is gone
     known = uow.agreements.by_id[story.subscription_id]

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from libs.common.contracts.catalog import PlanOverlayV1, PlanV1
 from libs.common.money import Money
-from services.billing.application import events
+from services.billing.application import snapshots
 from services.billing.application.check_simulation import check_simulation
 from services.billing.application.gather_simulation import (
     PlanVersionUnknown,
@@ -72,7 +72,7 @@ async def test_a_plan_is_named_by_code_and_number_by_version_by_overlay_or_given
     uow.plan_versions.keep_overlay(
         PlanOverlayV1(overlay_id="ovl_1", customer_id="cus_1", plan_version_id="x", plan=a_plan(own))
     )
-    draft = events.plan_from(a_plan(FEE.model_copy(update={"unit_amount": Decimal(4)})))
+    draft = snapshots.plan_from(a_plan(FEE.model_copy(update={"unit_amount": Decimal(4)})))
     found = await run(
         uow,
         Candidate(plan="engines", number=1),
@@ -300,7 +300,7 @@ async def test_what_is_wrong_with_a_candidate_stands_at_it(uow: MemoryBilling) -
         "/candidates/1/phase",
     ]
     assert await pointers(uow, Candidate(plan="engines"), Candidate(plan="weekly")) == ["/candidates/1"]
-    bad = events.plan_from(a_plan(FEE.model_copy(update={"unit_amount": None})))
+    bad = snapshots.plan_from(a_plan(FEE.model_copy(update={"unit_amount": None})))
     assert await pointers(uow, Candidate(plan="engines"), Candidate(draft=bad)) == [
         "/candidates/1/draft/prices/0/unit_amount"
     ]

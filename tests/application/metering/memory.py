@@ -64,7 +64,7 @@ from services.metering.domain.usage_alert import Firing, UsageAlert
 from services.metering.domain.usage_balance import UsageBalance
 from services.metering.domain.usage_correction import Place, RawEvent, StandingEvent, UsageCorrection
 from services.metering.domain.usage_event import UsageEvent
-from services.metering.domain.usage_retention import UsageRetention
+from services.metering.domain.usage_retention import RawEventsGone, UsageRetention
 from services.metering.domain.usage_seal import LeafTree, UsageDigest
 from services.metering.domain.usage_window import UsageTotal, UsageWindow
 from tests.support.memory import MemoryRepository, MemoryUnitOfWork
@@ -105,6 +105,7 @@ class MemoryUsage:
         self.computed: list[Computed] = []
         self.rebuilt: list[TouchedBucket] = []
         self.calls: list[str] = []
+        self.gone: dict[str, RawEventsGone] = {}
 
     async def share(self) -> MeterBook:
         by_type: dict[str, list[Meter]] = defaultdict(list)
@@ -152,6 +153,12 @@ class MemoryUsage:
             window.id: [self._total(window, place) for place in range(len(window.measured_items))]
             for window in windows
         }
+
+    async def sum_windows_kept(
+        self, windows: Sequence[UsageWindow]
+    ) -> tuple[Mapping[str, Sequence[UsageTotal]], Mapping[str, RawEventsGone]]:
+        kept = [window for window in windows if window.id not in self.gone]
+        return await self.sum_windows(kept), {w.id: self.gone[w.id] for w in windows if w.id in self.gone}
 
     def _total(self, window: UsageWindow, place: int) -> UsageTotal:
         item = window.items[place]

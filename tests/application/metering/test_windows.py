@@ -11,6 +11,11 @@ from libs.common.contracts.metering import UsageCorrectedV1, UsageWindowClosedV1
 from services.metering.application.bind_subject import bind_subject
 from services.metering.application.close_usage_window import CloseUsageWindows, close_usage_windows
 from services.metering.application.correct_usage import CorrectUsage, correct_usage
+from services.metering.application.dismiss_recount_refusal import (
+    DismissRecountRefusal,
+    NothingRefused,
+    dismiss_recount_refusal,
+)
 from services.metering.application.end_usage_window import end_usage_window
 from services.metering.application.ingest_usage_events import (
     IngestUsageEvents,
@@ -24,10 +29,12 @@ from services.metering.application.open_usage_window import (
 )
 from services.metering.application.ports import LateNote, MeteredSubscription
 from services.metering.application.preview_usage_windows import preview_usage_windows
+from services.metering.application.queries import UsageWindowNotFound
 from services.metering.domain.late_usage import ChangedEvent, ChangedEvents, LateUsageTerms
 from services.metering.domain.metered_item import MeteredItem, Span
 from services.metering.domain.subject_binding import SubjectBinding
 from services.metering.domain.usage_event import AcceptWindow
+from services.metering.domain.usage_retention import raw_events_gone
 from services.metering.domain.usage_window import UsageWindow, window_id
 from tests.application.metering.memory import AT, MemoryMeteringUnitOfWork, an_event
 from tests.support.clocks import FixedClock
@@ -267,6 +274,31 @@ async def test_the_first_of_the_changes_decides_whether_a_correction_is_billed(
     assert uow.late.notes == []  # all notes of a window are answered together
 
 
+async def test_a_window_whose_events_are_gone_stays_as_it_was_said_until_a_person_sees_to_it(
+    uow: MemoryMeteringUnitOfWork,
+) -> None:
+    window = await closed_window(uow)
+    uow.usage.gone = {window.id: raw_events_gone(END)}
+    await ingest(uow, "late", 2)
+    await correct(uow, window.id)
+    refusal = only(uow).recount_refusal
+    assert refusal is not None
+    assert (refusal.is_open, "are kept from 2025-02-01T00:00:00Z on" in refusal.told) == (True, True)
+    assert (only(uow).totals, said(uow), uow.late.notes) == (window.totals, [], [])
+    dismissal = DismissRecountRefusal(window.id, "billed by hand", "token")
+    seen_to = (await dismiss_recount_refusal(dismissal, uow=uow, clock=CLOCK)).recount_refusal
+    assert seen_to is not None
+    assert (seen_to.is_open, seen_to.reason, seen_to.dismissed_by) == (False, "billed by hand", "token")
+    with pytest.raises(NothingRefused):
+        await dismiss_recount_refusal(dismissal, uow=uow, clock=CLOCK)
+    with pytest.raises(UsageWindowNotFound):
+        await dismiss_recount_refusal(replace(dismissal, window_id="uwin_none"), uow=uow, clock=CLOCK)
+    # What can be counted after all is no longer refused.
+    uow.usage.gone = {}
+    await correct(uow, window.id)
+    assert (only(uow).recount_refusal, said(uow)[0].totals[0].quantity) == (None, 7)
+
+
 async def test_a_closed_window_is_not_counted_again_while_its_meter_is_filled(
     uow: MemoryMeteringUnitOfWork,
 ) -> None:
@@ -358,10 +390,11 @@ async def test_a_preview_says_what_a_window_would_say_and_what_would_correct_a_c
     following = a_period(period_index=1, version=2, start=END, end=END + timedelta(days=28), now=END)
     other = await open_usage_window(following, grace=GRACE, uow=uow)
     assert other is not None
-    assert await preview_usage_windows([window.id, other.id, "uwin_none"], now=NOW, uow=uow) == []
+    asked = [window.id, other.id, "uwin_none"]
+    assert await preview_usage_windows(asked, now=NOW, system_now=NOW, uow=uow) == []
     await change_usage_window(a_period(version=4, items=PRICES, has_terms=True), grace=GRACE, uow=uow)
     await end_usage_window(replace(following, version=4, end=NOW), grace=GRACE, uow=uow)
-    corrected, closed = await preview_usage_windows([other.id, window.id], now=NOW, uow=uow)
+    corrected, closed = await preview_usage_windows(asked, now=NOW, system_now=NOW, uow=uow)
     assert isinstance(corrected, UsageCorrectedV1)
     assert (corrected.period_index, [t.quantity for t in corrected.totals]) == (0, [0, 5])
     assert isinstance(closed, UsageWindowClosedV1)

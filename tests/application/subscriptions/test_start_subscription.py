@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import pytest
 
-from libs.common.contracts.catalog import CommitmentV1, LateUsageV1, PlanV1
+from libs.common.contracts.catalog import LateUsageV1, PlanV1
 from libs.common.contracts.subscriptions import SubscriptionStartedV1
 from libs.common.errors import DomainError
 from services.subscriptions.application.billable import PlanNotBillableYet
@@ -133,16 +133,12 @@ async def test_a_plan_that_cannot_be_billed_yet_is_refused_with_each_part_that_s
         aircraft.model_copy(update={"model": "matrix", "interval_unit": "year"}),
         minutes.model_copy(update={"model": "percentage", "fixed_amount_per_event": Decimal(1)}),
     )
-    by_the_year = CommitmentV1(
-        code="least", description="At least", currency="USD", per="year", minimum_amount=Decimal(1)
-    )
-    plan = a_plan(plan_version_id="plv_9", plan_version=9, prices=prices, commitments=(by_the_year,))
+    plan = a_plan(plan_version_id="plv_9", plan_version=9, prices=prices)
     await keep_plan(KeepPlan(plan), uow=uow)
     with pytest.raises(PlanNotBillableYet) as refused:
         await start_subscription(StartSubscription(CUSTOMER, plan_code="power"), uow=uow, clock=clock)
     places = [error["detail"].split(" of the plan: ")[0] for error in refused.value.errors]
     assert places == [
-        "/commitments/0/per",
         "/prices/0/model",
         "/prices/0/interval_unit",
         "/prices/1/fixed_amount_per_event",

@@ -142,7 +142,7 @@ async def test_a_bank_tells_by_letter_and_a_part_comes_back(
     assert (over["state"], over["taken"], over["returned"]) == ("lost", eur("70.00"), eur("30.00"))
     assert (shown["status"], shown["due"]) == ("finalized", eur("70.00"))
     assert (paid["amount"], after["status"]) == (eur("70.00"), "paid")
-    assert await balances(bench, tenant) == PAID
+    assert await balances(bench, tenant) == {**PAID, "cash": 12100 - 1500, "dispute_fees": 1500}
 
 
 async def test_won_after_somebody_paid_otherwise_it_is_owed_to_the_customer(

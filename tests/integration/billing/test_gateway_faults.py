@@ -33,7 +33,7 @@ from services.billing.application.keep_gateway_event import KeepGatewayEvent, ke
 from services.billing.domain.payment import MethodDetails, Outcome, PaymentMethod
 from services.billing.entrypoints.gateway_event_job import GatewayEvents
 from services.billing.entrypoints.outside_calls import CallOutside
-from services.billing.entrypoints.payment_collection import CollectPayments
+from services.billing.entrypoints.payment_job import CollectPayments
 from tests.integration.billing.workbench import Workbench
 from tests.support.billing import Story
 from tests.support.clocks import FixedClock
@@ -156,11 +156,10 @@ class World:
         """One turn of a worker of its own, which may not survive it."""
         gateway = MortalGateway(self.accounts, self.client, fate)
         units = MortalUnits(self.bench.units, fate)
-        collect = CollectPayments(
+        collect = CallOutside(
+            CollectPayments(gateways={"stripe": gateway}, retry_days=RETRY_DAYS, clock=clock),
             units=units,
             clock=clock,
-            gateways={"stripe": gateway},
-            retry_days=RETRY_DAYS,
             claim_s=CLAIM_S,
             calls_at_once=4,
         )

@@ -19,7 +19,8 @@ from services.billing.adapters.gateway_accounts import GatewayAccounts
 from services.billing.adapters.stripe_client import StripeClient
 from services.billing.adapters.stripe_gateway import StripeGateway
 from services.billing.adapters.unit_of_work import BillingUnitOfWork
-from services.billing.entrypoints.payment_collection import CollectPayments
+from services.billing.entrypoints.outside_calls import CallOutside
+from services.billing.entrypoints.payment_job import CollectPayments
 from tests.integration.billing.test_gateway_faults import TOKENS, World, check
 from tests.integration.billing.workbench import Workbench
 from tests.support.stripe_stand_in import NEEDS_ACTION, Faults, StandIn, running_stand_in
@@ -35,11 +36,11 @@ async def collect_for_ever(dsn: str, url: str, accounts: str) -> None:
     """What a killed worker did: turns of the job, as fast as they go. It ends only from outside."""
     database = Database(dsn, pool_size=2)
     client = StripeClient(url, timeout_s=0.5)
-    collect = CollectPayments(
+    gateways = {"stripe": StripeGateway(GatewayAccounts(Path(accounts)), client)}
+    collect = CallOutside(
+        CollectPayments(gateways=gateways, retry_days=(), clock=SystemClock()),
         units=UnitsOfWork(database, BillingUnitOfWork),
         clock=SystemClock(),
-        gateways={"stripe": StripeGateway(GatewayAccounts(Path(accounts)), client)},
-        retry_days=(),
         claim_s=CLAIM_S,
         calls_at_once=4,
     )

@@ -16,9 +16,10 @@ import pytest
 import pytest_asyncio
 from pypdf import PdfReader
 
+from libs.common.contracts.catalog import PlanPublishedV1
 from tests.integration.billing.crediting import an_invoice, eur, get, post
-from tests.integration.billing.workbench import Workbench
-from tests.support.billing import Story
+from tests.integration.billing.workbench import LONG_AFTER, Workbench
+from tests.support.billing import FEE, Story, a_plan
 from tests.support.sample_documents import LOGO_SVG
 from tests.support.service_under_test import ServiceUnderTest
 
@@ -109,6 +110,25 @@ async def test_a_credit_note_as_pages(office: Office) -> None:
     text = text_of(await office.client.get(f"/v1/credit-notes/{note['id']}/pdf"))
     for words in (note["number"], invoice["number"], "60.50", "50.00", "10.50", "late"):
         assert words in text, words
+
+
+async def test_a_document_names_the_plan_as_its_version_does(
+    office: Office, bench: Workbench, tenant: str
+) -> None:
+    """A later version, which has other prices and another name, changes nothing."""
+    for plan in (a_plan(), a_plan(FEE, number=2, name="Renamed since")):
+        told = PlanPublishedV1(tenant=tenant, version=plan.plan_version, occurred_at=LONG_AFTER, plan=plan)
+        await bench.hear(told)
+    story, of_plan = office.story, {"plan_code": "engines"}
+    for told_of in (story.started(), story.renewed(1)):
+        agreed = told_of.subscription.model_copy(update=of_plan)
+        await bench.hear(told_of.model_copy(update={"subscription": agreed}))
+    await bench.hear(story.window_closed(0, "12.5"))
+    _, invoice = await bench.invoices(tenant)
+    text = text_of(await office.client.get(f"/v1/invoices/{invoice['id']}/pdf", params={"language": "de"}))
+    assert "Tarif" in text
+    assert text.count("Engines by the minute") >= 2  # on its first page, and where its usage is told
+    assert "Renamed since" not in text
 
 
 async def test_customers_have_their_own_documents_only(

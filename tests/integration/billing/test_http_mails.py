@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from email import message_from_bytes, policy
 from email.message import EmailMessage
+from io import BytesIO
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 from lxml import etree
+from pypdf import PdfReader
 
 from libs.common.ids import new_id
 from services.billing.adapters.e_invoices.writer import EInvoiceFiles
@@ -195,6 +198,40 @@ async def test_the_pages_and_the_e_invoice_go_with_it(bench: Workbench, tenant: 
     assert pdf.get_content().startswith(b"%PDF-1.7")
     assert json.loads(row["attached"]) == [pdf.get_filename(), f"{invoice['number']}-ubl.xml"]
     assert etree.fromstring(found["application/xml"].get_content()).tag.endswith("Invoice")
+
+
+async def test_an_account_is_mailed_when_somebody_asks_for_it(
+    billing: ServiceUnderTest, bench: Workbench, tenant: str, tmp_path: Path
+) -> None:
+    _, story = await a_mailing_story(bench, tenant, details=replace(SELLS, mails=()))
+    path = f"/v1/customer-statements/{story.customer.customer_id}/mails"
+    of_january = {"start_on": "2025-01-01", "end_on": "2025-02-01"}
+    async with billing.client(tenant, *BOTH) as client:
+        own = await client.post(path, json=of_january, headers=once("1"))
+        repeated = await client.post(path, json=of_january, headers=once("1"))
+        other = {**of_january, "to": "boss@x.example", "locale": "nl"}
+        told = await client.post(path, json=other, headers=once("2"))
+        reversed_ = await client.post(path, json={**of_january, "end_on": "2024-12-01"}, headers=once("3"))
+        nobodys = await client.post(
+            path.replace(story.customer.customer_id, new_id("cus")), json={}, headers=once("4")
+        )
+    documents = TypstDocuments()
+    try:
+        await send(bench, MailFolder(tmp_path), attach=DocumentFiles(documents, EInvoiceFiles()))
+    finally:
+        await documents.close()
+    assert (own.status_code, repeated.content) == (201, own.content)
+    assert [one.json()["data"][0]["to"] for one in (own, told)] == ["ap@delta.example", "boss@x.example"]
+    assert (reversed_.status_code, nobodys.status_code) == (422, 404)
+    assert await states(bench, tenant) == [("statement", "sent", None)] * 2
+    dutch = next(path for path in files(tmp_path, tenant) if "boss" in path.read_text(encoding="utf-8"))
+    read = cast(EmailMessage, message_from_bytes(dutch.read_bytes(), policy=policy.default))
+    (pages,) = read.iter_attachments()
+    assert pages.get_filename() == "statement-2025-01-01-2025-01-31.pdf"
+    text = PdfReader(BytesIO(pages.get_content())).pages[0].extract_text()
+    (invoice,) = await bench.invoices(tenant)
+    assert "Rekeningoverzicht" in text
+    assert invoice["number"] in text
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from datetime import datetime, timedelta
 from decimal import Decimal
+from itertools import islice
 from typing import Any, NamedTuple, get_args
 from zoneinfo import ZoneInfo
 
@@ -490,7 +491,7 @@ async def test_nothing_that_is_sent_is_a_mistake_of_ours(billing: ServiceUnderTe
     statuses = set()
     async with billing.client(tenant, *READ) as client:
         assert (await client.post(PATH, json=good)).status_code == 200
-        for position, place in enumerate(places(good["events"])):
+        for position, place in enumerate(islice(places(good["events"]), 0, None, 3)):  # some at every depth
             for value in HOSTILE[position % 14 :: 14]:
                 if place[-1] == "subscription_id":
                     continue  # it would be waited for

@@ -188,7 +188,10 @@ async def test_who_was_erased_gets_none_and_is_forgotten(
     erased = story.customer.model_copy(
         update={"customer_version": 9, "name": "erased", "email": None, "is_erased": True}
     )
+    async with bench.open(tenant) as uow:
+        uow.bank_statement_entries.learn("NL91ABNA0417164300", story.customer.customer_id, at=LONG_AFTER)
     await bench.hear(CustomerChangedV1(tenant=tenant, occurred_at=LONG_AFTER, customer=erased))
+    assert await bench.rows("SELECT account FROM payer_account WHERE tenant = $1", tenant) == []
     assert await send(bench, MailFolder(tmp_path)) == 0
     assert await states(bench, tenant) == [
         ("invoice", "sent", None),

@@ -13,7 +13,7 @@ from libs.common.ids import new_id
 from libs.common.money import Money
 from libs.common.stopping import Stopping
 from services.billing.adapters.sandbox_gateway import SandboxGateway
-from services.billing.application.ports import PaymentGateway
+from services.billing.application.gateway_ports import PaymentGateway
 from services.billing.application.try_payment_again import TryPaymentAgain, try_payment_again
 from services.billing.domain.payment import Outcome, PaymentMethod, PaymentUnderWay
 from tests.integration.billing.workbench import RETRY_DAYS, Workbench, after
@@ -186,7 +186,7 @@ async def test_who_lost_his_claim_writes_nothing(bench: Workbench, tenant: str) 
     await bench.add_method(story)
     clock.advance(timedelta(seconds=CLAIM_S))
     await quick.run_once()
-    answer = await slow._collect(claim)
+    answer = await slow._in_turn(claim)
     assert answer is None or await slow._record([answer]) is None
     assert await states(bench, tenant) == ["succeeded"]
     assert await told(bench, tenant) == ["invoice.finalized.v1", "invoice.paid.v1", "payment.received.v1"]

@@ -24,7 +24,7 @@ from libs.common.contracts.catalog import (
     PlanVersionSalesChangedV1,
 )
 from services.billing.adapters.plan_versions import PlanCache
-from services.billing.application.events import plan_from
+from services.billing.application.snapshots import plan_from
 from tests.integration.billing.test_schema import as_app
 from tests.integration.billing.workbench import Workbench
 from tests.support.billing import FEE, MINUTES, a_plan

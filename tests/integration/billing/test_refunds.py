@@ -16,7 +16,8 @@ from services.billing.adapters.sandbox_gateway import SandboxGateway
 from services.billing.application.ask_about_refund import ask_about_refund
 from services.billing.application.receive_payment import ReceivePayment, Share, receive_payment
 from services.billing.domain.payment import RefundFailed, RefundOutcome
-from services.billing.entrypoints.refund_job import refund_job
+from services.billing.entrypoints.outside_calls import CallOutside
+from services.billing.entrypoints.refund_job import GiveRefunds
 from tests.integration.billing.crediting import (
     BOTH,
     Thing,
@@ -329,11 +330,10 @@ async def live_through(seed: int, bench: Workbench, refunds: list[Thing]) -> Non
     clock, gateway = FixedClock(LONG_AFTER), Faulty(bench.gateway, chance)
 
     def worker() -> Any:
-        return refund_job(
+        return CallOutside(
+            GiveRefunds(gateways={"sandbox": gateway}, retry_days=(1,) * 50),
             units=bench.units,
             clock=FixedClock(clock.now + timedelta(seconds=chance.choice((0, 1, 45)))),
-            gateways={"sandbox": gateway},
-            retry_days=(1,) * 50,
             claim_s=CLAIM_S,
             calls_at_once=2,
         )

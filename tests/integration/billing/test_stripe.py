@@ -153,6 +153,7 @@ async def test_a_customer_pays_by_a_token(shop: Shop) -> None:
     stand_in.add_method("pm_two0000000000")
     second = (await shop.add(story, "pm_two0000000000", replaces=method["id"])).json()
     assert len(stand_in.customers) == 1
+    assert stand_in.methods["pm_one0000000000"]["customer"] is None
     async with shop.api() as client:
         listed = (await client.get("/v1/payment-methods")).json()["data"]
         assert [one["id"] for one in listed] == [second["id"]]
@@ -262,6 +263,59 @@ async def test_a_method_that_is_gone_there_is_gone_here(shop: Shop) -> None:
     async with shop.api() as client:
         (left,) = (await client.get("/v1/payment-methods")).json()["data"]
     assert left["is_default"]
+
+
+async def test_what_is_removed_here_is_let_go_there(shop: Shop) -> None:
+    """However often it is asked for, and whoever removed it first."""
+    story, stand_in = await a_customer(shop), shop.stand_in
+    for token in ("pm_one0000000000", "pm_two0000000000"):
+        stand_in.add_method(token)
+        await shop.add(story, token)
+    async with shop.api() as client:
+        one, two = (await client.get("/v1/payment-methods")).json()["data"]
+        unnamed = await client.delete(f"/v1/payment-methods/{one['id']}")
+        stale = await client.delete(f"/v1/payment-methods/{one['id']}", headers={"if-match": '"9"'})
+        assert stand_in.methods["pm_one0000000000"]["customer"] is not None
+        removed = await client.delete(f"/v1/payment-methods/{one['id']}", headers={"if-match": "*"})
+        stand_in.detach("pm_two0000000000")
+        gone_there = await client.delete(f"/v1/payment-methods/{two['id']}", headers={"if-match": "*"})
+        again = await client.delete(f"/v1/payment-methods/{two['id']}", headers={"if-match": "*"})
+    answers = (unnamed, stale, removed, gone_there, again)
+    assert [answer.status_code for answer in answers] == [428, 412, 204, 204, 404]
+    assert stand_in.methods["pm_one0000000000"]["customer"] is None
+
+
+async def test_who_accepts_a_dispute_tells_the_gateway(shop: Shop) -> None:
+    bench, stand_in = shop.bench, shop.stand_in
+    await bench.add_seller(shop.tenant)
+    story = await a_customer(shop)
+    stand_in.add_method("pm_one0000000000")
+    await shop.add(story, "pm_one0000000000")
+    await bench.hear(story.started())
+    await shop.collect(after(story.boundary(0), minutes=5))
+    (intent,) = stand_in.intents.values()
+    opened = stand_in.open_dispute(intent["id"])
+
+    async def hear() -> None:
+        body = stand_in.waiting.pop()
+        await shop.hear(body, signature(body, at=int(stand_in.now())))
+        await shop.work_off()
+
+    await hear()
+    async with shop.api() as client:
+        (dispute,) = (await client.get("/v1/disputes")).json()["data"]
+        path, once = f"/v1/disputes/{dispute['id']}/accept", {"idempotency-key": "accept"}
+        accepted = await client.post(path, headers=once)
+        again = await client.post(path, headers=once)
+        assert (dispute["state"], accepted.json()["state"], again.content) == (
+            "open",
+            "accepted",
+            accepted.content,
+        )
+        assert stand_in.disputes[opened["id"]]["status"] == "lost"
+        await hear()
+        assert (await client.get(f"/v1/disputes/{dispute['id']}")).json()["state"] == "lost"
+    assert stand_in.requests.count(("POST", f"/v1/disputes/{opened['id']}/close")) == 1
 
 
 async def test_a_bank_takes_its_time(shop: Shop) -> None:

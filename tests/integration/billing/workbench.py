@@ -28,7 +28,7 @@ from services.billing.adapters.sandbox_gateway import SandboxGateway
 from services.billing.adapters.unit_of_work import BillingUnitOfWork
 from services.billing.application.add_payment_method import AddPaymentMethod, add_payment_method
 from services.billing.application.create_seller import CreateSeller, create_seller
-from services.billing.application.ports import Gateways
+from services.billing.application.gateway_ports import Gateways
 from services.billing.domain.payment import PaymentMethod
 from services.billing.domain.seller import Seller
 from services.billing.entrypoints.event_handlers import HANDLERS

@@ -404,17 +404,20 @@ async def test_the_audit_compares_readings_with_usage_and_exceptions(metering: M
 
 
 async def test_nobody_else_may_send_what_readings_say(metering: Metering) -> None:
+    """Neither in the name of readings, nor as usage of a counter under a name of his own."""
     await define(metering)
+    event = {"type": "perennial.reading.light", "subject": "T2", "data": {"quantity": "5"}}
+    other = {**event, "id": "z", "source": "s", "type": "other"}
     told = await metering.send(
-        {
-            "id": "x",
-            "source": "perennial:readings",
-            "type": "perennial.reading.light",
-            "subject": "T2",
-            "data": {"quantity": "5"},
-        }
+        {**event, "id": "x", "source": "perennial:readings"}, {**event, "id": "y", "source": "s"}, other
     )
-    assert statuses(told) == ["rejected"]
+    assert statuses(told) == ["rejected", "rejected", "stored"]
+    assert codes(told["results"][0]) == [("source_reserved", "/source"), ("type_reserved", "/type")]
+    assert codes(told["results"][1]) == [("type_reserved", "/type")]
+    amendment = {"event": {**event, "id": "z", "source": "s"}, "reason": "?"}
+    told = await post(metering, "/v1/usage-events/amendments", {"amendments": [amendment]}, 200)
+    assert codes(told["results"][0]) == [("type_reserved", "/event/type")]
+    assert await usage(metering) == [("0", 0)]
 
 
 async def test_a_meter_with_a_counter_needs_nothing_else_said(metering: Metering) -> None:

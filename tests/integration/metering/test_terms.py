@@ -285,6 +285,7 @@ KINDS = ("count", "sum", "max")
     closes_after=st.integers(0, 6),
     seed=st.integers(0, 2**32),
 )
+@pytest.mark.long
 async def test_totals_over_spans_are_those_of_the_raw_events(
     metering_service: ServiceUnderTest,
     used: list[Use],

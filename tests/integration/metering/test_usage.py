@@ -102,6 +102,7 @@ async def test_usage_of_an_item_a_subscription_and_a_customer_is_what_was_bound(
         ({"subject": "N1", "limit": "5001"}, 422, "invalid_parameters"),
         ({"subject": "N1", "cursor": "W10.W10"}, 400, "cursor_invalid"),
         ({"subject": "N1", "zone": "Mars/Base"}, 422, "invalid_parameters"),
+        ({"subject": "N1", "form": "2025-01-01T00:00:00Z"}, 422, "invalid_parameters"),
     ],
 )
 async def test_unclear_questions_are_refused(
@@ -245,6 +246,7 @@ def brute(aggregation: str, facts: list[Fact]) -> tuple[Decimal, int]:
     seed=st.integers(0, 2**32),
     defined_after=st.integers(0, 8),
 )
+@pytest.mark.long
 async def test_the_fast_answer_is_the_slow_one(
     metering_service: ServiceUnderTest,
     events: list[Fact],

@@ -192,6 +192,29 @@ async def test_usage_through_the_topic_fires_too(through_topic: TopicMetering) -
     await eventually(lambda: fired_count(through_topic), 1)
 
 
+async def test_an_alert_is_about_all_items_of_the_subscription_on_its_meter(
+    metering: Metering, story: Story
+) -> None:
+    """Sums are added up over the items, and neither says it alone; of what cannot be added up the greatest counts."""
+    second = "si_second"
+    period = story.period(0)
+    segments = [story.segment(period.start, period.end, item_id=item) for item in (story.item_id, second)]
+    other = story.bound("N2")
+    other = other.model_copy(update={"binding": other.binding.model_copy(update={"item_id": second})})
+    await metering.define()
+    terms = story.terms(period, *segments)
+    await metering.hear(story.started(), story.bound(), other, story.changed(period.start, terms))
+    made = await alert(metering, story, 10)
+    await metering.send(flight("a", AT, 6), flight("b", AT, 3, subject="N2"))
+    await asyncio.sleep(0.6)
+    assert await fired(metering) == []
+    await metering.send(flight("c", AT, 1, subject="N2"))
+    await eventually(lambda: fired_count(metering), 1)
+    assert await fired(metering) == [(0, "10", "10")]
+    [firing] = (await metering.get(f"/v1/usage-alerts/{made['id']}/firings"))["data"]
+    assert (firing["quantity"], firing["item_id"]) == ("10", story.item_id)  # that used most
+
+
 async def test_an_alert_about_an_item_does_not_hear_of_others(metering: Metering, story: Story) -> None:
     other = Story(metering.tenant)
     await begin(metering, story)

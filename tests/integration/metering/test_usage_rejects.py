@@ -87,6 +87,20 @@ async def test_what_is_stored_by_now_resolves_the_reject_and_another_payload_doe
     assert await metering.usage(subject="N1") == [("10", 1)]
 
 
+async def test_what_is_sent_again_by_its_key_is_answered_as_it_was(metering: Metering) -> None:
+    """Whoever was not told the first answer cannot know that the reject is resolved."""
+    await metering.define()
+    reject = await rejected(metering, flight("a", AT, "ten"))
+    path, body = f"/v1/usage-rejects/{reject['id']}/resubmission", {"event": flight("a", AT, 10)}
+    answers = [
+        await metering.client.post(path, json=body, headers={"idempotency-key": "put-right-a"})
+        for _ in range(2)
+    ]
+    assert [answer.json()["result"]["status"] for answer in answers] == ["stored", "stored"]
+    await resubmit(metering, reject, flight("a", AT, 10), status=409)
+    assert await metering.usage(subject="N1") == [("10", 1)]
+
+
 async def test_a_reject_is_dismissed_once_and_stays_listed(metering: Metering) -> None:
     await metering.define()
     reject = await rejected(metering, flight("a", AT, "ten"))

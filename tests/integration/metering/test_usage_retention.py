@@ -112,6 +112,40 @@ async def test_what_a_window_needs_is_kept(metering: Metering, story: Story) -> 
     assert await audited(metering) == []
 
 
+async def test_a_closed_window_that_needs_what_is_gone_says_so_and_holds_nothing_back(
+    metering: Metering, story: Story
+) -> None:
+    """It is told once, stays as it was said, and alerts until a person has seen to it."""
+    other = Story(metering.tenant)
+    await metering.define()
+    bound = story.bound()
+    await metering.hear(story.started(), bound, other.started())
+    await metering.send(flight("a", "2025-01-05T10:07:00Z", 5))
+    await metering.hear(story.ended(0), other.ended(0))
+    await metering.tick()
+    await keep(metering, 10)
+    for _ in range(2):
+        await forget(metering)
+    assert await metering.count("usage_event") == 0
+    # The subject left in the midst of a quarter hour of which only the sum is known; nothing of the other one's changed.
+    await metering.hear(story.released(bound, "2025-01-05T10:08:00"), other.bound("N2"))
+    await metering.tick()
+    assert await metering.count("late_usage") == 0
+    windows = {w["subscription_id"]: w for w in (await metering.get("/v1/usage-windows"))["data"]}
+    window = windows[story.subscription_id]
+    assert (window["totals"][0]["quantity"], window["revision"]) == ("5", 0)
+    assert f"raw events are kept from {days_ago(10, '00:00:00')} on" in window["recount_refusal"]["told"]
+    assert windows[other.subscription_id]["recount_refusal"] is None
+    [finding] = await audited(metering)
+    assert ("recounts_refused" in finding, window["id"] in finding) == (True, True)
+    path = f"/v1/usage-windows/{window['id']}/recount-refusal/dismissal"
+    answer = await metering.client.post(path, json={"reason": "Given back by hand."})
+    assert (answer.status_code, answer.json()["recount_refusal"]["reason"]) == (200, "Given back by hand.")
+    again = await metering.client.post(path, json={"reason": "Given back by hand."})
+    assert (again.status_code, again.json()["code"]) == (409, "no_recount_refused")
+    assert await audited(metering) == []
+
+
 async def test_what_is_gone_does_not_come_back(metering: Metering) -> None:
     await keep(metering, 10)
     told = await keep(metering, None, version=1)

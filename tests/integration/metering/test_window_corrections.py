@@ -147,6 +147,11 @@ async def test_what_came_and_was_taken_back_before_anybody_counted_is_no_correct
     await void(metering, "a")
     [correction] = await said(metering)
     assert (difference(correction), events_of(correction)) == ([("-5", 0)], [("a", "voided"), ("d", "late")])
+    # Of one event, what was done with it last.
+    await void(metering, "d")
+    await amend(metering, flight("d", "2025-01-08T00:00:00Z", 6))
+    [_, correction] = await said(metering)
+    assert (difference(correction), events_of(correction)) == ([("1", 0)], [("d", "amended")])
 
 
 async def test_the_first_hundred_events_are_named_and_all_are_counted(

@@ -13,11 +13,15 @@ from libs.common.contracts.envelope import Event
 from libs.common.contracts.metering import UsageWindowClosedV1
 from services.metering.bootstrap import build
 from tests.integration.metering.harness import BusAsKnown, Metering, Story, client_of, flight, utc
+from tests.integration.metering.test_readings import WASHES, closed, define, reading, take, told_of, used
 from tests.support.postgres import PostgresForTests
 from tests.support.service_under_test import ServiceUnderTest, new_tenant, service_under_test
 
 PATH = "/v1/usage-window-previews"
-TABLES = ("usage_window", "metered_item", "metered_subscription", "late_usage", "outbox", "usage_balance")
+TABLES = (
+    "usage_window", "metered_item", "metered_subscription", "late_usage", "outbox", "usage_balance", "meter_reading",
+    "reading_consumption", "reading_exception", "usage_event",
+)  # fmt: skip
 
 
 @pytest_asyncio.fixture(scope="module")
@@ -90,6 +94,36 @@ async def test_a_subscription_that_is_not_there_yet_can_be_previewed(
     [previewed] = told["events"]
     assert [total["quantity"] for total in previewed["data"]["totals"]] == ["0"]
     assert await metering.count("usage_window") == 0
+
+
+async def test_a_period_that_is_cut_is_estimated_for_its_part_as_its_preview_says(metering: Metering) -> None:
+    """Also where only a part of a period was read before: a week of January with 7 is a month with 31."""
+    story = Story(metering.tenant, meter="light")
+    await define(metering, WASHES)
+    begun, renewed, ended = story.started(), story.renewed(1), story.ended(1, utc("2025-02-15"))
+    whole = {"full_start": utc("2025-01-01"), "full_start_on": utc("2025-01-01").date()}
+    whole |= {"full_end": utc("2025-02-01"), "full_end_on": utc("2025-02-01").date()}
+    stub = story.period(0).model_copy(
+        update={"start": utc("2025-01-25"), "start_on": utc("2025-01-25").date(), **whole}
+    )
+    february = story.period(1)
+    rest = {"full_start": february.start, "full_start_on": february.start_on}
+    rest |= {"full_end": february.end, "full_end_on": february.end_on}
+    assert ended.ended is not None
+    begun = begun.model_copy(update={"period": stub})
+    renewed = renewed.model_copy(update={"ended": stub})
+    ended = ended.model_copy(update={"ended": ended.ended.model_copy(update=rest)})
+    await metering.hear(begun, story.bound("T2"), renewed)
+    await take(metering, reading("2025-01-25", 0), reading("2025-02-01", 7))
+    before = await everything(metering)
+    [previewed] = (await preview(metering, ended))["events"]
+    assert await everything(metering) == before
+    assert await used(metering) == ["7"]
+    await metering.hear(ended)
+    await metering.tick()
+    # 31 for 28 days, hence 15.5 for 14
+    assert told_of(await closed(metering, "2025-02-01")) == ("16", "16", 0)
+    assert [told_of(total) for total in previewed["data"]["totals"]] == [("16", "16", 0)]
 
 
 async def test_events_that_end_no_period_say_nothing(metering: Metering, story: Story) -> None:

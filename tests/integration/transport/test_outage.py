@@ -148,6 +148,9 @@ async def test_a_restart_of_the_servers_loses_nothing(
         await fresh.close()
 
 
+@pytest.mark.parametrize(
+    "transport", ["embedded", pytest.param("kafka", marks=pytest.mark.long)], indirect=True
+)
 async def test_what_was_published_survives_a_crash_of_the_servers(
     transport: Transport, bus: Bus, single: str, group: str
 ) -> None:

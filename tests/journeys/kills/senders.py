@@ -7,9 +7,9 @@ import random
 import threading
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
@@ -22,27 +22,40 @@ EVENT_TYPE = "faults.read"
 SENT_FROM = datetime(2025, 1, 1, tzinfo=UTC)
 SENT_FOR = timedelta(days=59)  # two billing periods
 TOO_MANY_REQUESTS = 429  # this and what is above may pass
-ANSWERED_WITHIN_S = 90.0
+ANSWERED_WITHIN_S = 180.0
 PAUSE_S = 0.05
 BATCH_EVENTS_MAX = 25
 BETWEEN_REQUESTS_S = (0.05, 0.25)
-VOIDS = 5
-VOIDING = 0.05  # how often a request is followed by voids
+CORRECTED = 5  # events, at most, in one request that puts right what was sent
+CORRECTING = 0.1  # how often a request is followed by such a one
 
 
 class Unanswered(Exception):
     """Nobody took a request for a long time, or somebody refused it."""
 
 
-@dataclass(slots=True)
-class Sent:
-    """An event of which the sender knows that it was taken in."""
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """What an event says."""
 
-    id: str
     subject: str
     at: datetime
     kwh: int
+
+
+@dataclass(slots=True)
+class Sent:
+    """An event of which the sender knows that it was taken in.
+
+    `first` is what was stored under its id, or what was rejected, which has no kWh; `now` is what it has become.
+    """
+
+    id: str
+    first: Fact
+    now: Fact
     fate: Fate
+    was_rejected: bool = False
+    amendments: int = 0
 
 
 @dataclass(slots=True)
@@ -66,11 +79,29 @@ def stubborn(client: httpx.Client, path: str, body: Any, **headers: str) -> tupl
     """The same request until it is answered; the answer, and how many times it was not. Raises: Unanswered."""
     content = json.dumps(body).encode()
     headers = {"content-type": "application/json", **headers}
+    return _until_answered(lambda: client.post(path, content=content, headers=headers), path)
+
+
+def stubborn_list(client: httpx.Client, path: str, **query: str) -> list[Thing]:
+    """A whole collection, however often a page has to be asked for. Raises: Unanswered."""
+    found: list[Thing] = []
+    cursor: dict[str, str] = {}
+    while True:
+        asked = {"limit": "200", **query, **cursor}
+        answer, _ = _until_answered(lambda asked=asked: client.get(path, params=asked), path)  # type: ignore[misc]
+        page = answer.json()
+        found += page["data"]
+        if page["next_cursor"] is None:
+            return found
+        cursor = {"cursor": page["next_cursor"]}
+
+
+def _until_answered(ask: Callable[[], httpx.Response], path: str) -> tuple[httpx.Response, int]:
     give_up_at = time.monotonic() + ANSWERED_WITHIN_S
     told = ""
     for count in range(10**6):
         try:
-            answer = client.post(path, content=content, headers=headers)
+            answer = ask()
             told = f"{answer.status_code} {answer.text[:2000]}"
             in_progress = answer.status_code == 409 and answer.json().get("code") == "idempotency_in_progress"
             if answer.status_code < TOO_MANY_REQUESTS and not in_progress:
@@ -124,34 +155,83 @@ class Sender:
         for body in self._chance.sample(self._bodies, min(count, len(self._bodies))):
             self._send(body)
 
-    def void_some(self) -> None:
-        """A void of what is not stored yet finds nothing: it is asked for until it is."""
-        counted = [sent for sent in self.book.sent.values() if sent.fate == "counted"]
-        mine = self._chance.sample(counted, min(VOIDS, len(counted)))
-        voids = [
-            {"source": self._source, "id": sent.id, "reason": "The counter was read twice."} for sent in mine
-        ]
-        give_up_at = time.monotonic() + ANSWERED_WITHIN_S
-        while voids:
-            answer, _ = stubborn(self._client, "/v1/usage-events/voids", {"voids": voids})
-            results = answer.json()["results"]
-            told = {result["status"] for result in results}
-            if told <= {"voided", "unchanged"}:  # unchanged: by a request whose answer was lost
-                break
-            if not told <= {"voided", "unchanged", "not_found"} or time.monotonic() > give_up_at:
-                raise Unanswered(f"voids: {results}")
-            time.sleep(PAUSE_S)
+    @property
+    def ways_to_correct(self) -> Sequence[Callable[[], None]]:
+        """In which what was sent is put right: some of it, each time."""
+        return self._void_some, self._amend_some, self._put_some_right
+
+    def _void_some(self) -> None:
+        mine = self._some("counted")
+        told = {"reason": "The counter was read twice."}
+        self._correct("voids", "voided", [{"source": self._source, "id": sent.id, **told} for sent in mine])
         for sent in mine:
             sent.fate = "voided"
-        self.book.statuses["voided"] += len(mine)
+
+    def _amend_some(self) -> None:
+        """What was voided counts again."""
+        mine = [(sent, self._amended(sent.now)) for sent in self._some("counted", "voided")]
+        told = {"reason": "Read from the panel."}
+        entries = [{"event": self._event(sent.id, fact), **told} for sent, fact in mine]
+        self._correct("amendments", "amended", entries)
+        for sent, fact in mine:
+            sent.now, sent.fate = fact, "counted"
+            sent.amendments += 1
+
+    def _amended(self, fact: Fact) -> Fact:
+        """Another reading, and sometimes of another meter or time."""
+        chance = self._chance
+        return Fact(
+            chance.choice(self._subjects) if chance.random() < 0.3 else fact.subject,
+            self._some_time() if chance.random() < 0.3 else fact.at,
+            fact.kwh + chance.randint(1, 50),
+        )
+
+    def _put_some_right(self) -> None:
+        """Rejects that are listed are sent again as they should have been, some of them as any other event before."""
+        listed = stubborn_list(self._client, "/v1/usage-rejects", source=self._source, state="open")
+        reject_ids = {reject["event_id"]: reject["id"] for reject in listed}
+        for sent in [sent for sent in self._some("rejected") if sent.id in reject_ids]:
+            event = self._event(sent.id, replace(sent.first, kwh=self._chance.randint(1, 50)))
+            possible = {"stored"}
+            if self._chance.random() < 0.3:
+                self._send([event])
+                possible = {"stored", "duplicate"} if self._through_topic else {"duplicate"}
+            path, key = f"/v1/usage-rejects/{reject_ids[sent.id]}/resubmission", f"{self.name}-{sent.id}"
+            answer, repeats = stubborn(self._client, path, {"event": event}, **{"idempotency-key": key})
+            self.book.repeats += repeats
+            status = answer.json()["result"]["status"]
+            assert status in possible, (event, answer.text)
+            if sent.fate == "rejected":
+                self._note(event, status)
+            sent.was_rejected = True
+            self.book.statuses["put right"] += 1
+
+    def _some(self, *fates: Fate) -> list[Sent]:
+        found = [sent for sent in self.book.sent.values() if sent.fate in fates]
+        return self._chance.sample(found, min(CORRECTED, len(found)))
+
+    def _correct(self, kind: str, status: str, entries: Sequence[Thing]) -> None:
+        """What is not stored yet is not found: it is asked for until it is."""
+        give_up_at = time.monotonic() + ANSWERED_WITHIN_S
+        while entries:
+            answer, repeats = stubborn(self._client, f"/v1/usage-events/{kind}", {kind: entries})
+            self.book.repeats += repeats
+            results = answer.json()["results"]
+            told = {result["status"] for result in results}
+            if told <= {status, "unchanged"}:  # unchanged: by a request whose answer was lost
+                break
+            if not told <= {status, "unchanged", "not_found"} or time.monotonic() > give_up_at:
+                raise Unanswered(f"{kind}: {results}")
+            time.sleep(PAUSE_S)
+        self.book.statuses[status] += len(entries)
 
     def _run(self) -> None:
         try:
             while not self._stopping.is_set():
                 self._send(self._make())
                 time.sleep(self._chance.uniform(*BETWEEN_REQUESTS_S))
-                if self._chance.random() < VOIDING:
-                    self.void_some()
+                if self._chance.random() < CORRECTING:
+                    self._chance.choice(self.ways_to_correct)()
         except BaseException as error:
             self._error = error
 
@@ -163,10 +243,12 @@ class Sender:
         body = [self._new() for _ in range(chance.randint(1, BATCH_EVENTS_MAX))]
         known = list(self.book.sent.values())[-400:]
         if known:
-            body += [self._event(sent) for sent in chance.choices(known, k=chance.randint(0, 4))]
+            body += [
+                self._event(sent.id, sent.first) for sent in chance.choices(known, k=chance.randint(0, 4))
+            ]
             stored = [sent for sent in known if sent.fate != "rejected"]
             body += [
-                self._event(sent, kwh=sent.kwh + 1_000)
+                self._event(sent.id, replace(sent.first, kwh=sent.first.kwh + 1_000))
                 for sent in chance.choices(stored, k=chance.randint(0, 2) if stored else 0)
             ]
         chance.shuffle(body)
@@ -176,27 +258,25 @@ class Sender:
 
     def _new(self) -> Thing:
         self._number += 1
-        at = SENT_FROM + timedelta(seconds=self._chance.randrange(int(SENT_FOR.total_seconds())))
         is_read = self._chance.random() < 0.93
-        sent = Sent(
-            f"{self.name}-{self._number}",
-            self._chance.choice(self._subjects),
-            at,
-            self._chance.randint(1, 50),
-            "counted" if is_read else "rejected",
+        kwh = self._chance.randint(1, 50) if is_read else 0
+        return self._event(
+            f"{self.name}-{self._number}", Fact(self._chance.choice(self._subjects), self._some_time(), kwh)
         )
-        return self._event(sent)
 
-    def _event(self, sent: Sent, *, kwh: int | None = None) -> Thing:
-        value = {"kwh": sent.kwh if kwh is None else kwh}
+    def _some_time(self) -> datetime:
+        return SENT_FROM + timedelta(seconds=self._chance.randrange(int(SENT_FOR.total_seconds())))
+
+    def _event(self, id: str, fact: Fact) -> Thing:
+        """Without kWh, no meter can read it."""
         return {
             "specversion": "1.0",
-            "id": sent.id,
+            "id": id,
             "source": self._source,
             "type": EVENT_TYPE,
-            "subject": sent.subject,
-            "time": sent.at.isoformat(),
-            "data": {} if sent.fate == "rejected" else value,
+            "subject": fact.subject,
+            "time": fact.at.isoformat(),
+            "data": {"kwh": fact.kwh} if fact.kwh else {},
         }
 
     # What it is told
@@ -214,22 +294,27 @@ class Sender:
 
     def _note(self, event: Thing, status: str) -> None:
         """Raises: AssertionError, when the answer cannot be true."""
-        book, kwh = self.book, event["data"].get("kwh")
+        book, fact = self.book, _fact_of(event)
         book.statuses[status] += 1
         known = book.sent.get(event["id"])
-        fate: Fate = "counted" if kwh is not None else "rejected"
         possible = {"stored", "duplicate"}
-        if known is not None and kwh is not None and kwh != known.kwh:
-            possible = {"conflict"}
-            book.conflicts.add((event["id"], kwh))
-        elif fate == "rejected":
+        if not fact.kwh:
             possible = {"rejected"}
-        elif known is not None:
+        elif known is not None and known.fate != "rejected":
             possible = {"duplicate"}
+            if fact.kwh != known.first.kwh:
+                possible = {"conflict"}
+                book.conflicts.add((event["id"], fact.kwh))
         assert status in possible or (self._through_topic and status == "accepted"), (event, status, known)
         if known is None:
-            at = datetime.fromisoformat(event["time"])
-            book.sent[event["id"]] = Sent(event["id"], event["subject"], at, kwh or 0, fate)
+            book.sent[event["id"]] = Sent(event["id"], fact, fact, "counted" if fact.kwh else "rejected")
+        elif known.fate == "rejected" and fact.kwh:
+            known.first = known.now = fact
+            known.fate = "counted"
+
+
+def _fact_of(event: Thing) -> Fact:
+    return Fact(event["subject"], datetime.fromisoformat(event["time"]), event["data"].get("kwh", 0))
 
 
 @contextmanager
@@ -258,12 +343,12 @@ class Known:
         """The sum, the count and the greatest."""
         found: dict[str, list[int]] = defaultdict(list)
         for sent in self.of("counted"):
-            found[sent.subject].append(sent.kwh)
+            found[sent.now.subject].append(sent.now.kwh)
         return {subject: (sum(kwh), len(kwh), max(kwh)) for subject, kwh in found.items()}
 
     def between(self, start: datetime, end: datetime) -> tuple[int, int]:
         """The sum and the count."""
-        kwh = [sent.kwh for sent in self.of("counted") if start <= sent.at < end]
+        kwh = [sent.now.kwh for sent in self.of("counted") if start <= sent.now.at < end]
         return sum(kwh), len(kwh)
 
 

@@ -14,19 +14,22 @@ from libs.common.contracts.topics import USAGE_TOPIC
 from libs.common.messaging.kafka_bus import KafkaBus
 from libs.common.serving.addresses import database_name
 from services.metering.adapters.usage_offsets import USAGE_GROUP
+from tests.journeys.kills.alert_story import come_to_marks
 from tests.journeys.kills.arena import KAFKA_HOST, Arena, running_arena
 from tests.journeys.kills.faults import Fault, stands_still, trapped
-from tests.journeys.kills.story import Record
+from tests.journeys.kills.senders import client_of, stubborn
+from tests.journeys.kills.story import Blow, Record
 from tests.journeys.kills.usage_story import Ground, Way, play, seeds_of
 from tests.support.fleet import PROCESSES, Fleet
 from tests.support.kafka_proxy import ACKNOWLEDGE, PUBLISH
-from tests.support.lossy_proxy import Instant
+from tests.support.lossy_proxy import Instant, Trap
 
 SENDERS = 3
 BACK = 200  # records of each partition that the group is to read again
 AGAIN = 20  # the last records of each partition that are published once more
 IN_CI, ALL = 1, 25
 MISSED_WITHIN_S = 30
+ALERT_WITHIN_S = 3.0  # what is promised is a second; a machine that is busy with other tests gets three
 WORKERS = ("metering-worker", "metering-worker-2")
 
 
@@ -67,12 +70,25 @@ def faults_of(arena: Arena) -> list[Fault]:
             lambda: found.start(name),
         )
 
-    def at_kafka(instant: Instant, request: int, name: str) -> Fault:
+    def at_kafka(instant: Instant, request: int, *names: str) -> Fault:
+        """Of a pair it is whoever comes first: one relays for both, and nobody knows which."""
         told = "it publishes" if request == PUBLISH else "it acknowledges"
+        killed: list[str] = []
+
+        def kill(name: str) -> None:
+            found.kill(name)
+            killed.append(name)
+
+        def lay() -> Trap:
+            trap = arena.kafka.lay(instant, kill, clients=names, request=request)
+            if names[0].startswith("subscriptions"):
+                make_a_customer(found)
+            return trap
+
         return trapped(
-            f"{name} is killed {instant} {told}",
-            lambda: arena.kafka.lay(instant, lambda: found.kill(name), client=name, request=request),
-            lambda: found.start(name),
+            f"{names[0]} is killed {instant} {told}",
+            lay,
+            lambda: found.start(killed.pop()),
         )
 
     in_ci = [
@@ -80,17 +96,17 @@ def faults_of(arena: Arena) -> list[Fault]:
         Fault("a worker leaves and joins", lambda: leave_and_join(found)),
         killed("postgres"),
         Fault("the usage group is set back", lambda: set_back(found)),
-        at_kafka("before", ACKNOWLEDGE, "metering-worker"),
+        at_kafka("before", ACKNOWLEDGE, *WORKERS),
         killed("kafka"),
     ]
     others = [
         at_commit("before", "metering-worker"),
         at_commit("after", "metering-worker"),
         at_kafka("before", PUBLISH, "metering-api"),
-        at_kafka("after", ACKNOWLEDGE, "metering-worker"),
-        at_kafka("before", PUBLISH, "metering-worker"),
-        at_kafka("after", PUBLISH, "metering-worker"),
-        at_kafka("after", PUBLISH, "subscriptions-worker"),
+        at_kafka("after", ACKNOWLEDGE, *WORKERS),
+        at_kafka("before", PUBLISH, *WORKERS),
+        at_kafka("after", PUBLISH, *WORKERS),
+        at_kafka("after", PUBLISH, "subscriptions-worker", "subscriptions-worker-2"),
         at_commit("after", "billing-worker"),
         stands_still("Kafka stands still", lambda: found.pid("kafka"), for_s=3),
         stands_still("the database stands still", lambda: found.pid("postgres"), for_s=2),
@@ -100,6 +116,14 @@ def faults_of(arena: Arena) -> list[Fault]:
         *(killed(name) for name in PROCESSES),
     ]
     return [*in_ci, *others]
+
+
+def make_a_customer(found: Fleet) -> None:
+    """Of which subscriptions tells: once the clock has moved, it may have nothing else to say."""
+    name = f"faults-told-{time.time_ns():x}"
+    body = {"name": name, "currency": "EUR", "country": "NL", "zone": "UTC"}
+    with client_of(found.base_url, found.token) as client:
+        stubborn(client, "/v1/customers", body, **{"idempotency-key": name})
 
 
 def leave_and_join(found: Fleet) -> None:
@@ -193,10 +217,31 @@ def test_every_event_counts_once_whatever_breaks(
     assert arena.lost_count > 0
 
 
+def test_an_alert_fires_once_and_soon_after_its_usage(arena: Arena, record_property: Record) -> None:
+    """Through the topic: the usage is stored by a worker, and the alert told by whichever of them relays."""
+    taken = come_to_marks(arena.fleet, arena.fleet.database_url, 3)
+    record_property("figures", f"alerts were on the bus {taken} s after their usage was acknowledged")
+    assert max(taken) < ALERT_WITHIN_S
+
+
+@pytest.mark.long
+@pytest.mark.timeout(900)
+def test_an_alert_fires_once_whoever_is_killed(arena: Arena, record_property: Record) -> None:
+    found = arena.fleet
+    strikes: list[Blow] = [
+        *(arena.kill(name) for name in ("metering-api", *WORKERS, "kafka", "postgres")),
+        Fault("the usage group is set back", lambda: set_back(found)),
+        Fault("what was published comes again", lambda: publish_again(found)),
+    ]
+    taken = come_to_marks(found, found.database_url, len(strikes) + 12, strikes=strikes)
+    record_property("figures", f"alerts were on the bus {taken} s after their usage was acknowledged")
+    assert sorted(taken)[len(taken) // 2] < ALERT_WITHIN_S
+
+
 @pytest.mark.long
 @pytest.mark.timeout(3600)
 def test_every_event_counts_once_in_many_rounds(
     arena: Arena, ground: Ground, record_property: Record
 ) -> None:
-    told = play(ground, seeds_of(ALL, first=time.time_ns() // 10**9))
+    told = play(ground, seeds_of(ALL, first=time.time_ns() // 10**9), audit_each=True)
     record_property("figures", f"{told}\n{arena.tell_losses()}")

@@ -104,4 +104,6 @@ def test_every_event_counts_once_whatever_breaks(ground: Ground, record_property
 @pytest.mark.long
 @pytest.mark.timeout(3600)
 def test_every_event_counts_once_in_many_rounds(ground: Ground, record_property: Record) -> None:
-    record_property("figures", str(play(ground, seeds_of(ALL, first=time.time_ns() // 10**9))))
+    record_property(
+        "figures", str(play(ground, seeds_of(ALL, first=time.time_ns() // 10**9), audit_each=True))
+    )

@@ -24,71 +24,40 @@ import httpx
 
 from libs.cli.audit import findings_of
 from libs.common.contracts import SERVICES
-from libs.common.contracts.metering import UsageCorrectedV1, UsageWindowClosedV1
+from libs.common.contracts.metering import UsageCorrectedV1, UsageThresholdReachedV1, UsageWindowClosedV1
 from libs.common.persistence.session import asyncpg_dsn
 from libs.common.serving.addresses import database_name
-from tests.journeys.kills.senders import (
-    EVENT_TYPE,
-    Known,
-    Sender,
-    Unanswered,
-    client_of,
-    known_to,
-    sending,
-    stubborn,
+from tests.journeys.kills.agreement import (
+    ARRIVES_WITHIN_S,
+    FEE,
+    LOOK_EVERY_S,
+    METER,
+    METERS,
+    UNIT,
+    Agreement,
+    agree,
+    prepare,
 )
+from tests.journeys.kills.senders import Known, Sender, client_of, known_to, sending, stubborn
 from tests.journeys.kills.story import Blow, Struck
-from tests.support.demo import Deployment, everything
+from tests.support.demo import Deployment, audit, everything
 
 Thing = dict[str, Any]
 
 SEED = "PERENNIAL_FAULT_SEED"
 FAULTS_OF_A_ROUND = 3
-BEFORE_A_BLOW_S = (0.2, 1.0)
-ARRIVES_WITHIN_S = 120.0
+BEFORE_A_BLOW_S = (0.1, 0.6)
 AT_REST_WITHIN_S = 60.0
-LOOK_EVERY_S = 0.05
 SUBJECTS = 4
 BATCHES = 10  # of each sender, whose results are looked at
-FEE, UNIT = Decimal("50.00"), Decimal("0.01")
 STARTS_AT = datetime(2025, 1, 1, tzinfo=UTC)
 # The first while usage is sent, so that its window closes under it and what is late corrects it. A clock arrives when all
 # that was late is told: hence after the last of it.
 WHILE_SENDING = datetime(2025, 2, 1, 2, tzinfo=UTC)
+UNDER_WAY = (datetime(2025, 2, 1, tzinfo=UTC), datetime(2025, 3, 1, tzinfo=UTC))  # from then on
 AFTERWARDS = tuple(datetime(2025, month, 1, 2, tzinfo=UTC) for month in (3, 4))
 FEES = 4
-METERS = {"faults-kwh": "sum", "faults-reads": "count", "faults-peak": "max"}
-CATALOG = {
-    "perennial_catalog": 1,
-    "products": [{"code": "faults", "name": "Light", "kind": "service"}],
-    "plans": [
-        {
-            "code": "faults",
-            "name": "Light",
-            "currency": "EUR",
-            "interval": {"unit": "month"},
-            "prices": [
-                {
-                    "code": "fee",
-                    "product": "faults",
-                    "kind": "recurring",
-                    "model": "flat",
-                    "unit_amount": str(FEE),
-                },
-                {
-                    "code": "usage",
-                    "product": "faults",
-                    "kind": "usage",
-                    "model": "per_unit",
-                    "unit_amount": str(UNIT),
-                    "meter": "faults-kwh",
-                },
-            ],
-            "publish": True,
-        }
-    ],
-}
-
+MARKS = (1, 100, 400, 10**9)  # of an alert; nobody ever comes to the last
 _UNREST = {
     "no event waits": (SERVICES, "SELECT count(*) FROM outbox WHERE published_at IS NULL"),
     "no message has failed": (SERVICES, "SELECT count(*) FROM message_failure"),
@@ -151,18 +120,27 @@ def seeds_of(count: int, *, first: int) -> Sequence[int]:
     return [int(asked)] if asked else range(first, first + count)
 
 
-def play(ground: Ground, seeds: Sequence[int]) -> Told:
-    """One round after the other; one that fails tells its seed."""
+def play(ground: Ground, seeds: Sequence[int], *, audit_each: bool = False) -> Told:
+    """One round after the other; one that fails tells its seed. In the end an operator runs `perennial audit`.
+
+    With `audit_each` the same is asked for after each round, without starting the command.
+    """
     told = Told()
     prepare(ground.deployment)
     for seed in seeds:
         print(f"{SEED}={seed}")
         try:
-            Round(ground, seed, told).play()
+            of_seed = Round(ground, seed, told)
+            of_seed.play()
+            if audit_each:
+                of_seed.check_audit()
         except BaseException as error:
             error.add_note(f"{SEED}={seed} plays this round again; so far: {told}")
             raise
         told.seeds.append(seed)
+    report = audit(ground.deployment)
+    assert report["ok"], [check for check in report["checks"] if not check["ok"]]
+    assert all(told.statuses[way] for way in ("voided", "amended", "put right")), told
     return told
 
 
@@ -176,32 +154,6 @@ def faults_of(seed: int, table: Sequence[Blow]) -> list[Blow]:
             random.Random(deal).shuffle(order)
         found.append(order[number])
     return found
-
-
-def prepare(deployment: Deployment) -> None:
-    """What all rounds share. A repeat changes nothing."""
-    with client_of(deployment.base_url, deployment.token) as client:
-        _make(
-            client,
-            "/v1/sellers",
-            {"code": "faults", "name": "Faults", "country": "NL", "number_prefix": "F-"},
-        )
-        for code, aggregation in METERS.items():
-            meter = {"code": code, "event_type": EVENT_TYPE, "aggregation": aggregation}
-            _make(client, "/v1/meters", meter if aggregation == "count" else {**meter, "value": "/kwh"})
-        give_up_at = time.monotonic() + ARRIVES_WITHIN_S
-        while True:  # until the catalog has heard of the meters
-            with_key = {"idempotency-key": f"faults-catalog-{time.time_ns()}"}
-            answer = client.post("/v1/catalog-imports?dry_run=false", json=CATALOG, headers=with_key)
-            if answer.is_success:
-                return
-            assert time.monotonic() < give_up_at, answer.text
-            time.sleep(LOOK_EVERY_S)
-
-
-def _make(client: httpx.Client, path: str, body: Thing) -> None:
-    answer = client.post(path, json=body, headers={"idempotency-key": f"faults-{path}-{body['code']}"})
-    assert answer.is_success or answer.status_code == 409, answer.text
 
 
 class Round:
@@ -224,7 +176,7 @@ class Round:
             )
             for number, way in enumerate(ground.ways)
         ]
-        self._clock_id = self._customer_id = self._subscription_id = ""
+        self._agreed = Agreement("", "", "")
 
     @property
     def _source(self) -> str:
@@ -237,9 +189,16 @@ class Round:
     def play(self) -> None:
         deployment = self._ground.deployment
         with client_of(deployment.base_url, deployment.token) as client:
-            self._agree(client)
+            self._agreed = agree(
+                client, self._tag, starts_at=STARTS_AT, subjects=self._subjects, with_clock=True
+            )
+            self._watch(client)
             ground = self._ground
-            with moving(client, self._clock_id, [WHILE_SENDING]), ground.meanwhile(), sending(self._senders):
+            with (
+                moving(client, self._agreed.clock_id, [WHILE_SENDING]),
+                ground.meanwhile(),
+                sending(self._senders),
+            ):
                 for fault in self._faults:
                     time.sleep(self._chance.uniform(*BEFORE_A_BLOW_S))
                     began = time.monotonic()
@@ -247,74 +206,40 @@ class Round:
                     self._told.struck.append(Struck("usage", fault.name, time.monotonic() - began))
                 self._until_one_has_closed(client)
                 time.sleep(self._chance.uniform(*BEFORE_A_BLOW_S))
-            for sender in self._senders:
-                sender.void_some()
+            self._correct_some()
             self._until_stored(client)
             self._at_rest()
             self._what_comes_again_changes_nothing(client)
-            with moving(client, self._clock_id, AFTERWARDS):
-                pass
-            self._at_rest()
+            self._check_alerts(known_to(self._senders))
+            for instant in AFTERWARDS:
+                with moving(client, self._agreed.clock_id, [instant]):
+                    pass
+                if instant is not AFTERWARDS[-1]:  # of windows that have closed, and billed with the last
+                    self._correct_some()
+                self._at_rest()
             known = known_to(self._senders)
             self._check_events(client, known)
             self._check_windows(client, known)
             self._check_invoices(client)
-        self._check_audit()
         self._told.events += len(known.of("counted", "voided"))
         for sender in self._senders:
             self._told.statuses += sender.book.statuses
             self._told.repeats += sender.book.repeats
 
-    def _agree(self, client: httpx.Client) -> None:
-        def make(path: str, body: Thing) -> Thing:
-            answer, _ = stubborn(client, path, body, **{"idempotency-key": f"{self._tag}{path}"})
-            made: Thing = answer.json()
-            return made
+    def _watch(self, client: httpx.Client) -> None:
+        marks = [{"quantity": str(mark)} for mark in MARKS]
+        alert = {"subscription_id": self._agreed.subscription_id, "meter": METER, "marks": marks}
+        stubborn(client, "/v1/usage-alerts", alert, **{"idempotency-key": self._tag})
 
-        starts_at = {"name": self._tag, "starts_at": STARTS_AT.isoformat()}
-        self._clock_id = make("/v1/test-clocks", starts_at)["id"]
-        customer = {"name": self._tag, "currency": "EUR", "country": "NL", "zone": "UTC"}
-        self._customer_id = make("/v1/customers", customer)["id"]
-        pays = {"customer_id": self._customer_id, "gateway": "sandbox", "behaviour": "succeeds"}
-        give_up_at = time.monotonic() + ARRIVES_WITHIN_S
-        while True:  # until billing has heard of the customer
-            try:
-                make("/v1/payment-methods", pays)
-                break
-            except Unanswered:
-                if time.monotonic() > give_up_at:
-                    raise
-                time.sleep(LOOK_EVERY_S)
-        agreed = {
-            "customer_id": self._customer_id,
-            "plan": "faults",
-            "starts_on": STARTS_AT.date().isoformat(),
-            "zone": "UTC",
-            "test_clock_id": self._clock_id,
-        }
-        while True:  # until subscriptions has heard of the plan
-            try:
-                self._subscription_id = make("/v1/subscriptions", agreed)["id"]
-                break
-            except Unanswered:
-                if time.monotonic() > give_up_at:
-                    raise
-                time.sleep(LOOK_EVERY_S)
-        bindings = [
-            {
-                "subject": subject,
-                "meter": "faults-kwh",
-                "subscription_id": self._subscription_id,
-                "bound_from": STARTS_AT.isoformat(),
-            }
-            for subject in self._subjects
-        ]
-        results = make("/v1/subject-bindings", {"bindings": bindings})["results"]
-        assert {result["status"] for result in results} == {"created"}, results
+    def _correct_some(self) -> None:
+        """Each of the senders in another way, so that it is over soon."""
+        self._chance.shuffle(self._senders)
+        for place, sender in enumerate(self._senders):
+            sender.ways_to_correct[place % len(sender.ways_to_correct)]()
 
     def _until_one_has_closed(self, client: httpx.Client) -> None:
         """While usage still comes in."""
-        query = {"subscription_id": self._subscription_id, "state": "closed"}
+        query = {"subscription_id": self._agreed.subscription_id, "state": "closed"}
         give_up_at = time.monotonic() + ARRIVES_WITHIN_S
         while True:  # an answer may be a refusal or be lost: faults have just struck
             try:
@@ -331,6 +256,8 @@ class Round:
 
     def _until_stored(self, client: httpx.Client) -> None:
         """The usage topic is read to its end, and what was accepted is settled: it stands in the results of its batch."""
+        if not any(way.through_topic for way in self._ground.ways):
+            return
         give_up_at = time.monotonic() + AT_REST_WITHIN_S
         while waiting := self._audits("metering")["metering"]["facts"]["usage_records_waiting"]:
             assert time.monotonic() < give_up_at, f"{waiting} records wait in the usage topic"
@@ -363,23 +290,52 @@ class Round:
         self._at_rest()
         assert self._said() == before, "a repeat has corrected a window"
 
-    def _said(self) -> list[tuple[str, Thing]]:
-        """Of this subscription's windows, in the order of saying."""
-        return asyncio.run(_said_of(self._ground.dsn(database_name("metering")), self._subscription_id))
+    def _said(self, *types: str) -> list[tuple[str, Thing]]:
+        """Of this subscription, in the order of saying; without types, what was said of its windows."""
+        types = types or (UsageWindowClosedV1.TYPE, UsageCorrectedV1.TYPE)
+        dsn = self._ground.dsn(database_name("metering"))
+        return asyncio.run(_said_of(dsn, types, self._agreed.subscription_id))
 
     # What must be true
+
+    def _check_alerts(self, known: Known) -> None:
+        """Each mark at most once in a period; in the one that is under way, each that its usage has come to."""
+        used, _ = known.between(*UNDER_WAY)
+        wanted = {(1, mark) for mark in MARKS if mark <= used}
+        give_up_at = time.monotonic() + AT_REST_WITHIN_S
+        while True:
+            told = Counter(
+                (data["period_index"], int(data["threshold"]))
+                for _, data in self._said(UsageThresholdReachedV1.TYPE)
+            )
+            if wanted <= told.keys():
+                break
+            assert time.monotonic() < give_up_at, (wanted, told)
+            time.sleep(LOOK_EVERY_S)
+        assert set(told.values()) <= {1}, told
+        assert MARKS[-1] not in {mark for _, mark in told}, told
 
     def _check_events(self, client: httpx.Client, known: Known) -> None:
         """Each event that was taken in is kept once, or stands in a list that says why not; the sums are theirs."""
         kept = everything(client, "/v1/usage-events", source=self._source)
-        _same("kept", [event["id"] for event in kept], [sent.id for sent in known.of("counted", "voided")])
+        times_kept = {sent.id: 1 + sent.amendments for sent in known.of("counted", "voided")}
+        _same("kept", [event["id"] for event in kept], Counter(times_kept).elements())
+        counting = [
+            (event["id"], event["subject"], datetime.fromisoformat(event["time"]), int(event["data"]["kwh"]))
+            for event in kept
+            if event["corrected"] is None
+        ]
+        expected = [(sent.id, sent.now.subject, sent.now.at, sent.now.kwh) for sent in known.of("counted")]
+        _same("counting", counting, expected)
         rejects = everything(client, "/v1/usage-rejects", source=self._source)
-        _same("rejected", [each["event_id"] for each in rejects], [sent.id for sent in known.of("rejected")])
+        states = [(sent.id, "resolved") for sent in known.sent if sent.was_rejected]
+        states += [(sent.id, "open") for sent in known.of("rejected")]
+        _same("rejected", [(each["event_id"], each["state"]) for each in rejects], states)
         conflicts = everything(client, "/v1/usage-conflicts", source=self._source)
         payloads = [(each["event_id"], json.loads(each["payload"])["data"]["kwh"]) for each in conflicts]
         _same("in conflict", payloads, known.conflicts)
         for place, (meter, aggregation) in enumerate(METERS.items()):
-            for subject, expected in known.by_subject().items():
+            for subject, sums in known.by_subject().items():
                 query = {
                     "meter": meter,
                     "subject": subject,
@@ -389,17 +345,12 @@ class Round:
                 answer = client.get("/v1/usage", params=query)
                 assert answer.status_code == 200, answer.text
                 told = [(Decimal(row["quantity"]), row["event_count"]) for row in answer.json()["data"]]
-                assert told == [(Decimal(expected[place]), expected[1])], (
-                    aggregation,
-                    subject,
-                    told,
-                    expected,
-                )
+                assert told == [(Decimal(sums[place]), sums[1])], (aggregation, subject, told, sums)
 
     def _check_windows(self, client: httpx.Client, known: Known) -> None:
         """Closed once; each correction begins where the last one ended, and changes something; the last is the truth."""
         said = self._said()
-        windows = everything(client, "/v1/usage-windows", subscription_id=self._subscription_id)
+        windows = everything(client, "/v1/usage-windows", subscription_id=self._agreed.subscription_id)
         closed = [window for window in windows if window["state"] == "closed"]
         assert len(closed) == 1 + len(AFTERWARDS)
         for window in closed:
@@ -421,15 +372,15 @@ class Round:
 
     def _check_invoices(self, client: httpx.Client) -> None:
         """All together they come to the fees and to all that was counted, what was late and voided too; all are paid."""
-        invoices = everything(client, "/v1/invoices", customer_id=self._customer_id)
+        invoices = everything(client, "/v1/invoices", customer_id=self._agreed.customer_id)
         assert {invoice["status"] for invoice in invoices} == {"paid"}, invoices
         total = sum(Decimal(invoice["net"]["amount"]) for invoice in invoices)
         newest = {data["window_id"]: data["totals"] for _, data in self._said()}
         used = sum(quantity for totals in newest.values() for quantity, _ in _quantities(totals).values())
         assert total == FEES * FEE + UNIT * used, (total, used, [invoice["net"] for invoice in invoices])
 
-    def _check_audit(self) -> None:
-        """As `perennial audit` does, without starting it for each round."""
+    def check_audit(self) -> None:
+        """As `perennial audit` does."""
         findings = findings_of(self._audits(*SERVICES))
         problems = {finding.name: finding.problems for finding in findings if not finding.ok}
         assert not problems, problems
@@ -464,12 +415,10 @@ async def unrest(dsn: Callable[[str], str]) -> dict[str, int]:
     return +left
 
 
-async def _said_of(dsn: str, subscription_id: str) -> list[tuple[str, Thing]]:
+async def _said_of(dsn: str, types: Sequence[str], subscription_id: str) -> list[tuple[str, Thing]]:
     connection = await asyncpg.connect(asyncpg_dsn(dsn))
     try:
-        rows = await connection.fetch(
-            _SAID, [UsageWindowClosedV1.TYPE, UsageCorrectedV1.TYPE], subscription_id
-        )
+        rows = await connection.fetch(_SAID, types, subscription_id)
     finally:
         await connection.close()
     return [(row["type"], json.loads(row["data"])) for row in rows]
@@ -482,11 +431,13 @@ class _Mover:
         self._client, self._path, self._instants = client, f"/v1/test-clocks/{clock_id}/moves", instants
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._error: BaseException | None = None
+        self._give_up_at = float("inf")  # while faults strike, it takes as long as it takes
 
     def start(self) -> None:
         self._thread.start()
 
     def await_arrival(self) -> None:
+        self._give_up_at = time.monotonic() + ARRIVES_WITHIN_S
         self._thread.join()
         if self._error is not None:
             raise self._error
@@ -504,9 +455,8 @@ class _Mover:
             self._client, self._path, {"to": text}, **{"idempotency-key": f"{self._path}{text}"}
         )
         move = answer.json()
-        give_up_at = time.monotonic() + ARRIVES_WITHIN_S
         while move["state"] != "arrived":
-            assert time.monotonic() < give_up_at, move
+            assert time.monotonic() < self._give_up_at, move
             time.sleep(LOOK_EVERY_S)
             try:
                 answer = self._client.get(f"{self._path}/{move['id']}")

@@ -167,6 +167,7 @@ async def test_the_zone_changes_in_mid_period(life: Life) -> None:
     )
 
 
+@pytest.mark.long
 async def test_another_anchor_cuts_the_period(life: Life) -> None:
     """20 of 30 days are given back, 20.00; a whole period from the 11th on is 30.00."""
     await live(

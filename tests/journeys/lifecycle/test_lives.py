@@ -51,6 +51,7 @@ CATALOG = {
 }
 
 
+@pytest.mark.long
 async def test_trial_to_paid(life: Life) -> None:
     await live(
         life,
@@ -112,6 +113,7 @@ async def test_upgrade_in_mid_period(life: Life) -> None:
     )
 
 
+@pytest.mark.long
 async def test_upgrade_settled_at_once(life: Life) -> None:
     change = {"when": "now", "plan": "large", "settle": "at_once"}
     await live(
@@ -147,6 +149,7 @@ async def test_downgrade_at_the_end(life: Life) -> None:
     )
 
 
+@pytest.mark.long
 async def test_pause_twice_in_an_annual_term(life: Life) -> None:
     """365.00 a year: ten days and then twenty are given back with the next year's invoice."""
     await live(
@@ -229,6 +232,7 @@ async def test_pause_twice_refund_void_adjust_then_invoice(life: Life) -> None:
     )
 
 
+@pytest.mark.long
 async def test_month_end_anchors(life: Life) -> None:
     periods = []
 
@@ -287,6 +291,7 @@ async def test_failed_payment_to_suspension_and_back(life: Life) -> None:
     )
 
 
+@pytest.mark.long
 async def test_minimum_term_with_early_end(life: Life) -> None:
     """Twelve months, half of what remains: eight months and ten days of a thirty-day one are 250.00, so 125.00."""
     term = {

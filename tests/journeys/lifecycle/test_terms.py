@@ -100,6 +100,7 @@ async def test_a_term_renews_itself_after_its_reminder_and_is_left_with_notice(l
     )
 
 
+@pytest.mark.long
 async def test_it_steps_down_on_the_day_inside_of_a_period(life: Life) -> None:
     """Until 15 April at 90.00, then at 60.00: 16 of 30 days are 48.00 back and 32.00 more, with the next invoice."""
     term = {"length": QUARTER, "on_end": "step_down", "step_down_plan": {"plan": "lower"}}
@@ -127,6 +128,7 @@ async def test_it_steps_down_on_the_day_inside_of_a_period(life: Life) -> None:
     )
 
 
+@pytest.mark.long
 async def test_a_term_agreed_on_to_follow_begins_with_its_plan(life: Life) -> None:
     await live(
         life,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ import pytest
 
 from tests.cases.driver import Driver
 from tests.cases.server import Perennial, Refused, SharedServer
+from tests.support.recompute import recompute
 
 Thing = dict[str, Any]
 
@@ -299,6 +301,108 @@ def test_pay_per_wash(office: Office) -> None:
     it.until("2026-07-02T00:00:00")
     assert nets(it.last()) == ["-2.36", "16.49"]
     assert comes_to(it.last()) == ("14.13", "2.97", "17.10")
+
+
+def test_phone_upgrade_programme(office: Office) -> None:
+    """Ten instalments were paid; the eleventh's due date brings a new phone, the two that are missing, and a grade."""
+    it = Contract.begun(office, "phone", "2026-10-02T00:00:00")
+
+    def add_on(code: str, amount: str) -> Thing:
+        price = {"code": code, "kind": "one_time", "model": "per_unit", "unit_amount": amount}
+        return {
+            "code": f"{it.code}-{code}",
+            "name": code,
+            "kind": "add_on",
+            "for_plans": [it.code, f"{it.code}-new"],
+            "currency": "EUR",
+            "interval": {"unit": "month"},
+            "publish": True,
+            "prices": [{**price, "product": f"{it.code}-care"}],
+        }
+
+    phases = [
+        {"code": "first", "name": "First", "periods": 4},
+        {"code": "rest", "name": "Rest", "periods": 20},
+        {"code": "paid", "name": "Paid"},
+    ]
+    care = {"code": "care", "kind": "recurring", "model": "flat", "unit_amount": "8"}
+    parts = [
+        {"code": phase, "kind": "recurring", "model": "flat", "unit_amount": amount, "phase": phase}
+        for phase, amount in (("first", "45.80"), ("rest", "45.79"))
+    ]
+    new = {
+        "code": f"{it.code}-new",
+        "name": "New phone",
+        "currency": "EUR",
+        "interval": {"unit": "month"},
+        "publish": True,
+        "phases": phases,
+        "prices": [{**price, "product": f"{it.code}-care"} for price in [*parts, care]],
+    }
+    instalment = {"code": "instalment", "kind": "recurring", "model": "flat", "unit_amount": "41.63"}
+    plan = it.offer([instalment, care], plans=[new, add_on("top-up", "41.63"), add_on("grade-c", "29")])
+    subscription = it.subscribe(plan, date(2026, 1, 1), billed_until="2026-11-01")
+    top_up = {"plan": f"{it.code}-top-up", "quantities": {"top-up": "2"}}
+    it.change(subscription, when="period_end", plan=new["code"], add=[top_up, {"plan": f"{it.code}-grade-c"}])
+    it.until("2026-11-01T01:00:00")
+    assert nets(it.last()) == ["8.00", "29.00", "45.80", "83.26"]
+    assert comes_to(it.last()) == ("166.06", "34.87", "200.93")
+
+
+@pytest.mark.long  # twenty months pass; what they come to has a short form among the tests of billing's use cases
+def test_car_subscription(office: Office) -> None:
+    """Leaves after 20 of 36 months, with 33,200 km: 18,000 a year are earned by the month, whenever they are driven."""
+    it = Contract.begun(office, "car", "2024-01-01T00:00:00")
+    meter = f"{it.code}-km"
+    plan = it.offer(
+        [
+            {"code": "car", "kind": "recurring", "model": "flat", "unit_amount": "549"},
+            {
+                "code": "km",
+                "kind": "usage",
+                "model": "per_unit",
+                "unit_amount": "0.10",
+                "meter": meter,
+                "included_quantity": "18000",
+                "allowance_interval": {"unit": "year"},
+                "allowance_pool": "subscription",
+            },
+        ],
+        meters=[
+            {"code": meter, "event_type": "car.driven", "aggregation": "sum", "value": "/km", "unit": "km"}
+        ],
+    )
+    early = {"kind": "percentage", "percent": "40"}
+    term = {"length": {"unit": "month", "count": 36}, "early_termination": early}
+    subscription = it.subscribe(plan, date(2024, 1, 1), term=term)
+    it.bind(subscription, meter, at("2024-01-01T00:00:00"))
+    for day, kilometres in (("2024-01-15", "20000"), ("2025-02-15", "13200")):
+        it.use_of(meter, "car.driven", {"km": kilometres}, at(f"{day}T12:00:00"))
+    it.until("2025-08-20T00:00:00")
+    path = f"/v1/subscriptions/{subscription}"
+    quote = office.perennial.post(f"{path}/termination-quotes", {"on": "2025-09-01"})
+    office.perennial.post(f"{path}/cancellation", {"quote_id": quote["id"]})
+    it.until("2025-09-03T00:00:00")
+    last = it.last()
+    assert nets(last) == ["320.00", "3513.60"]
+    assert comes_to(last) == ("3833.60", "805.06", "4638.66")
+    (excess,) = (line for line in last["lines"] if line["net"]["amount"] == "320.00")
+    assert excess["service_period"] == {"start": "2024-01-01", "end": "2025-09-01"}
+    told = office.perennial.get(f"/v1/invoices/{last['id']}/lines/{excess['id']}/explanation")
+    assert "used of the pool since 2024-01-01" in told["derivation"]["paragraph"]
+    assert recompute(json.dumps(told["derivation"])) == [32000]
+    assert office.perennial.get(f"/v1/invoices/{last['id']}/verification")["agrees"]
+    waived = {"amount": "240.00", "currency": "EUR"}  # damage of 1,240.00, of which 1,000.00 is waived
+    note = office.perennial.post(
+        "/v1/compensation-notes",
+        {"customer_id": it.customer_id, "amount": waived, "description": "Damage beyond the waiver"},
+    )
+    assert (*comes_to(note), [tax["category"] for tax in note["taxes"]]) == (
+        "240.00",
+        "0.00",
+        "240.00",
+        ["O"],
+    )
 
 
 def test_software_seats(office: Office) -> None:

@@ -78,6 +78,25 @@ CATALOG = {
             {**CALLS, "included_quantity": "1000", "allowance_interval": {"unit": "year"}},
         ),
         _plan(
+            "pooled",
+            _price("fee", "30.00"),
+            {
+                **CALLS,
+                "included_quantity": "1200",
+                "allowance_interval": {"unit": "year"},
+                "allowance_pool": "interval",
+            },
+            commitments=[
+                {
+                    "code": "least",
+                    "description": "At least 10 a day",
+                    "currency": "EUR",
+                    "per": "year",
+                    "minimum_amount": "3650",
+                }
+            ],
+        ),
+        _plan(
             "committed",
             CALLS,
             commitments=[
@@ -201,6 +220,16 @@ SITUATIONS = [
         ],
         ["40.00"],
         asks={},
+    ),
+    Situation(
+        "a_pooled_allowance_and_a_year_are_settled_by_the_end",
+        [
+            Before(FIRST, subscribes("pooled")),
+            Before(LATER, uses("calls", ("2026-04-03T10:00:00Z", "300"))),
+        ],
+        # 300 less 100 x 20/30 are 23.33, ten days are given back; of twenty at 10.00, 43.33 were spent
+        ["170.00"],
+        asks={"cancellation": {"at_period_end": False, "credit": "prorated"}},
     ),
     Situation(
         "less_than_was_committed_to",

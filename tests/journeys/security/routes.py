@@ -138,8 +138,6 @@ OF_ISSUED = frozenset(
 )
 # How their owner is told so; or what keeps a document from being an e-invoice.
 NOT_HAD = frozenset(("invoice_not_issued", "document_not_issued", "e_invoice_impossible"))
-# What gateways say, proving who they are: the tests of gateways have some of it, and of two tenants.
-OF_GATEWAYS = frozenset(("/v1/gateway-events",))
 # Only counters have what is told of these meters.
 OF_COUNTERS = frozenset(("/v1/reading-consumptions",))
 
@@ -343,6 +341,7 @@ PLAIN_FIELDS = frozenset(
         "capacity_basis",
         "expression",
         "allowance_interval",
+        "allowance_pool",
         "rollover",
         "cap",
         "cap_amount",
@@ -466,6 +465,8 @@ PLAIN_FIELDS = frozenset(
         "begins",
         "valid_days",
         "declared_by",
+        "start_on",
+        "end_on",
         "statement",
         "waives_term",
         "withdrawal_days",

@@ -10,8 +10,10 @@ import json as json_module
 import re
 from base64 import b64encode
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -22,6 +24,7 @@ from libs.common.ids import new_id
 from libs.common.messaging.bus import Delivery, Record
 from libs.common.messaging.failures import Failures
 from tests.support.all_services import AllServices
+from tests.support.stripe_stand_in import SECRET_KEY, WEBHOOK_SECRET, signature
 
 ID = re.compile(r"\b([a-z]{2,5})_[0-9a-hjkmnp-tv-z]{26}\b")
 
@@ -106,14 +109,14 @@ class Story:
         )
         return answer
 
-    async def refuse(self, method: str, path: str, **values: str) -> None:
+    async def refuse(self, method: str, path: str, *, json: Any = None, **values: str) -> None:
         """Something that is refused whatever is asked: it changes nothing."""
         token_id = new_id("tok")
         headers = {"if-match": "*", "idempotency-key": new_id("key")}
         async with self.everything.client(self.tenant, token_id=token_id) as client:
-            answered = await client.request(method, path.format(**values), headers=headers)
+            answered = await client.request(method, path.format(**values), json=json, headers=headers)
         assert answered.status_code == 409, f"{method} {path}: {answered.status_code} {answered.text}"
-        asked = Asked(method, path, values, {}, None, "application/json", None, 409, token_id)
+        asked = Asked(method, path, values, {}, json, "application/json", None, 409, token_id)
         self.refused.append(asked)
 
     async def look(self, path: str, **values: str) -> None:
@@ -269,6 +272,9 @@ async def _write_mails(story: Story) -> None:
         await _until_sent(story, **at)
         again = await ask("POST", "/v1/mails/{mail_id}/again", **at)
         await _until_sent(story, mail_id=again["id"])
+        path = "/v1/customer-statements/{customer_id}/mails"
+        (mail,) = (await ask("POST", path, customer_id=customer_id, json=body))["data"]
+        await _until_sent(story, mail["id"])
         await ask("POST", "/v1/mail-bounces", json={**at, "reason": f"{name} moved"})
         notice = (
             "Content-Type: multipart/report; boundary=b\n\n--b\nContent-Type: message/delivery-status\n\n"
@@ -1028,6 +1034,8 @@ async def _prove(story: Story, correction: dict[str, Any]) -> None:
     """That the late event counts, once the correction is sealed."""
     path = "/v1/usage-windows/{window_id}"
     of_window = {"window_id": correction["window_id"]}
+    seen_to = {"reason": "Billed by hand."}
+    await story.refuse("POST", f"{path}/recount-refusal/dismissal", json=seen_to, **of_window)
     digests = f"{path}/digests".format(**of_window)
     async with asyncio.timeout(ARRIVES_WITHIN_S):
         while (await _look(story, digests))["revision"] != correction["revision"]:  # noqa: ASYNC110
@@ -1367,6 +1375,34 @@ async def _look_around(story: Story) -> None:
         assert await story.list(path), f"{path} is empty"
     told = await story.ask("GET", "/v1/entitlements", query={"customer_id": story.customers["one"]})
     assert told["data"], told
+
+
+async def hear_gateways(everything: AllServices, accounts: Path, *stories: Story) -> None:
+    """A gateway tells each of something. Its accounts are known for that long only: nobody is to ask it for anything."""
+    _write_accounts(accounts, stories)
+    for story in stories:
+        now = int(datetime.now(UTC).timestamp())
+        method = {"id": f"pm_{story.name}", "object": "payment_method"}
+        told = {"id": f"evt_{story.name}", "type": "payment_method.detached", "created": now}
+        body = json_module.dumps({**told, "data": {"object": method}}).encode()
+        async with everything.client_with(None) as gateway:
+            path = f"/v1/gateway-events/stripe/{story.tenant}/main"
+            heard = await gateway.post(
+                path, content=body, headers={"stripe-signature": signature(body, at=now)}
+            )
+        assert heard.status_code == 200, heard.text
+        async with asyncio.timeout(ARRIVES_WITHIN_S):
+            while (await story.list("/v1/gateway-events"))[0]["done_at"] is None:  # noqa: ASYNC110
+                await asyncio.sleep(0.1)
+    _write_accounts(accounts, ())
+
+
+def _write_accounts(file: Path, stories: Iterable[Story]) -> None:
+    known = [
+        {"tenant": story.tenant, "secret_key": SECRET_KEY, "webhook_secrets": [WEBHOOK_SECRET]}
+        for story in stories
+    ]
+    file.write_text(json_module.dumps({"stripe": known}))
 
 
 async def tell_of_operators(everything: AllServices) -> Story:

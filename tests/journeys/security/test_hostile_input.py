@@ -6,7 +6,6 @@ Generated from the routes and from requests that are known to be right, so that 
 from __future__ import annotations
 
 import asyncio
-import gc
 import gzip
 import json
 import time
@@ -37,7 +36,9 @@ from tests.journeys.security.world import World
 EVENTS = "/v1/usage-events"
 AT_ONCE = 16
 ANSWER_LENGTH_MAX = 20_000
-SHORT_FORM = 3  # in which each third wrong thing of a body is tried: some at every place
+SHORT_FORM = 7  # in which each seventh wrong thing of a body is tried: some at every place
+TRIED_MIN = 4_500
+EACH_THIRD = 3  # of what the same code refuses for all routes
 LONG = "x" * 100_000
 DEEP = 10_000
 
@@ -280,14 +281,14 @@ async def all_of(trials: Sequence[Awaitable[None]]) -> int:
 async def test_one_wrong_thing_in_a_body_is_refused_wherever_it_stands(
     world: World, bodies: list[tuple[Operation, Asked]]
 ) -> None:
-    assert await try_wrong_things(world, bodies, every=SHORT_FORM) > 1_500
+    assert await try_wrong_things(world, bodies, every=SHORT_FORM) > TRIED_MIN // SHORT_FORM
 
 
 @pytest.mark.long
 async def test_everything_wrong_in_a_body_is_refused_wherever_it_stands(
     world: World, bodies: list[tuple[Operation, Asked]]
 ) -> None:
-    assert await try_wrong_things(world, bodies, every=1) > 1_500 * SHORT_FORM
+    assert await try_wrong_things(world, bodies, every=1) > TRIED_MIN
 
 
 async def try_wrong_things(world: World, bodies: list[tuple[Operation, Asked]], *, every: int) -> int:
@@ -471,11 +472,10 @@ async def test_a_body_full_of_mistakes_holds_nobody_up(
                 return answer
         raise AssertionError(f"{operation} holds the event loop for {slowest_s:.1f} s, three times in a row")
 
-    thresholds = gc.get_threshold()
     keep_what_is_built()  # as every process that serves does: what other tests have left is not looked through again
     watching = asyncio.create_task(watch())
     async with Sender(world) as sender:
-        for operation, asked in bodies:
+        for operation, asked in islice(bodies, 0, None, EACH_THIRD):
             for name, body in full_of_mistakes(asked, many):
                 answer = await sent(operation, asked, encoded(body))
                 if operation.path == EVENTS:
@@ -487,8 +487,6 @@ async def test_a_body_full_of_mistakes_holds_nobody_up(
             answer = await sent(operation, asked, b"[" + b"0," * 400_000 + b"0]")
             assert_refused(operation, "400,000 values", answer, *refusals(operation))
     watching.cancel()
-    gc.unfreeze()
-    gc.set_threshold(*thresholds)
 
 
 BAD_HEADERS: Sequence[tuple[str, bytes]] = (
@@ -572,7 +570,9 @@ async def test_hostile_queries_are_refused_or_find_nothing(world: World) -> None
             mine = world.things_at(operation, world.beta)[0]
             address, all_needed = operation.address(mine), world.query_at(operation, world.beta, mine)
             for name in operation.queries:
-                for value in (*BAD_QUERIES, *never.get(name, ())):
+                for value in islice(
+                    (*BAD_QUERIES, *never.get(name, ())), tried % EACH_THIRD, None, EACH_THIRD
+                ):
                     needed = {n: v for n, v in all_needed.items() if n != name}
                     answer = await client.get(f"{address}?{urlencode(needed)}&{name}={value}")
                     told = f"{operation}?{name}={value[:40]}: {answer.status_code} {answer.text[:500]}"
@@ -584,7 +584,7 @@ async def test_hostile_queries_are_refused_or_find_nothing(world: World) -> None
                     tried += 1
             answer = await client.get(f"{address}?" + "&".join(f"a{number}=1" for number in range(3_000)))
             assert answer.status_code < 500, f"{operation} with 3,000 parameters"
-    assert tried > 1_000
+    assert tried > 400
     assert not changed(before, await rows_of(world.everything, world.beta.tenant))
 
 

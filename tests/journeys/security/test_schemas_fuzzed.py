@@ -19,14 +19,17 @@ from libs.common.web import calls
 from tests.journeys.security.routes import FILES, SIGNED, Operation
 from tests.journeys.security.world import World
 
-EXAMPLES_EACH = {GenerationMode.POSITIVE: 2, GenerationMode.NEGATIVE: 1}
+Examples = Mapping[GenerationMode, int]
+
+FEW: Examples = {GenerationMode.POSITIVE: 1, GenerationMode.NEGATIVE: 1}
+MANY: Examples = {GenerationMode.POSITIVE: 6, GenerationMode.NEGATIVE: 3}
 
 
 class Fuzzer:
     """Sends made-up requests: good ones about things of beta's, and bad ones about nothing that there is."""
 
-    def __init__(self, world: World, service: str) -> None:
-        self._world = world
+    def __init__(self, world: World, service: str, examples: Examples) -> None:
+        self._world, self._examples = world, examples
         self._operations = {(o.method, o.path): o for o in world.operations if o.service == service}
         tokens = {
             False: world.everything.token(world.beta.tenant),
@@ -60,7 +63,7 @@ class Fuzzer:
 
         @seed(20130101)
         @settings(
-            max_examples=EXAMPLES_EACH[mode],
+            max_examples=self._examples[mode],
             phases=[Phase.generate],
             deadline=None,
             database=None,
@@ -86,12 +89,15 @@ class Fuzzer:
         answered()
 
 
+@pytest.mark.parametrize(
+    "examples", [pytest.param(FEW, id="few"), pytest.param(MANY, id="many", marks=pytest.mark.long)]
+)
 @pytest.mark.parametrize("service", SERVICES)
 async def test_no_made_up_request_leads_to_an_error_of_ours(
-    world: World, service: str, monkeypatch: pytest.MonkeyPatch
+    world: World, service: str, examples: Examples, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(calls, "AWAIT_S", 0.0)  # no news will come of what was made up
-    fuzzer = Fuzzer(world, service)
+    fuzzer = Fuzzer(world, service, examples)
     document = world.everything.services[service].app.openapi()
     await asyncio.to_thread(fuzzer.run, document)
     assert fuzzer.sent_count > 30

@@ -130,17 +130,17 @@ async def until_refused(everything: AllServices, bearer: str) -> float:
 
 
 async def ask_all(
-    world: World, ask: Callable[[Operation, str], Awaitable[httpx.Response]]
+    world: World, ask: Callable[[Operation, str], Awaitable[httpx.Response]], *, each: slice = slice(None)
 ) -> list[tuple[Operation, httpx.Response]]:
-    """Every route, with things of alpha in its path: what they are must not matter to a stranger."""
+    """Every route, or each n-th, with things of alpha in its path: what they are must not matter to a stranger."""
     return [
         (operation, await ask(operation, operation.address(world.things_at(operation, world.alpha)[0])))
-        for operation in world.operations
+        for operation in world.operations[each]
     ]
 
 
 async def test_no_route_lets_anybody_in_without_a_good_token(world: World) -> None:
-    """25 kinds of bad token on every route: 401, before the body is looked at."""
+    """25 kinds of bad token, eight of them on every route: 401, before the body is looked at."""
     everything, tenant = world.everything, world.alpha.tenant
     token_id = new_id("tok")
     revoked = everything.token(tenant, token_id=token_id)
@@ -161,7 +161,7 @@ async def test_no_route_lets_anybody_in_without_a_good_token(world: World) -> No
                 content = b"{" if operation.writes else None
                 return await stranger.request(operation.method, address, content=content, headers=headers)
 
-            for operation, answer in await ask_all(world, ask):
+            for operation, answer in await ask_all(world, ask, each=slice(number % 3, None, 3)):
                 told = f"{name}: {operation}: {answer.status_code} {answer.text}"
                 assert answer.status_code == 401, told
                 assert answer.headers["content-type"] == "application/problem+json", told

@@ -426,6 +426,62 @@ def test_what_is_plain_comes_to_the_same_as_what_is_thought_through(proration: A
     assert len(plain) == 1
 
 
+class Known(NamedTuple):
+    """Parts of March as (from, until, quantity, method), of a price by `none`; the charges as (from, until, amount)."""
+
+    name: str
+    parts: tuple[tuple[str, str, str, str | None], ...]
+    charges: list[tuple[str, str, int]]
+
+
+KNOWN = [
+    Known("ends_before_it_is_charged", (("2026-03-01", "2026-03-10", "5", None),), []),
+    Known("in_full_as_well", (("2026-03-03", "2026-03-24", "3", "full"),), []),
+    Known(
+        "fewer_come_back_in_full",
+        (("2026-03-01", "2026-03-10", "5", None), ("2026-03-20", "2026-04-01", "2", "full")),
+        [("2026-03-01", "2026-04-01", 2000)],
+    ),
+    Known(
+        "more_come_back_in_full",
+        (("2026-03-05", "2026-03-10", "1", "day"), ("2026-03-20", "2026-04-01", "2", "full")),
+        [("2026-03-05", "2026-04-01", 2000)],
+    ),
+    Known(
+        "full_twice",
+        (("2026-03-05", "2026-03-10", "3", "full"), ("2026-03-20", "2026-04-01", "2", "full")),
+        [("2026-03-05", "2026-04-01", 2000)],
+    ),
+    Known(
+        "neither_lasts",
+        (("2026-03-01", "2026-03-01T14:00", "2", None), ("2026-03-02", "2026-03-24", "3", "full")),
+        [],
+    ),
+]
+
+
+@pytest.mark.parametrize("case", KNOWN, ids=lambda case: case.name)
+def test_what_is_known_to_end_stays_unpaid_when_something_else_is_charged_in_full(case: Known) -> None:
+    """What is charged for what comes later does not count as charged for what was before it."""
+    price = a_price(proration="none")
+    terms = BOOK.terms(MARCH, *(BOOK.segment(a, b, n, price, begins=how) for a, b, n, how in case.parts))
+    charges = BOOK.settle(terms)
+    told = [(str(c.service_start_on), str(c.service_end_on), c.amount.amount_minor) for c in charges]
+    assert told == case.charges
+    assert BOOK.settle(terms, charges) == []
+
+
+def test_what_was_charged_stands_beside_what_is_charged_in_full_later() -> None:
+    price = a_price(proration="none")
+    whole = BOOK.terms(MARCH, BOOK.segment(*ALL, "5", price))
+    ended = BOOK.terms(
+        MARCH,
+        BOOK.segment("2026-03-01", "2026-03-10", "5", price),
+        BOOK.segment("2026-03-20", "2026-04-01", "7", price, begins="full"),
+    )
+    assert [c.amount.amount_minor for c in BOOK.settle_all(whole, ended, ended)] == [5000, 2000]
+
+
 def test_a_zone_that_changes_in_mid_period_moves_no_money() -> None:
     """The dates stay; the instant at which the period ends, and that of a later change, are those of the new zone."""
     moved = replace(BOOK, zone="Pacific/Kiritimati")
@@ -505,3 +561,36 @@ def test_a_flat_fee_a_minimum_and_a_cap_are_given_back_as_they_were_charged() ->
 
 def amount_of(charge: Charge) -> list[int]:
     return [line.amount.amount_minor for line in rated_lines(charge)]
+
+
+def test_what_was_billed_elsewhere_ends_on_its_date_in_a_new_zone_too() -> None:
+    """11 March began in Amsterdam at 19:00 on the 10th in New York: the 10th is charged by nobody here."""
+    moved = replace(BOOK, zone="America/New_York", billed_until="2026-03-10T19:00")
+    end = moved.at(ALL[1])
+    whole = seats((*ALL, "2"))
+    same = replace(whole, period=replace(MARCH, end=end), segments=(replace(whole.segments[0], end=end),))
+    charges = replace(BOOK, billed_until="2026-03-11").settle(whole)
+    assert [charge.fraction for charge in charges] == [Fraction(21, 31)]
+    assert moved.settle(same, charges) == []
+
+
+@pytest.mark.parametrize("second_first", [False, True])
+def test_parts_by_the_day_and_by_the_second_sum_to_the_whole(second_first: bool) -> None:
+    """March has an hour less in Amsterdam: 743, in 31 days. What costs the same all the time costs what a month does."""
+    prices = [a_price("743.00", id=f"prc_{n}", code=f"p{n}") for n in range(4)]
+    at = ["2026-03-01", "2026-03-11", "2026-03-20T12:00", "2026-03-30", "2026-04-01"]
+    methods = [None, "day", "second", "day", None]
+    if second_first:
+        at[1], at[2], at[3] = "2026-03-11T12:00", "2026-03-20", "2026-03-30T12:00"
+        methods = [None, "second", "day", "second", None]
+    charges = BOOK.settle(
+        BOOK.terms(
+            MARCH,
+            *(
+                BOOK.segment(at[n], at[n + 1], "1", prices[n], begins=methods[n], ends=methods[n + 1])
+                for n in range(4)
+            ),
+        )
+    )
+    assert sum(charge.fraction for charge in charges) == 1
+    assert amount(charges) == "743.00"

@@ -119,6 +119,21 @@ def test_a_yearly_allowance_is_pooled_over_monthly_charges_and_begins_anew() -> 
     assert sums(found) == ["0.00"] * 9 + ["200.00"] * 3 + ["0.00"] * 2
 
 
+def test_a_pooled_allowance_is_settled_at_the_end_of_its_year() -> None:
+    km = replace(
+        a_usage_price("km", "per_unit", "0.10", included="18000"),
+        allowance_interval_unit="year",
+        allowance_pool="interval",
+    )
+    found = simulated(a_plan(km), used("km", "2000"), periods=14)
+    assert sums(found) == ["0.00"] * 11 + ["600.00"] + ["0.00"] * 2
+    settled = found.periods[11].charges[0]
+    assert (settled.end_on - settled.start_on).days in (365, 366)
+    assert notes(found) == ["allowance_not_settled"]
+    whole = simulated(a_plan(replace(km, allowance_pool="subscription")), used("km", "2000"), periods=14)
+    assert sums(whole) == ["0.00"] * 14
+
+
 def test_a_yearly_commitment_is_trued_up_at_the_end_of_its_year() -> None:
     plan = a_plan(
         a_usage_price("light", "per_unit", "0.01"),

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from services.billing.adapters.mapping import seller_from_json, seller_to_json
+from services.billing.adapters.party_mapping import seller_from_json, seller_to_json
 from tests.support.billing import a_seller
 
 OF_AN_EARLIER_RELEASE: dict[str, Any] = {

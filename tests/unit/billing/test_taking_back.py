@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from libs.common.money import Money
-from services.billing.application.events import price_from
+from services.billing.application.snapshots import price_from
 from services.billing.domain.charge import Charge
 from services.billing.domain.invoice_line import InvoiceLine
 from services.billing.domain.settlement import SettlementInputs, settle_lines

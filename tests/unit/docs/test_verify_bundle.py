@@ -19,7 +19,7 @@ from libs.common.money import Money, allocate
 from services.billing.adapters.mapping import charge_to_row
 from services.billing.adapters.proof_queries import told
 from services.billing.domain.charge import Charge, rated_lines, with_amount
-from services.billing.domain.rating.allowance import AllowanceBalance, RolledOver
+from services.billing.domain.rating.allowance import AllowanceBalance, AllowancePool, RolledOver
 from services.billing.domain.rating.price import Price, PriceTier
 from services.billing.domain.revenue_schedule import EarnedLine, schedule_of
 from tests.unit.billing.prices import JANUARY, T0, a_price
@@ -158,6 +158,25 @@ def test_what_a_change_costs(
 ) -> None:
     cap = Money(most, price.currency) if is_end and most is not None else None
     charge = a_charge(price, after, quantity_before=before, is_end=is_end, fraction=fraction, most=cap)
+    assert theirs(charge) == ours(charge)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    price=prices().filter(lambda price: price.model in ("per_unit", "graduated", "volume", "package")),
+    quantity=st.decimals(-50, 10_000, places=1),
+    before=quantities,
+    held=st.fractions(0, 40, max_denominator=31),
+    is_last=st.booleans(),
+)
+def test_what_settles_a_pool(
+    price: Price, quantity: Decimal, before: Decimal, held: Fraction, is_last: bool
+) -> None:
+    pool = AllowancePool(date(2025, 1, 1), T0, None, held, 12, "month", before, is_last)
+    allowance = AllowanceBalance(price.included_quantity, pool=pool)
+    charge = a_charge(
+        price, quantity, kind="usage", event_count=3, usage_window_id="uwin_1", allowance=allowance
+    )
     assert theirs(charge) == ours(charge)
 
 

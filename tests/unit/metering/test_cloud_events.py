@@ -16,6 +16,7 @@ from services.metering.domain.usage_event import MalformedEvent, UsageEvent
 from services.metering.entrypoints.cloud_events import (
     Reader,
     UnreadableEvents,
+    UnreadArray,
     split_array,
     split_lines,
     split_object,
@@ -53,14 +54,9 @@ times = st.one_of(
 )
 def test_the_fast_way_and_the_careful_way_agree(ascii: bool, **attributes: Any) -> None:
     raw = json.dumps(attributes, ensure_ascii=ascii).encode("utf-8", "surrogatepass")
-    careful = READER._read_carefully(raw)
-    try:
-        fast = READER._read_fast(raw)
-    except Exception:
-        read = READER.read(raw)
-        assert told(read) == told(careful)
-        return
-    assert told(fast) == told(careful)
+    careful = told(READER._read_carefully(raw))
+    assert told(READER.read(raw)) == careful
+    assert [told(event) for event in UnreadArray(READER, b"[%b, %b]" % (raw, raw))] == [careful, careful]
 
 
 def told(event: UsageEvent | MalformedEvent) -> Any:
@@ -146,9 +142,19 @@ def test_bodies_are_cut_into_events() -> None:
         (split_array, b"[1,]"),
         (split_object, b"[]"),
         (split_object, b""),
+        (lambda body: UnreadArray(READER, body), b"{}"),
+        (lambda body: UnreadArray(READER, body), b"[" * 100_000),
     ):
         with pytest.raises(UnreadableEvents):
             split(body)
+
+
+def test_how_many_events_an_array_holds_is_known_before_it_is_read() -> None:
+    good = b'{"specversion":"1.0","id":"a","source":"s","type":"t","subject":"u"}'
+    array = UnreadArray(READER, b"[%b, 5, {}]" % good)
+    assert len(array) == 3
+    assert [isinstance(event, UsageEvent) for event in array] == [True, False, False]
+    assert array[0] is next(iter(array)), "it is read once"
 
 
 def test_a_control_character_never_reaches_the_store() -> None:

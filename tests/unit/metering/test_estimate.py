@@ -8,7 +8,7 @@ import pytest
 
 from services.metering.domain.consumption import opening
 from services.metering.domain.counter import CounterRules
-from services.metering.domain.estimate import estimated_value, mean_of_periods
+from services.metering.domain.estimate import PeriodUsed, estimated_value, mean_of_periods
 from tests.unit.metering.readings import SIX_DIGITS, a_reading
 
 
@@ -35,12 +35,18 @@ CASES = [
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_mean_of_periods(case: Case) -> None:
-    found = mean_of_periods([Decimal(period) for period in case.periods], decimals=case.decimals)
-    assert found == Decimal(case.mean)
+    periods = [PeriodUsed(Decimal(period)) for period in case.periods]
+    assert mean_of_periods(periods, decimals=case.decimals) == Decimal(case.mean)
+
+
+def test_a_period_that_was_cut_counts_for_its_part() -> None:
+    periods = [PeriodUsed(Decimal(30)), PeriodUsed(Decimal(7), Fraction(1, 4))]
+    assert mean_of_periods(periods, decimals=0) == 30  # 37 in one period and a quarter: 29.6
+    assert mean_of_periods(periods, decimals=1, part=Fraction(1, 2)) == Decimal("14.8")
 
 
 def test_a_part_of_a_period_is_rounded_once() -> None:
-    periods = [Decimal(31), Decimal(32)]
+    periods = [PeriodUsed(Decimal(31)), PeriodUsed(Decimal(32))]
     assert mean_of_periods(periods, decimals=0, part=Fraction(1, 21)) == 2  # 31.5 / 21 = 1.5
     assert mean_of_periods(periods, decimals=1, part=Fraction(1, 21)) == Decimal("1.5")
 

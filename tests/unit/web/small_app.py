@@ -11,7 +11,7 @@ from typing import Annotated, Any, Self
 
 import asyncpg
 import httpx
-from fastapi import APIRouter, FastAPI
+from fastapi import FastAPI
 from sqlalchemy.ext.asyncio import AsyncConnection
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -38,6 +38,7 @@ from libs.common.web.bodies import (
     identifier,
 )
 from libs.common.web.calls import Authorised, Call, authorised
+from libs.common.web.late_routes import LateRouter
 from libs.common.web.limits import Limits
 from libs.common.web.pagination import Page, PageDep
 
@@ -168,7 +169,7 @@ class NoteChangesBody(StrictBody):
     name: Name
 
 
-router = APIRouter(prefix="/v1/notes", tags=["notes"])
+router = LateRouter(prefix="/v1/notes", tags=["notes"])
 
 
 @router.get("", response_model=Page[NoteBody])
@@ -260,7 +261,7 @@ async def delete_note(note_id: NoteId, call: Writer) -> Response:
     return await call.change(work)
 
 
-operations = APIRouter(prefix="/v1/notes-operations", tags=["operations"])
+operations = LateRouter(prefix="/v1/notes-operations", tags=["operations"])
 
 
 @operations.get("/audit")
@@ -304,7 +305,7 @@ def a_small_app(
     *,
     limits: Limits | None = None,
     readiness: Callable[[], Any] | None = None,
-    routers: list[APIRouter] | None = None,
+    routers: list[LateRouter] | None = None,
 ) -> SmallApp:
     async def ready() -> dict[str, bool]:
         return {"database": True}

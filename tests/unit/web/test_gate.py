@@ -4,8 +4,8 @@ from pathlib import Path
 
 import httpx
 import pytest
-from fastapi import APIRouter
 
+from libs.common.web.late_routes import LateRouter
 from libs.common.web.limits import Limits
 from tests.unit.web.small_app import SmallApp, a_small_app
 from tests.unit.web.test_calls import problem
@@ -85,7 +85,7 @@ async def test_guessing_tokens_has_a_price(tmp_path: Path) -> None:
 
 
 def test_a_route_that_asks_for_no_scope_is_not_served(tmp_path: Path) -> None:
-    careless = APIRouter(prefix="/v1/careless")
+    careless = LateRouter(prefix="/v1/careless")
 
     @careless.get("")
     async def get_careless() -> dict[str, str]:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import date
+from datetime import date, datetime
 from decimal import Decimal
 from fractions import Fraction
+from typing import Literal
 
-from libs.common.exact import EXACT, Number
+from libs.common.exact import EXACT, Number, divide, multiply, plain, subtract
 from libs.common.periods import Interval, boundary, index_on
 from services.billing.domain.rating.package import packages_of
 from services.billing.domain.rating.price import Price
@@ -21,6 +22,8 @@ from services.billing.domain.rating.usage import sum_of
 
 MONTH = Interval("month")
 MONTHS_OF_A_YEAR = 12
+
+PoolUnit = Literal["month", "day"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,15 +35,36 @@ class RolledOver:
 
 
 @dataclass(frozen=True, slots=True)
+class AllowancePool:
+    """What is included, where it is earned with time and settled once, as it stands with the usage that is rated next.
+
+    It began on `start_on`, at `start`. It is settled with the period that reaches `until_on` (None: only when its price
+    ends), or in which its price ends: `is_last`. At the end of this usage, its price has been held for `held` of the
+    `length` months, or days, of an interval; `used_before` was used in the pool before this usage. Source: R13.
+    """
+
+    start_on: date
+    start: datetime
+    until_on: date | None
+    held: Fraction
+    length: int
+    unit: PoolUnit
+    used_before: Decimal
+    is_last: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class AllowanceBalance:
     """What may still be used for nothing, before the usage that is rated next.
 
-    `included` is left of this allowance period's own; `rolled_over` and `left_of_blocks` come from earlier.
+    `included` is left of this allowance period's own; `rolled_over` and `left_of_blocks` come from earlier. In a `pool`,
+    `included` is what a whole interval earns.
     """
 
     included: Decimal
     rolled_over: tuple[RolledOver, ...] = ()
     left_of_blocks: tuple[RolledOver, ...] = ()
+    pool: AllowancePool | None = None
 
     @property
     def total(self) -> Decimal:
@@ -64,10 +88,14 @@ def opening_balance(price: Price) -> AllowanceBalance:
 def draw(price: Price, quantity: Decimal, opening: AllowanceBalance) -> Drawn:
     """Take `quantity` from the balance: first what is included, then what rolled over, then what is left of blocks.
 
+    Of a pool, nothing is to be paid until it is settled; then what was used in all of it beyond what was earned is.
     What is rolled over goes in the order in which it expires. Of a price per package, what is left of the last
     block that was begun is kept if the price has a rollover.
     Source: HP Instant Ink: plan, rollover, overage set.
     """
+    if opening.pool is not None:
+        billable = beyond_pool(opening.included, opening.pool, quantity) if opening.pool.is_last else NOTHING
+        return Drawn(Covered(NOTHING), billable, opening)
     included = min(quantity, opening.included)
     rest = EXACT.subtract(quantity, included)
     rest, rolled_over = _take(rest, opening.rolled_over)
@@ -105,15 +133,46 @@ def renew(price: Price, closing: AllowanceBalance) -> AllowanceBalance:
     return AllowanceBalance(price.included_quantity, kept, _older(closing.left_of_blocks))
 
 
+def earned_by(included: Decimal, pool: AllowancePool) -> Number:
+    """What the pool has earned: `included` for each interval that its price was held, exactly. Source: R13."""
+    return plain(divide(multiply(included, pool.held), Decimal(pool.length)))
+
+
+def with_usage(pool: AllowancePool, quantity: Decimal) -> AllowancePool:
+    """The pool after this usage."""
+    return replace(pool, used_before=EXACT.add(pool.used_before, quantity))
+
+
+def used_of(pool: AllowancePool, quantity: Decimal) -> Decimal:
+    """All that was used in the pool. An estimate that was put right may take back what was used before it."""
+    return max(EXACT.add(pool.used_before, quantity), NOTHING)
+
+
+def beyond_pool(included: Decimal, pool: AllowancePool, quantity: Decimal) -> Number:
+    return max(NOTHING, plain(subtract(used_of(pool, quantity), earned_by(included, pool))))
+
+
+def months_held(start_on: date, end_on: date, *, anchor_on: date) -> Fraction:
+    """The months from `start_on` until before `end_on`, as they are counted from `anchor_on`.
+
+    Units: months, exactly; of a month that is not whole, its days in use over all of its days. Source: R13, R8.
+    """
+    return _months_until(end_on, anchor_on) - _months_until(start_on, anchor_on)
+
+
+def _months_until(on: date, anchor_on: date) -> Fraction:
+    months = index_on(anchor_on, MONTH, on)
+    month_on, next_on = boundary(anchor_on, MONTH, months), boundary(anchor_on, MONTH, months + 1)
+    return months + Fraction((on - month_on).days, (next_on - month_on).days)
+
+
 def earned_allowance(yearly: Decimal, start_on: date, end_on: date) -> Fraction:
     """The part of a pooled yearly allowance that is earned from `start_on` until before `end_on`.
 
     Units: yearly x months held / 12, exactly; a month that is not whole counts by its days.
     Source: R13, a car of 18,000 km a year held for 20 months has 30,000 km.
     """
-    months = index_on(start_on, MONTH, end_on)
-    month_on, next_on = boundary(start_on, MONTH, months), boundary(start_on, MONTH, months + 1)
-    held = months + Fraction((end_on - month_on).days, (next_on - month_on).days)
+    held = months_held(start_on, end_on, anchor_on=start_on)
     return Fraction(yearly) * held * Fraction(1, MONTHS_OF_A_YEAR)
 
 

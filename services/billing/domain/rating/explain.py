@@ -6,9 +6,10 @@ from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import NamedTuple
 
+from libs.common.exact import plain
 from libs.common.expression import EventView
 from libs.common.money import exponent
-from services.billing.domain.rating.allowance import AllowanceBalance, keeps_rest_of_block
+from services.billing.domain.rating.allowance import AllowanceBalance, AllowancePool, keeps_rest_of_block
 from services.billing.domain.rating.capacity import stays_in
 from services.billing.domain.rating.derivation import Derivation, Known, WrittenDown
 from services.billing.domain.rating.explanation import ExplainedLine, Explanation
@@ -89,6 +90,8 @@ def _billable(rated: Rated, at: Derivation) -> Known:
         quantity = _capacity(rated, at)
     else:
         quantity = at.given("quantity", rated.usage.quantity, "the quantity")
+    if rated.opening is not None and rated.opening.pool is not None:
+        return _drawn_on_pool(rated.opening, rated.opening.pool, quantity, at)
     if rated.opening is not None:
         return _drawn(rated.opening, quantity, at)
     if not price.included_quantity or price.model in ("flat", "matrix"):
@@ -110,6 +113,22 @@ def _drawn(opening: AllowanceBalance, quantity: Known, at: Derivation) -> Known:
             free = at.step(f"{name}_used", "min", rest, at.given(name, units, says), says=f"free, {says}")
             rest = at.step("billable", "-", rest, free, says="that leaves")
     return rest
+
+
+def _drawn_on_pool(balance: AllowanceBalance, pool: AllowancePool, quantity: Known, at: Derivation) -> Known:
+    """All usage of the pool, and what was earned while its price was held, once it is settled. Source: R13."""
+    before = at.given("pool_used_before", pool.used_before, "used of the pool before this")
+    used = at.step("pool_used", "+", before, quantity, says="with what was used of the pool before")
+    used = at.step("pool_used", "max", NOTHING, used, says=f"used of the pool since {pool.start_on}")
+    if not pool.is_last:
+        return at.given("billable", NOTHING, "to be paid now: the pool is settled later")
+    included = at.given("included", balance.included, f"units that {pool.length} {pool.unit}s earn")
+    held = at.given("pool_held", plain(pool.held), f"{pool.unit}s of the pool until now")
+    length = at.given("pool_length", Decimal(pool.length), f"{pool.unit}s of an interval of the pool")
+    earned = at.step("pool_earned", "*", included, held)
+    earned = at.step("pool_earned", "/", earned, length, says="earned by the pool")
+    rest = at.step("beyond_pool", "-", used, earned, says="without what the pool has earned")
+    return at.step("billable", "max", NOTHING, rest, says="to be paid")
 
 
 def _capacity(rated: Rated, at: Derivation) -> Known:

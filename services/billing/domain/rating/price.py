@@ -23,6 +23,7 @@ Proration = Literal["none", "day", "second", "full"]
 PackageRounding = Literal["up", "down"]
 CapacityBasis = Literal["peak", "time_weighted"]
 TaxBehavior = Literal["exclusive", "inclusive"]
+AllowancePooling = Literal["interval", "subscription"]
 IntervalUnit = Literal["day", "week", "month", "year"]
 
 ANY = "*"  # in a matrix cell, whatever the value of the dimension is
@@ -66,7 +67,9 @@ class Price:
     `unit_amount` is the whole fee of `flat`, the price of a unit of `per_unit`, of a package of `package`;
     `graduated` and `volume` have `tiers`. `included_quantity` is free before anything is counted.
     `interval_*` is how often it is charged (None: the plan's), `allowance_interval_*` how often what is included
-    begins anew (None: as it is charged). The other fields belong to the model that they are named after.
+    begins anew (None: as it is charged). Where there is an
+    `allowance_pool`, what is included is earned with time, and what goes beyond it is owed once: at the end of that
+    interval, or of the subscription. The other fields belong to the model that they are named after.
     """
 
     id: str
@@ -95,6 +98,7 @@ class Price:
     included_quantity: Decimal = Decimal(0)
     allowance_interval_unit: IntervalUnit | None = None
     allowance_interval_count: int = 1
+    allowance_pool: AllowancePooling | None = None
     rollover: Rollover | None = None
     minimum_amount: Decimal | None = None
     maximum_amount: Decimal | None = None

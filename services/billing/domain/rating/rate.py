@@ -8,10 +8,10 @@ from fractions import Fraction
 from typing import NamedTuple
 
 from libs.common.errors import RuleViolation
-from libs.common.exact import EXACT, Number, subtract
+from libs.common.exact import EXACT, Number, plain, subtract, text
 from libs.common.money import MINOR_UNITS, Money, exponent, round_ratio, to_minor_unit, total
 from libs.common.periods import Period
-from services.billing.domain.rating.allowance import AllowanceBalance, draw
+from services.billing.domain.rating.allowance import AllowanceBalance, AllowancePool, draw, earned_by, used_of
 from services.billing.domain.rating.bounds import bound_line
 from services.billing.domain.rating.capacity import capacity, measured_capacity
 from services.billing.domain.rating.dynamic import dynamic
@@ -137,7 +137,8 @@ def rate_usage(
 
     `fraction` is the part of the period that is charged, `bounds_fraction` that for which the price's minimum and
     maximum hold (`fraction` if it is not given: usage is charged whole even where its period was cut).
-    `allowance` is the balance before this usage; without one, `included_quantity` is whole, and nothing rolls over.
+    `allowance` is the balance before this usage; without one, `included_quantity` is whole, and nothing rolls over. Of a
+    pool that is not settled yet, there is one line of nothing, and the price's minimum is not owed.
     `period` is needed for dated levels only.
     Raises: NegativeQuantity, UsageIncomplete, UsageInconsistent, NoMatrixCell, ExpressionFailed, NegativeAmount,
     AllowanceNotOffered.
@@ -145,7 +146,8 @@ def rate_usage(
     measured: Number = usage.quantity
     if price.model == "capacity":
         measured = measured_capacity(price, usage, period)
-    if measured < NOTHING:
+    pool = None if allowance is None else allowance.pool
+    if measured < NOTHING and pool is None:
         raise NegativeQuantity("a quantity is rated from zero up", quantity=measured)
     covered: Covered | None = None
     closing: AllowanceBalance | None = None
@@ -160,11 +162,14 @@ def rate_usage(
         covered, billable, closing = drawn.covered, drawn.billable, drawn.closing
     if price.model in BY_USAGE:
         parts = BY_USAGE[price.model](price, usage.quantity, billable, usage)
+    elif pool is not None and not pool.is_last:
+        parts = _nothing_yet(price)
     else:
         parts = BY_QUANTITY[price.model](price, billable)
     bounds = fraction if bounds_fraction is None else bounds_fraction
     is_plain = fraction is WHOLE_PERIOD and covered is None
-    lines = _lines(price, parts, PLAIN if is_plain else Terms("price", fraction, covered))
+    counted = None if pool is None else _pool_told(price, pool, usage.quantity)
+    lines = _lines(price, parts, PLAIN if is_plain else Terms("price", fraction, covered, counted=counted))
     return Rated(
         price=price,
         usage=usage,
@@ -174,10 +179,30 @@ def rate_usage(
         measured=measured,
         covered=covered,
         billable=billable,
-        lines=_bounded(price, lines, bounds),
+        lines=tuple(lines) if pool is not None and not pool.is_last else _bounded(price, lines, bounds),
         opening=allowance,
         closing=closing,
     )
+
+
+def _nothing_yet(price: Price) -> tuple[Part, ...]:
+    """Of a pool that is not settled: no unit of it is paid for, and nothing that is added once."""
+    if price.tiers:
+        return ((1, NOTHING, price.tiers[0].unit_amount, NOTHING, None, None),)
+    return ((0, NOTHING, price.unit_amount or NOTHING, NOTHING, None, NOTHING),)
+
+
+def _pool_told(price: Price, pool: AllowancePool, quantity: Decimal) -> str:
+    used, since = text(used_of(pool, quantity)), f"since {pool.start_on}"
+    if not pool.is_last:
+        return f"{used} used of the pool {since}, which is settled later"
+    earned = f"{text(price.included_quantity)} * {_in_brackets(pool.held)} / {pool.length}"
+    return f"{used} used of the pool {since} after {earned} = {text(earned_by(price.included_quantity, pool))} earned"
+
+
+def _in_brackets(number: Fraction) -> str:
+    told = text(plain(number))
+    return f"({told})" if "/" in told else told
 
 
 def _plain_lines(price: Price, parts: Sequence[Part]) -> list[RatedLine]:

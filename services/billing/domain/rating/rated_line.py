@@ -34,13 +34,15 @@ class Covered(NamedTuple):
 class Terms(NamedTuple):
     """What the lines of one rating share where it is not a plain one of a whole period.
 
-    `told` is how a line came about that no model made.
+    `told` is how a line came about that no model made, `counted` how the quantity did where more than the usage
+    decides on it.
     """
 
     kind: LineKind
     fraction: Fraction
     covered: Covered | None = None
     told: str | None = None
+    counted: str | None = None
 
 
 PLAIN = Terms("price", Fraction(1))
@@ -184,6 +186,8 @@ class RatedLine(NamedTuple):
         return f"{function}({text(self.counted_from)} / {text(self.price.package_size)})"
 
     def _included_words(self) -> str:
+        if self.terms.counted is not None:
+            return self.terms.counted
         covered = self.terms.covered
         if covered is None:
             free: Number = self.price.included_quantity

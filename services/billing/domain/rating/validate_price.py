@@ -58,6 +58,7 @@ _NUMBERS = (
     "minimum_amount",
     "maximum_amount",
 )
+_POOLED = ("per_unit", "graduated", "volume", "package")
 _CARRIED_ON = ("per_unit", "graduated", "volume", "package", "graduated_percentage", "dynamic")
 
 
@@ -210,6 +211,13 @@ def _order_faults(price: Price) -> Iterator[InputError]:
 def _allowance_faults(price: Price) -> Iterator[InputError]:
     if price.allowance_interval_unit is not None and not price.included_quantity:
         yield _fault("/allowance_interval_unit", "there is nothing included that could begin anew")
+    if price.allowance_pool is not None:
+        if price.model not in _POOLED:
+            yield _fault("/allowance_pool", f"units of the model {price.model} cannot be pooled")
+        if not price.included_quantity:
+            yield _fault("/allowance_pool", "there is nothing included that could be pooled")
+        if price.rollover is not None:
+            yield _fault("/rollover", "a pool lasts as long as it is held, and leaves nothing over")
     if price.rollover is None:
         return
     if price.model not in _CARRIED_ON:

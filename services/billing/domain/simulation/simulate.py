@@ -11,9 +11,18 @@ from fractions import Fraction
 from libs.common.errors import InputError, InvalidInput, ServiceError
 from libs.common.money import Money, total
 from libs.common.periods import Period, boundary, days_in_use
+from services.billing.domain.agreement import Bounds
 from services.billing.domain.plan_terms import PlanTerms
+from services.billing.domain.pooled_allowance import pool_with
 from services.billing.domain.proration import fraction_in_use
-from services.billing.domain.rating.allowance import AllowanceBalance, draw, opening_balance, renew
+from services.billing.domain.rating.allowance import (
+    AllowanceBalance,
+    AllowancePool,
+    draw,
+    opening_balance,
+    renew,
+    with_usage,
+)
 from services.billing.domain.rating.commitment import Commitment, Spent, settle
 from services.billing.domain.rating.explain import explain
 from services.billing.domain.rating.explain_commitment import explain_commitment
@@ -60,6 +69,7 @@ def simulate(
     trial = run.trial() if scenario.with_trial else None
     if run.faults:
         raise impossible(run.faults)
+    run.note_pools()
     timetable = scenario.timetable
     periods = tuple(
         SimulatedPeriod(
@@ -98,6 +108,7 @@ class _Run:
     found: list[list[SimulatedCharge]] = field(init=False)
     spent: list[list[Spent]] = field(init=False)
     carried: dict[str, AllowanceBalance] = field(default_factory=dict)
+    pools: dict[str, AllowancePool] = field(default_factory=dict)
     notes: list[Note] = field(default_factory=list)
     faults: list[InputError] = field(default_factory=list)
 
@@ -130,6 +141,8 @@ class _Run:
     def _rate_usage(self, charge: PlannedCharge, usage: Usage, span: Period) -> Rated:
         """With what is left of the allowance, where that lasts longer than the charge, or begins anew within it."""
         price, length = charge.price, charge.whole_end - charge.start
+        if price.allowance_pool is not None:
+            return self._rate_pooled(charge, usage, span)
         if price.rollover is None and (not price.included_quantity or charge.allowance_steps == length):
             return rate_usage(price, usage, span)
         opening = self.carried.get(price.id) or opening_balance(price)
@@ -140,6 +153,40 @@ class _Run:
         assert rated.closing is not None
         self.carried[price.id] = renew(price, rated.closing) if charge.allowance_ends else rated.closing
         return rated
+
+    def _rate_pooled(self, charge: PlannedCharge, usage: Usage, span: Period) -> Rated:
+        """With the pool that it goes on with, or begins; settled where that or its price ends. Source: R13."""
+        price, timetable, phases = charge.price, self.scenario.timetable, self.planned.phases
+        if usage.quantity < 0:
+            raise NegativeQuantity("a quantity is rated from zero up", quantity=usage.quantity)
+        used = self.scenario.metered_of(span)
+        until = self.scenario.metered_until or self.scenario.in_use_until
+        phase_ends = price.phase is not None and phases[charge.end : charge.end + 1] not in (
+            (price.phase,),
+            (),
+        )
+        opening = pool_with(
+            price,
+            self.plan.allowance_interval(price),
+            [(used.start_on, used.end_on)],
+            anchor_on=timetable.start_on,
+            grid_on=timetable.anchor_on,
+            ends_on=used.end_on,
+            began=Bounds(used.start_on, used.end_on, used.start, used.end),
+            before=self.pools.pop(price.id, None),
+            is_end=phase_ends or (until is not None and until <= span.end),
+        )
+        assert opening.pool is not None
+        if not opening.pool.is_last:
+            self.pools[price.id] = with_usage(opening.pool, usage.quantity)
+        return rate_usage(price, usage, span, allowance=opening)
+
+    def note_pools(self) -> None:
+        """Those of which the end lies beyond what is simulated."""
+        codes = {price.id: price.code for price in self.plan.in_currency(self.currency)}
+        for price_id in self.pools:
+            says = "pools what it includes, and is settled at the end of that, which lies beyond what is simulated."
+            self.notes.append(Note("allowance_not_settled", f"{codes[price_id]} {says}"))
 
     def _drawn_within(
         self, charge: PlannedCharge, opening: AllowanceBalance
@@ -189,6 +236,10 @@ class _Run:
     def _keep(self, charge: PlannedCharge, rated: Rated, used: Period) -> None:
         price = rated.price
         start_on, end_on = self._dates(charge.start, charge.end, used)
+        pool = None if rated.opening is None else rated.opening.pool
+        if pool is not None and pool.is_last:
+            start_on = pool.start_on
+        carried = rated.closing is not None and pool is None
         self.found[charge.due].append(
             SimulatedCharge(
                 code=price.code,
@@ -204,8 +255,8 @@ class _Run:
                 lines=tuple(SimulatedLine.of_price(line) for line in rated.lines),
                 amount=rated.amount,
                 explanation=explain(rated) if self.scenario.is_explained else None,
-                allowance_before=rated.opening,
-                allowance_after=None if rated.closing is None else self.carried[price.id],
+                allowance_before=rated.opening if carried else None,
+                allowance_after=self.carried[price.id] if carried else None,
             )
         )
         self.spent[charge.due].append(Spent(price, rated.measured, rated.amount))
