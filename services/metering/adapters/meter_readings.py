@@ -76,21 +76,60 @@ _MONTH = "SELECT ensure_usage_month($1)"
 _NEWEST_METERS = """
     SELECT DISTINCT ON (code) * FROM meter WHERE code = ANY($1::text[]) ORDER BY code, version DESC
 """
+# Whether a point goes on to count in the same subscription, in a window that comes {after} one.
+_GOES_ON = """
+    EXISTS (
+        SELECT FROM usage_window u JOIN subject_binding b ON b.subscription_id = u.subscription_id
+        WHERE u.subscription_id = {p}.subscription_id AND u.period_index {after} {p}.period_index
+          AND u.window_start < u.window_end AND u.window_end > {p}.needed_at
+          AND u.items @> jsonb_build_array(jsonb_build_object('meter', {p}.meter))
+          AND b.meter = {p}.meter AND b.subject = {p}.subject AND b.bound_from < u.window_end
+          AND (b.bound_until IS NULL OR b.bound_until > greatest(u.window_start, {p}.needed_at)))
+"""
 # A point counts until its binding ends, or what is agreed on in the window does.
-_MISSING = """
+_MISSING = f"""
     WITH wanted AS (
-        SELECT * FROM unnest($1::int[], $2::text[], $3::text[], $4::timestamptz[], $5::timestamptz[])
-            AS w(n, item_id, meter, starts, ends)
+        SELECT * FROM unnest($1::int[], $2::text[], $3::text[], $4::timestamptz[], $5::timestamptz[], $6::text[],
+            $7::int[], $8::boolean[])
+            AS w(n, item_id, meter, starts, ends, subscription_id, period_index, is_estimated)
     ), point AS (
-        SELECT w.n, w.meter, b.subject, max(least(w.ends, b.bound_until)) AS needed_at
+        SELECT w.n, w.meter, b.subject, w.subscription_id, w.period_index, w.is_estimated,
+            max(least(w.ends, b.bound_until)) AS needed_at
         FROM wanted w JOIN subject_binding b ON b.item_id = w.item_id AND b.meter = w.meter
             AND b.bound_from < w.ends AND (b.bound_until IS NULL OR b.bound_until > w.starts)
-        GROUP BY 1, 2, 3
+        GROUP BY 1, 2, 3, 4, 5, 6
+    ), unread AS (
+        SELECT p.*, NOT {_GOES_ON.format(p="p", after=">")} AS is_end
+        FROM point p
+        WHERE NOT EXISTS (
+            SELECT FROM meter_reading r WHERE r.meter = p.meter AND r.subject = p.subject
+                AND r.read_at = p.needed_at AND r.state = 'accepted')
     )
-    SELECT p.* FROM point p
-    WHERE NOT EXISTS (
+    SELECT p.* FROM unread p
+    WHERE p.is_end OR p.is_estimated AND NOT EXISTS (
         SELECT FROM meter_reading r WHERE r.meter = p.meter AND r.subject = p.subject
             AND r.read_at >= p.needed_at AND r.state = 'accepted')
+    ORDER BY p.meter, p.subject, p.needed_at
+"""
+_ENDS_BESIDE = f"""
+    WITH came AS (
+        SELECT * FROM unnest($1::text[], $2::text[], $3::timestamptz[]) AS c(meter, subject, read_at)
+    ), point AS (
+        SELECT c.*, w.subscription_id, w.period_index, least(w.window_end, d.bound_until) AS needed_at
+        FROM came c JOIN subject_binding d ON d.meter = c.meter AND d.subject = c.subject
+        JOIN usage_window w ON w.subscription_id = d.subscription_id AND w.state = 'closed'
+            AND w.window_start < w.window_end AND d.bound_from < w.window_end
+            AND (d.bound_until IS NULL OR d.bound_until > w.window_start)
+            AND w.items @> jsonb_build_array(jsonb_build_object('meter', c.meter))
+    )
+    SELECT DISTINCT p.meter, p.subject, p.needed_at FROM point p
+    WHERE NOT EXISTS (
+        SELECT FROM meter_reading r WHERE r.meter = p.meter AND r.subject = p.subject AND r.read_at = p.needed_at)
+      AND NOT EXISTS (
+        SELECT FROM meter_reading r WHERE r.meter = p.meter AND r.subject = p.subject AND r.state = 'accepted'
+            AND NOT {_IS_ESTIMATE} AND r.read_at > least(p.read_at, p.needed_at)
+            AND r.read_at < greatest(p.read_at, p.needed_at))
+      AND NOT {_GOES_ON.format(p="p", after=">=")}
     ORDER BY p.meter, p.subject, p.needed_at
 """
 # Periods of the subscription before this one, the newest first, with what was made of the point's readings in each.
@@ -186,22 +225,41 @@ class MeterReadings:
         return {row["code"]: meter_from(row) for row in found}
 
     async def find_missing(
-        self, windows: Sequence[UsageWindow], codes: Collection[str]
+        self, windows: Sequence[UsageWindow], estimated: Mapping[str, bool]
     ) -> Sequence[MissingReading]:
-        wanted: list[tuple[int, str, str, datetime, datetime]] = []
+        wanted: list[tuple[int, str, str, datetime, datetime, str, int, bool]] = []
         for number, window in enumerate(windows):
             for span in window.spans():
                 item = window.measured_items[span.place]
-                if item.meter in codes:
-                    wanted.append((number, item.item_id, item.meter, span.start, span.end))
+                if item.meter in estimated:
+                    agreed = (number, item.item_id, item.meter, span.start, span.end)
+                    period = (window.subscription_id, window.period_index)
+                    wanted.append((*agreed, *period, estimated[item.meter]))
         if not wanted:
             return []
         driver = await raw(self._uow.connection)
         found = await driver.fetch(_MISSING, *(list(column) for column in zip(*wanted, strict=True)))
         return [
-            MissingReading(MeterPoint(row["meter"], row["subject"]), row["needed_at"], windows[row["n"]])
+            MissingReading(
+                MeterPoint(row["meter"], row["subject"]), row["needed_at"], windows[row["n"]], row["is_end"]
+            )
             for row in found
         ]
+
+    async def find_ends_beside(
+        self, read: Collection[tuple[MeterPoint, datetime]]
+    ) -> Mapping[MeterPoint, Sequence[datetime]]:
+        instants = sorted(read)
+        found = await (await raw(self._uow.connection)).fetch(
+            _ENDS_BESIDE,
+            [point.meter for point, _ in instants],
+            [point.subject for point, _ in instants],
+            [at for _, at in instants],
+        )
+        ends: dict[MeterPoint, list[datetime]] = defaultdict(list)
+        for row in found:
+            ends[MeterPoint(row["meter"], row["subject"])].append(row["needed_at"])
+        return ends
 
     async def used_around(
         self, missing: Sequence[MissingReading], *, periods_max: int

@@ -26,10 +26,20 @@ _COUNT = """
     FROM (SELECT type FROM usage_event WHERE occurred_at >= $2 LIMIT $3) e
 """
 _ESTIMATE = "EXPLAIN (FORMAT JSON) SELECT FROM usage_event WHERE occurred_at >= $1"
-_FIND = """
-    SELECT occurred_at FROM usage_event
-    WHERE occurred_at >= $1 AND occurred_at < coalesce($2::timestamptz, 'infinity')
-    ORDER BY occurred_at, key OFFSET $3 LIMIT 1
+_FIND = "SELECT occurred_at FROM usage_event WHERE occurred_at >= $1 ORDER BY occurred_at LIMIT 1"
+_CUT = """
+    SELECT e.occurred_at FROM (
+        SELECT e.occurred_at, e.key, row_number() OVER earlier AS looked_at,
+               count(*) FILTER (WHERE e.type = ANY($1::text[])) OVER earlier AS found
+        FROM (
+            SELECT occurred_at, key, type FROM usage_event
+            WHERE occurred_at >= $2 AND occurred_at < coalesce($3::timestamptz, 'infinity')
+            ORDER BY occurred_at, key LIMIT $5::bigint + 1
+        ) e
+        WINDOW earlier AS (ORDER BY e.occurred_at, e.key ROWS UNBOUNDED PRECEDING)
+    ) e
+    WHERE e.found > $4::bigint OR e.looked_at > $5::bigint
+    ORDER BY e.occurred_at, e.key LIMIT 1
 """
 _EVENTS = """
     SELECT e.key, e.occurred_at, e.data::text AS data FROM usage_event e
@@ -81,11 +91,22 @@ class UsageHistory:
         told = await (await raw(self._uow.connection)).fetchval(_ESTIMATE, start)
         return int(told[0]["Plan"]["Plan Rows"])
 
-    async def find_event(
-        self, start: datetime, *, offset: int = 0, before: datetime | None = None
+    async def find_event(self, start: datetime) -> datetime | None:
+        found: datetime | None = await (await raw(self._uow.connection)).fetchval(_FIND, start)
+        return found
+
+    async def find_cut(
+        self,
+        types: Sequence[str],
+        start: datetime,
+        *,
+        before: datetime | None,
+        read_max: int,
+        looked_at_max: int,
     ) -> datetime | None:
-        found: datetime | None = await (await raw(self._uow.connection)).fetchval(
-            _FIND, start, before, offset
+        driver = await raw(self._uow.connection)
+        found: datetime | None = await driver.fetchval(
+            _CUT, list(types), start, before, read_max, looked_at_max
         )
         return found
 

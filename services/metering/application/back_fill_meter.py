@@ -16,7 +16,8 @@ from services.metering.domain.meter import Meter
 
 AT_ONCE_MAX = 5_000  # events, in the transaction that defines the meter
 LOOKED_AT_MAX = 50_000  # events of any type, to find out
-SLICE_EVENTS = 5_000  # of any type: writers wait for a fraction of a second
+SLICE_EVENTS = 5_000  # of the meter's types: writers wait for a fraction of a second
+SLICE_LOOKED_AT = 50_000  # of any type, which are only passed over
 MEASURED_AT_ONCE = 500  # before others get a turn: a few milliseconds
 
 EVER = datetime(1, 1, 1, tzinfo=UTC)
@@ -63,7 +64,15 @@ async def back_fill_meter(command: BackFillMeter, *, uow: UnitOfWork, clock: Clo
     meter = await uow.meters.get(back_fill.id)
     beginning = await _beginning(meter, uow)
     start = max(beginning, back_fill.filled_until or beginning)
-    end = slice_end(start, await uow.history.find_event(start, offset=SLICE_EVENTS, before=meter.valid_until))
+    versions = await _until(meter, uow)
+    too_many = await uow.history.find_cut(
+        sorted({version.event_type for version in versions}),
+        start,
+        before=meter.valid_until,
+        read_max=SLICE_EVENTS,
+        looked_at_max=SLICE_LOOKED_AT,
+    )
+    end = slice_end(start, too_many)
     await _measure(meter, start, end, uow)
     await uow.usage.stop_writers()
     event_count = await uow.history.fill(await _until(meter, uow), start, end)

@@ -12,7 +12,7 @@ from services.metering.application.ports import Arrival, Computed, MeterBook, Un
 from services.metering.application.reads import Reject, UsageConflict
 from services.metering.domain.aggregation import BucketSums
 from services.metering.domain.late_usage import ChangedUsage
-from services.metering.domain.measurement import Measurement, measure, objections
+from services.metering.domain.measurement import Measurement, has_too_many_digits, measure, objections
 from services.metering.domain.meter import Meter
 from services.metering.domain.usage_event import (
     EPOCH,
@@ -186,7 +186,7 @@ def look_at(
         if not _reads(meter, occurred_at):
             continue
         found = measure(meter, event.data)
-        if found is None or meter.dimensions:
+        if found is None or meter.dimensions or has_too_many_digits(found.value):
             reasons += [told for told in objections(meter, event.data) if told not in reasons]
         if found is not None:
             measured.append((meter, found))

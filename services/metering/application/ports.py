@@ -226,10 +226,20 @@ class UsageHistory(Protocol):
         """About how many of any type there are."""
         ...
 
-    async def find_event(
-        self, start: datetime, *, offset: int = 0, before: datetime | None = None
+    async def find_event(self, start: datetime) -> datetime | None:
+        """When the first event happened, of any type."""
+        ...
+
+    async def find_cut(
+        self,
+        types: Sequence[str],
+        start: datetime,
+        *,
+        before: datetime | None,
+        read_max: int,
+        looked_at_max: int,
     ) -> datetime | None:
-        """When the first event happened, after as many as `offset`."""
+        """When the first event happened that is too many: `read_max` of these types, or `looked_at_max` of any."""
         ...
 
     def events(

@@ -57,11 +57,16 @@ class MadeConsumption:
 
 
 class MissingReading(NamedTuple):
-    """Nobody has read the counter of a point at `needed_at` or later, when its usage in a window ended."""
+    """Nobody has read the counter of a point at `needed_at` or later, when its usage in a window ended.
+
+    `is_end`: no later window of the subscription counts it, so that it should have been read at that very instant; a
+    later reading may be there.
+    """
 
     point: MeterPoint
     needed_at: datetime
     window: UsageWindow
+    is_end: bool = False
 
 
 class UsedAround(NamedTuple):
@@ -124,9 +129,22 @@ class MeterReadings(Protocol):
         ...
 
     async def find_missing(
-        self, windows: Sequence[UsageWindow], codes: Collection[str]
+        self, windows: Sequence[UsageWindow], estimated: Mapping[str, bool]
     ) -> Sequence[MissingReading]:
-        """Points that count in these windows, on meters of these codes, and were not read at the end of it or later."""
+        """Points that count in these windows on meters of these codes, and lack a reading.
+
+        On meters that are `estimated`, those that were not read at the end of it or later; and on all of them, those
+        that count in no later window and were not read at that very instant.
+        """
+        ...
+
+    async def find_ends_beside(
+        self, read: Collection[tuple[MeterPoint, datetime]]
+    ) -> Mapping[MeterPoint, Sequence[datetime]]:
+        """When these points ceased to count in windows that have closed, without a reading of that instant.
+
+        Only where no other reading lies between that and one of these instants.
+        """
         ...
 
     async def used_around(

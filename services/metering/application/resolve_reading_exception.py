@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from libs.common.clock import Clock
 from libs.common.errors import Conflict, InputError, NotFound
+from services.metering.application.estimate_readings import cut_at_ends
 from services.metering.application.ports import UnitOfWork
 from services.metering.application.reading_ports import MeterPoint
 from services.metering.application.settle_readings import PointChange, counter_rules, settle_readings
@@ -90,6 +91,9 @@ async def resolve_reading_exception(
     reading = (await uow.readings.find({exception.reading_id}))[exception.reading_id]
     rules = await counter_rules(reading.meter, uow=uow)
     await settle_readings([_change(command, reading, rules)], author=command.author, uow=uow, now=now)
+    if command.decision != "discard":
+        point = MeterPoint(reading.meter, reading.subject)
+        await cut_at_ends({(point, reading.read_at)}, uow=uow, now=now)
     return closed
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
+from services.metering.application.estimate_readings import cut_at_ends
 from services.metering.application.ports import UnitOfWork
 from services.metering.application.reading_ports import MeterPoint
 from services.metering.application.settle_readings import PointChange, settle_readings
@@ -71,14 +72,17 @@ async def take_meter_readings(
         if came
         else None
     )
+    if settled is not None:
+        taken = [r for r in settled.readings.values() if r.state == "accepted" and not r.is_estimate]
+        await cut_at_ends({(MeterPoint(r.meter, r.subject), r.read_at) for r in taken}, uow=uow, now=now)
     told: list[ReadingResult] = []
     for reading, result in zip(command.readings, results, strict=True):
         if result is None:
             assert settled is not None
             assert isinstance(reading, Reading)
-            taken = settled.readings[reading.id]
-            status: Status = "held" if taken.state == "held" else "accepted"
-            result = ReadingResult(status, taken, exception=settled.exceptions.get(reading.id))
+            kept = settled.readings[reading.id]
+            status: Status = "held" if kept.state == "held" else "accepted"
+            result = ReadingResult(status, kept, exception=settled.exceptions.get(reading.id))
         told.append(result)
     return told
 

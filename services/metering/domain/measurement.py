@@ -122,6 +122,9 @@ def _value_objections(meter: Meter, data: Any) -> Sequence[Reason]:
     if value is None:
         return [Reason("value_missing", pointer, f"the meter {code} needs a value here")]
     if meter.aggregation != "unique":
+        if type(value) is str and _VALUE_TEXT.fullmatch(value) and has_too_many_digits(Decimal(value)):
+            told = f"has more than {DIGITS_MAX} digits when it is written out"
+            return [Reason("number_too_long", pointer, told)]
         if _number(value) is None:
             return [Reason("value_not_a_number", pointer, f"the meter {code} needs a decimal number here")]
         return []
@@ -136,6 +139,15 @@ def _value_objections(meter: Meter, data: Any) -> Sequence[Reason]:
             Reason("operation_unknown", f"/data{where}", f'the meter {code} knows "add" and "remove" here')
         )
     return found
+
+
+def has_too_many_digits(value: Value | None) -> bool:
+    """As one that was sent as text may have: numbers of JSON are refused before. What is stored so stays measured."""
+    if type(value) is not Decimal or len(str(value)) <= DIGITS_MAX:
+        return False
+    _, digits, exponent = value.as_tuple()
+    assert isinstance(exponent, int), "text that is a number is neither NaN nor infinity"
+    return len(digits) > DIGITS_MAX or exponent < -DIGITS_MAX
 
 
 def _matches(filters: Sequence[Filter], data: Any) -> bool:

@@ -305,11 +305,26 @@ class MemoryHistory:
     async def estimate_events(self, start: datetime) -> int:
         return len(self._happened(start))
 
-    async def find_event(
-        self, start: datetime, *, offset: int = 0, before: datetime | None = None
+    async def find_event(self, start: datetime) -> datetime | None:
+        return next((event.occurred_at for event in self._happened(start)), None)
+
+    async def find_cut(
+        self,
+        types: Sequence[str],
+        start: datetime,
+        *,
+        before: datetime | None,
+        read_max: int,
+        looked_at_max: int,
     ) -> datetime | None:
-        found = [e.occurred_at for e in self._happened(start) if before is None or e.occurred_at < before]
-        return found[offset] if offset < len(found) else None
+        found = 0
+        for looked_at, event in enumerate(self._happened(start), 1):
+            found += event.type in types
+            if before is not None and event.occurred_at >= before:
+                return None
+            if found > read_max or looked_at > looked_at_max:
+                return event.occurred_at
+        return None
 
     async def events(
         self, meter: Meter, start: datetime, end: datetime | None

@@ -59,6 +59,17 @@ async def test_what_is_much_is_filled_while_writers_wait_and_windows_are_counted
     assert (again, len(uow.history.filled)) == (done, 1)
 
 
+async def test_a_slice_ends_where_too_many_of_any_type_were_looked_at(
+    uow: MemoryMeteringUnitOfWork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(filling, "AT_ONCE_MAX", 0)
+    monkeypatch.setattr(filling, "SLICE_LOOKED_AT", 0)
+    await ingest(uow, "a", 5)
+    meter = await define_meter(COMMAND, uow=uow, clock=CLOCK)
+    begun = await back_fill_meter(BackFillMeter(meter.id), uow=uow, clock=CLOCK)
+    assert (begun.state, begun.event_count) == ("running", 1)
+
+
 async def test_the_next_version_begins_where_the_one_before_ends(uow: MemoryMeteringUnitOfWork) -> None:
     first = await define_meter(COMMAND, uow=uow, clock=CLOCK)
     second = await next_version(uow, first)

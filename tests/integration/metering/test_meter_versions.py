@@ -166,6 +166,20 @@ async def test_many_events_are_filled_in_slices_with_progress(
     assert await audited(metering) == []
 
 
+async def test_events_of_other_types_do_not_make_slices_shorter(metering: Metering, in_slices: None) -> None:
+    others = [
+        {**flight(f"o{n}", f"2025-01-{n + 1:02}T09:00:00Z", n), "type": "flight.delayed"} for n in range(12)
+    ]
+    await metering.send(*others, *(flight(str(n), f"2025-01-{n + 9:02}T10:00:00Z", 1) for n in range(4)))
+    await metering.define()
+    filler = a_filler(metering)
+    assert await filler.run_once() == 1
+    assert await metering.usage(to="2025-01-12T10:00:00Z", **WHOLE) == [("3", 3)]
+    assert await filler.run_once() == 1
+    assert await filler.run_once() == 0
+    assert await metering.usage(**WHOLE) == [("4", 4)]
+
+
 async def test_several_fillers_and_writers_at_once_count_everything_once(
     metering: Metering, in_slices: None
 ) -> None:

@@ -209,6 +209,83 @@ async def test_a_thing_that_leaves_within_a_period_is_estimated_for_its_part_of_
     assert told_of(await closed(metering, "2025-02-01")) == ("10", "10", 0)
 
 
+async def ended(metering: Metering, counter: Mapping[str, Any], *readings: Mapping[str, Any]) -> None:
+    """January was read from end to end; the agreement ended on 15 February, and its last window closes."""
+    story = Story(metering.tenant, meter="light")
+    await define(metering, counter)
+    await metering.hear(story.started(), story.bound("T2"), story.renewed(1))
+    await take(metering, *readings)
+    await metering.hear(story.ended(1, utc("2025-02-15")))
+    await metering.tick()
+
+
+@pytest.mark.parametrize(
+    ("counter", "february", "later", "told"),
+    [
+        (COUNTER, 100, reading("2025-03-01", 128), ["14", "14"]),
+        (WASHES, 100, reading("2025-03-01", 128), ["14", "14"]),
+        ({"decimals": 2}, 100, reading("2025-02-18", 101), ["0.82", "0.18"]),
+        (COUNTER, 999_990, reading("2025-03-01", 30), ["20", "20"]),
+        (COUNTER, 100, exchange("2025-03-01", old_end=128, new_start=5, device="B"), ["14", "14"]),
+    ],
+)
+async def test_what_was_used_until_an_agreement_ended_is_told_apart(
+    metering: Metering,
+    counter: Mapping[str, Any],
+    february: int,
+    later: Mapping[str, Any],
+    told: list[str],
+) -> None:
+    await ended(metering, counter, reading("2025-02-01", february), later)
+    assert await used(metering) == told
+    assert told_of(await closed(metering, "2025-02-01")) == (told[0], told[0], 0)
+    assert (await metering.get("/v1/reading-exceptions"))["data"] == []
+
+
+async def test_a_counter_that_is_read_after_its_last_window_closed_corrects_it(metering: Metering) -> None:
+    await ended(metering, COUNTER, reading("2025-02-01", 100))
+    needed = await the_exception(metering, kind="reading_needed", state="open")
+    assert needed["needed_at"] == "2025-02-15T00:00:00Z"
+    assert needed["told"] == "it ceased to count then, and its meter estimates nothing"
+    await take(metering, reading("2025-03-01", 128))
+    await metering.tick()
+    [corrected] = await metering.said(UsageCorrectedV1)
+    [total] = corrected["totals"]
+    assert (told_of(total), await used(metering)) == (("14", "14", 0), ["14", "14"])
+    assert (await the_exception(metering))["resolution"] == "read"
+    await take(metering, reading("2025-02-15", 120))
+    assert await used(metering) == ["20", "8"]
+    assert await audited(metering) == []
+
+
+async def test_estimates_that_told_too_much_are_taken_back_at_the_end(metering: Metering) -> None:
+    story = Story(metering.tenant, meter="light")
+    await define(metering, WASHES)
+    await metering.hear(story.started(), story.bound("T2"), story.renewed(1))
+    await take(metering, reading("2025-01-01", 0), reading("2025-02-01", 31))
+    await metering.hear(story.renewed(2))
+    await metering.tick()
+    await take(metering, reading("2025-03-29", 39))
+    await metering.hear(story.ended(2, utc("2025-03-15")))
+    await metering.tick()
+    assert await used(metering) == ["31", "31", "-25", "2"]
+    assert told_of(await closed(metering, "2025-03-01")) == ("-25", "0", 1)
+
+
+async def test_who_is_bound_next_has_what_comes_after_the_end(metering: Metering) -> None:
+    first, second = Story(metering.tenant, meter="light"), Story(metering.tenant, meter="light")
+    await define(metering)
+    bound = first.bound("T2")
+    told = (first.started(), bound, second.started(), first.renewed(1), second.renewed(1))
+    await metering.hear(*told, first.released(bound, "2025-02-15T00:00:00"), second.bound("T2", "2025-02-15"))
+    await take(metering, reading("2025-02-01", 100), reading("2025-03-01", 128))
+    await metering.hear(first.renewed(2), second.renewed(2))
+    await metering.tick()
+    said = await metering.said(UsageWindowClosedV1)
+    totals = [window["totals"][0] for window in said if window["window_start"].startswith("2025-02")]
+    assert sorted(told_of(total) for total in totals) == [("14", "0", 1), ("14", "14", 0)]
+
+
 async def test_a_counter_that_was_never_read_is_asked_for(metering: Metering) -> None:
     story = Story(metering.tenant, meter="light")
     await define(metering, WASHES)
