@@ -160,7 +160,7 @@ def _measured(event: UsageEvent, book: MeterBook) -> list[tuple[Meter, Measureme
     for meter in book.by_type.get(event.type, ()):
         if meter.is_plain or _reads(meter, event.occurred_at):
             measured = measure(meter, event.data)
-            if measured is None or meter.dimensions:
+            if measured is None or meter.dimensions or has_too_many_digits(measured.value):
                 return None
             found.append((meter, measured))
     return found

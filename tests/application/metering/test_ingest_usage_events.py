@@ -57,6 +57,20 @@ async def test_a_result_for_each_event_in_order(uow: MemoryMeteringUnitOfWork) -
     assert {reject.event_id for reject in uow.usage.rejects.values()} == {"bad", "d"}
 
 
+async def test_a_number_sent_as_text_has_as_many_digits_as_any_other(uow: MemoryMeteringUnitOfWork) -> None:
+    await uow.meters.insert(a_meter())
+    most, more = "9" * 38, "9" * 39
+    events = (
+        an_event("most", f'"{most}"', data={"minutes": most}),
+        an_event("more", f'"{more}"', data={"minutes": more}),
+    )
+    [[stored, refused]] = await ingest(uow, a_batch(*events))
+    assert (stored.status, refused.status) == ("stored", "rejected")
+    assert [(reason.code, reason.pointer) for reason in refused.reasons] == [
+        ("number_too_long", "/data/minutes")
+    ]
+
+
 async def test_of_two_requests_with_the_same_event_the_first_stores_it(uow: MemoryMeteringUnitOfWork) -> None:
     one, two = (
         a_batch(an_event("a"), id="one"),

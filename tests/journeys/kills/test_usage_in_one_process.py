@@ -23,7 +23,7 @@ METERING = database_name("metering")
 PUBLISH, ACKNOWLEDGE = "WITH sent AS", "INSERT INTO bus_offset"
 SENDERS = 3
 LOSSES = 6
-IN_CI, ALL = 2, 25
+IN_CI, ALL = 3, 25
 
 
 @pytest.fixture(scope="module")

@@ -45,7 +45,7 @@ from tests.support.demo import Deployment, audit, everything
 Thing = dict[str, Any]
 
 SEED = "PERENNIAL_FAULT_SEED"
-FAULTS_OF_A_ROUND = 3
+FAULTS_OF_A_ROUND = 2
 BEFORE_A_BLOW_S = (0.1, 0.6)
 AT_REST_WITHIN_S = 60.0
 SUBJECTS = 4

@@ -10,7 +10,7 @@ import pytest
 
 from services.billing.adapters.sandbox_gateway import BEHAVIOURS
 from services.billing.domain.payment import AttemptState
-from services.billing.entrypoints.payment_method_bodies import BehaviourText, NewPaymentMethodBody
+from services.billing.entrypoints.payment_method_bodies import NewPaymentMethodBody
 from services.billing.settings import BillingSettings
 from tests.journeys.pages.test_credit_pages import run_page
 from tests.journeys.pages.test_subscriptions_page import ROOT
@@ -34,7 +34,7 @@ async def test_every_command_of_the_page_works(postgres: PostgresForTests, tmp_p
 
 def test_everything_is_explained() -> None:
     explained = set(re.findall(r"`([A-Za-z_]+)`", PAGE)) | set(re.findall(r'"([a-z_]+)":', PAGE))
-    assert explained >= set(BEHAVIOURS) == set(get_args(BehaviourText))
+    assert explained >= set(BEHAVIOURS)
     assert explained >= set(get_args(AttemptState))
     assert explained >= set(NewPaymentMethodBody.model_fields)
     for name in ("gateway_accounts_file", "stripe_url", "gateway_timeout_s", "gateway_calls_at_once"):

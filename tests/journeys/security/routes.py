@@ -685,7 +685,9 @@ def operations_of(services: Mapping[str, Service]) -> list[Operation]:
         }
         assert told == set(accesses), f"{name}: {told ^ set(accesses)} is hidden or has no access"
         plain = [
-            path for route in service.app.routes if (path := getattr(route, "path", "")).startswith("/v1")
+            path
+            for route in service.app.routes
+            if (path := getattr(route, "path_format", "")).startswith("/v1")
         ]
         plain = [path for path in plain if not path.startswith(SIGNED)]
         assert not [path for path in plain if path not in {path for _, path in told}], f"{name}: {plain}"

@@ -36,6 +36,7 @@ PARTS = {
     "mail": "of what it tells of",
     "ben": "of a customer balance",
     "grt": "of a wallet",
+    "gwe": "told by a gateway: what follows from it is in the log",
     "tup": "of a wallet",
     "wen": "of a wallet, which says what it holds now",
     "plv": "of a plan",
