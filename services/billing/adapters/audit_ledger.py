@@ -37,7 +37,8 @@ LEDGER_CHECKS: dict[str, tuple[str, str]] = {
                    SELECT FROM charge WHERE id = e.source_id UNION ALL SELECT FROM deposit WHERE id = e.source_id
                    UNION ALL SELECT FROM wallet_entry WHERE id = e.source_id
                    UNION ALL SELECT FROM payment WHERE id = e.source_id
-                   UNION ALL SELECT FROM refund WHERE id = e.source_id))""",
+                   UNION ALL SELECT FROM refund WHERE id = e.source_id
+                   UNION ALL SELECT FROM dispute WHERE id = e.source_id AND fee_minor IS NOT NULL))""",
         "SELECT count(*) FROM ledger_entry",
     ),
     # What is still to be delivered is earned, or taken back, by the end of its schedule: of all time, nothing is left.
