@@ -1,4 +1,4 @@
-"""Which field somebody may have meant who wrote another."""
+"""Which field or parameter somebody may have meant who wrote another."""
 
 from __future__ import annotations
 
@@ -11,6 +11,14 @@ from pydantic import BaseModel
 LIKENESS_MIN = 0.6
 
 
+def nearest_name(unknown: str, known: Sequence[str]) -> str | None:
+    """The one most like it, those of the same letters first; None if none is like it."""
+    letters = sorted(unknown.lower())
+    same = next((name for name in known if sorted(name) == letters), None)
+    found = get_close_matches(unknown.lower(), known, n=1, cutoff=LIKENESS_MIN)
+    return same or (found[0] if found else None)
+
+
 def nearest_field(annotation: Any, path: Sequence[str | int]) -> str | None:
     """The field most like the last part of `path`, which leads to one that there is not; None if none is like it.
 
@@ -18,8 +26,7 @@ def nearest_field(annotation: Any, path: Sequence[str | int]) -> str | None:
     """
     *within, unknown = path
     fields = [field for model in models_at([annotation], within) for field in _names_of(model)]
-    found = get_close_matches(str(unknown).lower(), fields, n=1, cutoff=LIKENESS_MIN)
-    return found[0] if found else None
+    return nearest_name(str(unknown), fields)
 
 
 def models_at(annotations: Sequence[Any], path: Sequence[str | int]) -> list[type[BaseModel]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime
-from difflib import get_close_matches
 from typing import Annotated, Literal
 
 from fastapi import Depends, Query, Request
@@ -16,6 +15,7 @@ from libs.common.paging import PAGE_LENGTH, PAGE_LENGTH_MAX, PageRequest, Positi
 from libs.common.web.bodies import Code, Instant, Zone
 from libs.common.web.csv_text import MEDIA_TYPE
 from libs.common.web.late_routes import LateRouter
+from libs.common.web.nearest_name import nearest_name
 from libs.common.web.pagination import CURSOR_LENGTH_MAX, PageDep, tell_cursor
 from services.metering.adapters.unit_of_work import MeteringUnitOfWork
 from services.metering.application.ask_usage import (
@@ -83,8 +83,8 @@ def _refuse_unknown(request: Request) -> None:
 
 
 def _told_unknown(name: str) -> str:
-    meant = get_close_matches(name.lower(), QUESTION_PARAMETERS, n=1)
-    return f"is no parameter of this question{f': did you mean {meant[0]}?' if meant else ''}"
+    meant = nearest_name(name, QUESTION_PARAMETERS)
+    return f"is no parameter of this question{f': did you mean {meant}?' if meant else ''}"
 
 
 async def _question(

@@ -7,7 +7,7 @@ from typing import Annotated
 import pytest
 from pydantic import BaseModel, Field
 
-from libs.common.web.nearest_name import nearest_field
+from libs.common.web.nearest_name import nearest_field, nearest_name
 
 
 class Tier(BaseModel):
@@ -48,3 +48,7 @@ def test_the_field_most_like_it_is_meant(path: list[str | int], meant: str | Non
 
 def test_of_an_unknown_document_nothing_is_meant() -> None:
     assert nearest_field(None, ["nmae"]) is None
+
+
+def test_the_same_letters_come_first() -> None:
+    assert nearest_name("form", ["format", "from"]) == "from"
